@@ -1,0 +1,169 @@
+"""Find a model, learn what can be learned without its weights, and load them when they are needed."""
+
+import hashlib
+import importlib.metadata
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from introbench import embedded
+from introbench.errors import InputError
+
+DTYPES = ("float32", "bfloat16", "float16", "auto")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model by name, with the options that decide how its weights are loaded.
+
+    Attributes:
+        name: `smollm2` (the embedded model), a Hugging Face id, or a local folder.
+        dtype: One of `DTYPES`; None is float32 on a CPU and the checkpoint's own elsewhere.
+        device: Where to put the model, e.g. `cuda:1`; None is the first GPU, or the CPU.
+        device_map: Passed to transformers, e.g. `auto` for several GPUs; excludes `device`.
+        revision: Branch, tag or commit on the Hub.
+        attn_implementation: Passed to transformers, e.g. `sdpa` or `eager`.
+        quantization_config: Passed to transformers as it is.
+        trust_remote_code: Whether code from the model's repository may run; off unless asked for.
+        chat_template: File with a Jinja chat template to use instead of the model's own.
+    """
+
+    name: str
+    dtype: str | None = None
+    device: str | None = None
+    device_map: Any = None
+    revision: str | None = None
+    attn_implementation: str | None = None
+    quantization_config: Any = None
+    trust_remote_code: bool = False
+    chat_template: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse options that contradict each other or name nothing, before anything is loaded."""
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise InputError(f"dtype={self.dtype!r}: expected one of {', '.join(DTYPES)}; pass e.g. -M dtype=bfloat16")
+        if self.device is not None and self.device_map is not None:
+            raise InputError(
+                f"device={self.device!r} with device_map={self.device_map!r}: expected one of the two; drop one"
+            )
+        if self.chat_template is not None and not Path(self.chat_template).is_file():
+            raise InputError(f"chat_template={self.chat_template!r}: no such file; expected a Jinja template's path")
+
+    @cached_property
+    def source(self) -> str:
+        """What transformers is given: a folder or a Hub id."""
+        return str(embedded.embedded_model_folder()) if self.name == embedded.NAME else self.name
+
+    @property
+    def _where(self) -> dict[str, Any]:
+        return {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
+
+    @cached_property
+    def config(self) -> Any:
+        """The language model's configuration (of a multimodal model, its text part)."""
+        return self._full_config.get_text_config()
+
+    @cached_property
+    def _full_config(self) -> Any:
+        try:
+            config = AutoConfig.from_pretrained(self.source, **self._where)
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise InputError(
+                f"model inject/{self.name}: cannot be found or read ({reason}); expected inject/{embedded.NAME}, a local "
+                f"folder or a Hugging Face id; check the spelling, and HF_HUB_OFFLINE if it has to be downloaded"
+            ) from error
+        if config.is_encoder_decoder:
+            raise InputError(
+                f"model inject/{self.name}: {config.model_type} is an encoder-decoder; expected a decoder-only model"
+            )
+        return config
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer, with the chat template that was asked for."""
+        _ = self.config  # a model that does not exist is reported once, by its configuration
+        tokenizer = AutoTokenizer.from_pretrained(self.source, **self._where)
+        if self.chat_template is not None:
+            tokenizer.chat_template = Path(self.chat_template).read_text(encoding="utf-8")
+        tokenizer.name_or_path = self.name
+        return tokenizer
+
+    @property
+    def n_layers(self) -> int:
+        """Number of decoder blocks."""
+        return self.config.num_hidden_layers
+
+    def load(self) -> PreTrainedModel:
+        """Load the weights, in evaluation mode, without gradients."""
+        device = self.device or _default_device()
+        dtype = self.dtype or ("float32" if device == "cpu" and self.device_map is None else "auto")
+        options = {
+            "device_map": self.device_map,
+            "attn_implementation": self.attn_implementation,
+            "quantization_config": self.quantization_config,
+        }
+        bars_shown = transformers_logging.is_progress_bar_enabled()
+        transformers_logging.disable_progress_bar()  # it would tear the display of the evaluation
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                self.source,
+                dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+                **{key: value for key, value in options.items() if value is not None},
+                **self._where,
+            )
+        finally:
+            if bars_shown:
+                transformers_logging.enable_progress_bar()
+        if self.device_map is None and self.quantization_config is None:
+            model = model.to(device)
+        return model.eval().requires_grad_(False)
+
+    @cached_property
+    def revision_digest(self) -> str:
+        """The commit on the Hub, or a digest of a local folder's configuration and tokenizer."""
+        commit = getattr(self._full_config, "_commit_hash", None)
+        if commit:
+            return str(commit)
+        digest = hashlib.sha256()
+        for path in sorted(Path(self.source).glob("*.json")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        return f"local-{digest.hexdigest()[:16]}"
+
+
+def _default_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "cpu"
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    packages = ("introbench", "inspect-ai", "torch", "transformers", "scipy", "numpy")
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def weights_fingerprint(model: PreTrainedModel) -> str:
+    """Digest of a fixed sample of every weight: tells checkpoints, fine-tunes, dtypes and quantisations apart.
+
+    At most 256 evenly spaced values of each tensor are read, so that a model of any size takes well under a second.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        if tensor.device.type != "meta" and tensor.numel():
+            flat = tensor.reshape(-1)
+            sample = flat[:: max(1, flat.numel() // 256)][:256]
+            digest.update(sample.contiguous().cpu().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
