@@ -23,55 +23,62 @@ class VectorRecipe:
     """Names one steering vector: a unit vector for every layer of the model.
 
     Attributes:
-        method: One of `CONCEPT_METHODS`, or "random".
-        concept: The concept's word; empty for random vectors.
-        seed: Seed of a random vector; 0 for concepts, whose extraction has no randomness.
-        draw: Which of the seed's random vectors; 0 for concepts.
+        method: One of `CONCEPT_METHODS`.
+        concept: The concept's word.
+        seed: None for the concept's own vector; otherwise the seed of a random vector, which is the concept's
+            vector turned by a random rotation (see `introbench.vectors.random`).
+        draw: Which of the seed's random vectors.
     """
 
     method: str
-    concept: str = ""
-    seed: int = 0
+    concept: str
+    seed: int | None = None
     draw: int = 0
 
     def __post_init__(self) -> None:
         """Refuse recipes that name no vector."""
-        if self.method == "random":
-            if self.concept:
-                raise InputError(f"concept={self.concept!r}: a random vector has no concept; leave it empty")
-        elif self.method not in CONCEPT_METHODS:
+        if self.method not in CONCEPT_METHODS:
             expected = ", ".join(CONCEPT_METHODS)
             raise InputError(f"method={self.method!r}: expected one of {expected}; pass e.g. -T method=pca_center")
-        elif not self.concept:
-            raise InputError(f"concept='': method {self.method} needs a concept; name one, e.g. cats")
+        if not self.concept.strip():
+            raise InputError(f"concept={self.concept!r}: expected a word; pass e.g. -T concepts=cats,bread")
+
+    @property
+    def is_random(self) -> bool:
+        """Whether this is a control vector rather than a concept's own."""
+        return self.seed is not None
 
     @property
     def label(self) -> str:
-        """Short name for tables: the concept's word, or `random 3`."""
-        return self.concept or f"random {self.draw}"
+        """Short name for tables: `cats`, or `random cats-0`."""
+        return f"random {self.concept}-{self.draw}" if self.is_random else self.concept
 
 
 @dataclass(frozen=True)
 class Injection:
-    """Add `strength` times a unit vector to the output of each block in `layers`.
+    """Add a unit vector, scaled, to the output of each block in `layers`.
 
     Attributes:
         vector: Which vector, or None for the sham: zeros through the same code path.
         layers: Half-open range of decoder blocks.
-        strength: Multiplies the unit vectors; in units of the residual stream.
+        strength: Multiplies the unit vectors: the norm of what is added at each layer, or, if `relative`, that norm
+            as a share of the model's median residual norm in these layers.
+        relative: Whether `strength` is such a share.
     """
 
     vector: VectorRecipe | None
     layers: LayerRange
     strength: float
+    relative: bool = False
 
     def __post_init__(self) -> None:
         """Refuse strengths and ranges that no model could run."""
-        check_strength(self.strength)
+        if not math.isfinite(self.strength):
+            raise InputError(f"strength={self.strength!r}: expected a finite number; pass e.g. -T strength=8")
         start, stop = self.layers
         if not 0 <= start < stop:
             raise InputError(
-                f"layers={start}:{stop}: expected 0 <= start < stop (half-open); pass e.g. -T layers=10:20"
+                f"layers={start}:{stop}: expected 0 <= START < STOP (half-open); pass e.g. -T layers=10:20"
             )
 
     @property
@@ -86,11 +93,12 @@ class Injection:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Injection":
         """Rebuild a recipe from `to_json`'s values."""
-        vector = data["vector"]
+        vector, (start, stop) = data["vector"], data["layers"]
         return cls(
             vector=VectorRecipe(**vector) if vector is not None else None,
-            layers=(data["layers"][0], data["layers"][1]),
+            layers=(start, stop),
             strength=data["strength"],
+            relative=data["relative"],
         )
 
 
@@ -99,11 +107,31 @@ def sham(layers: LayerRange) -> Injection:
     return Injection(vector=None, layers=layers, strength=0.0)
 
 
-def check_strength(value: object) -> float:
-    """Return `value` as a finite number, or raise `InputError`."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"strength={value!r}: expected a finite number; pass e.g. -T strength=8")
-    return float(value)
+def parse_strength(value: object) -> tuple[float, bool]:
+    """Read a strength as users write it.
+
+    Args:
+        value: A number (the norm of what is added), or `"residual:0.05"`: that share of the model's median residual
+            norm, for models whose scale is not known.
+
+    Returns:
+        The number, and whether it is relative to the residual norm.
+
+    Raises:
+        InputError: The value is neither, or is not finite.
+    """
+    text = str(value).strip()
+    relative = text.startswith("residual:")
+    try:
+        number = float(text.removeprefix("residual:"))
+    except ValueError:
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise InputError(
+            f"strength={value!r}: expected a finite number, or a share of the residual norm; "
+            f"pass e.g. -T strength=8 or -T strength=residual:0.05"
+        )
+    return number, relative
 
 
 def parse_layers(value: object, n_layers: int) -> LayerRange:

@@ -2,16 +2,17 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from introbench.chat import Messages, render
 from introbench.engine import Engine
-from introbench.injection import VectorRecipe
+from introbench.injection import LayerRange, VectorRecipe
 from introbench.progress import tell
 from introbench.vectors.extract import NEUTRAL, PROMPT, mean_diff, opening_residuals, pca_center
-from introbench.vectors.random import random_directions
+from introbench.vectors.random import random_rotation
 from introbench.vectors.store import VectorStore, content_hash
 
 _EXTRACTORS = {"mean_diff": mean_diff, "pca_center": pca_center}
@@ -55,20 +56,32 @@ class VectorLibrary:
         """Digest of a recipe's vectors, as logs record it."""
         return content_hash(self.directions(recipe))
 
+    def residual_norm(self, layers: LayerRange) -> float:
+        """Median norm of the residual stream over `layers`, at the ends of neutral reply openings."""
+        key = self._key | {"residual_norms": "median"}
+        norms = self._store.load(key)
+        if norms is None:
+            norms = self._neutral_residuals().norm(dim=-1).median(dim=0).values
+            self._store.save(key, norms)
+        return float(norms[layers[0] : layers[1]].median())
+
     def _resolve(self, recipe: VectorRecipe) -> Tensor:
-        if recipe.method == "random":
-            hidden = self._engine.model.config.get_text_config().hidden_size
-            return random_directions(self._engine.n_layers, hidden, recipe.seed, recipe.draw)
+        if recipe.seed is not None:
+            own = self.directions(replace(recipe, seed=None, draw=0))
+            return random_rotation(own, recipe.concept, recipe.seed, recipe.draw)
         key = self._key | {"method": recipe.method, "concept": recipe.concept}
         kept = self._store.load(key)
         if kept is not None:
             return kept
         tell(f"extracting the vector for {recipe.concept!r} ({recipe.method})")
-        if self._neutral is None:
-            self._neutral = self._opening_residuals(NEUTRAL)
-        vectors = _EXTRACTORS[recipe.method](self._opening_residuals(recipe.concept) - self._neutral)
+        vectors = _EXTRACTORS[recipe.method](self._opening_residuals(recipe.concept) - self._neutral_residuals())
         self._store.save(key, vectors)
         return vectors
+
+    def _neutral_residuals(self) -> Tensor:
+        if self._neutral is None:
+            self._neutral = self._opening_residuals(NEUTRAL)
+        return self._neutral
 
     def _opening_residuals(self, concept: str) -> Tensor:
         return opening_residuals(self._engine, self._tokenizer, concept, self._openings)

@@ -1,25 +1,32 @@
-"""Random directions: the control that says what any perturbation of that size would do."""
+"""Random directions: the control that says what any perturbation of that size and shape would do."""
+
+import hashlib
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
-def random_directions(n_layers: int, hidden: int, seed: int, draw: int) -> Tensor:
-    """A Gaussian direction, the same at every layer.
+def random_rotation(directions: Tensor, concept: str, seed: int, draw: int) -> Tensor:
+    """Turn a concept's vectors by one random rotation of the residual stream.
 
-    A concept's vectors at neighbouring layers point the same way, so their pushes add up across the steered range.
-    Directions drawn anew at each layer would nearly cancel and make a far weaker control at the same norm.
+    A concept's vectors at neighbouring layers point roughly the same way, so their pushes add up across the steered
+    layers. Directions drawn anew at each layer would nearly cancel out, and one direction for all layers would add
+    up too well. A rotation keeps every norm and every angle between layers, and leaves nothing of the concept.
 
     Args:
-        n_layers: Number of decoder blocks.
-        hidden: Width of the residual stream.
+        directions: The concept's vectors, [layers, hidden].
+        concept: Whose they are; rotations of two concepts are independent.
         seed: The run's seed.
-        draw: Which of the seed's vectors.
+        draw: Which of the seed's rotations.
 
     Returns:
-        float32 [layers, hidden], rows of unit norm; the same on every platform.
+        float32 [layers, hidden], rows of unit norm if those of `directions` are.
     """
-    direction = np.random.default_rng([seed, draw]).standard_normal(hidden)
-    unit = torch.from_numpy(direction / np.linalg.norm(direction)).float()
-    return unit.expand(n_layers, hidden).clone()
+    n_layers, hidden = directions.shape
+    key = int.from_bytes(hashlib.sha256(concept.encode()).digest()[:8], "big")
+    noise = np.random.default_rng([seed, draw, key]).standard_normal((hidden, min(n_layers, hidden)))
+    # Only the span of the vectors has to be turned: write them in an orthonormal basis, then swap the basis.
+    _, coordinates = np.linalg.qr(directions.double().numpy().T)
+    basis, _ = np.linalg.qr(noise)
+    return torch.from_numpy((basis @ coordinates).T.copy()).float()

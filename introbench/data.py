@@ -1,0 +1,209 @@
+"""Read the prompts, questions and word lists in `datasets/`, and refuse a file that is not as it should be."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import introbench
+
+from introbench.errors import InputError
+
+FAMILIES = ("introspection", "always_no", "always_yes", "ambiguous", "confusing")
+"""Question families; all but the first are controls."""
+EXPECTED = ("yes", "no", "either")
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question.
+
+    Attributes:
+        id: Short name, unique among all questions.
+        family: One of `FAMILIES`.
+        text: What the model is asked.
+        expected: The right answer when nothing was injected: yes, no or either.
+        formats: Names of the answer formats that it is asked in.
+        reversed: Whether a "no" says that something was noticed.
+    """
+
+    id: str
+    family: str
+    text: str
+    expected: str
+    formats: tuple[str, ...]
+    reversed: bool = False
+
+
+@dataclass(frozen=True)
+class AnswerFormat:
+    """How an answer is asked for and read.
+
+    Attributes:
+        name: Short name.
+        instruction: Follows the question.
+        prefill: What the assistant's answer begins with.
+        forms: Pairs of a yes form and the no form of the same shape; the first must be single tokens.
+    """
+
+    name: str
+    instruction: str
+    prefill: str
+    forms: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document for the first turn, before it is fitted to a model's tokens.
+
+    Attributes:
+        name: Short name.
+        location: Which location sentence it goes with.
+        text: The text itself, where it is given.
+        same_text_as: Name of the document whose text it shares.
+        length_of: Name of the document to whose length in tokens it is made.
+        words: Words that are strung together to that length.
+        sentences: Sentences that are taken in order up to that length.
+        fillers: Short sentences that even out the rest.
+    """
+
+    name: str
+    location: str
+    text: str = ""
+    same_text_as: str = ""
+    length_of: str = ""
+    words: str = ""
+    sentences: tuple[str, ...] = ()
+    fillers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The first turn without its document.
+
+    Attributes:
+        system: Content of the system turn.
+        setting: What the model is told.
+        location: Sentences that say where a thought is placed, by name.
+        reply: The assistant's prefilled reply.
+    """
+
+    system: str
+    setting: str
+    location: Mapping[str, str]
+    reply: str
+
+
+@cache
+def concepts() -> tuple[str, ...]:
+    """The concepts that published work injects."""
+    return tuple(_yaml("concepts.yaml"))
+
+
+@cache
+def openings() -> tuple[str, ...]:
+    """Beginnings of replies, for vector extraction."""
+    return tuple(_text("openings.txt").splitlines())
+
+
+@cache
+def setting() -> Setting:
+    """What the model is told in its first turn."""
+    return _build(Setting, _yaml("setting.yaml"), "setting.yaml")
+
+
+@cache
+def documents() -> dict[str, Document]:
+    """The documents, by name."""
+    entries = _yaml("documents.yaml")
+    return {name: _build(Document, {"name": name, **entry}, f"documents.yaml: {name}") for name, entry in entries.items()}
+
+
+@cache
+def answer_formats() -> dict[str, AnswerFormat]:
+    """The answer formats, by name."""
+    entries = _yaml("formats.yaml")
+    return {
+        name: _build(AnswerFormat, {"name": name, **entry}, f"formats.yaml: {name}") for name, entry in entries.items()
+    }
+
+
+@cache
+def questions() -> tuple[Question, ...]:
+    """All questions, checked."""
+    return parse_questions(_yaml("questions.yaml"), "questions.yaml")
+
+
+@cache
+def known_settings(model_name: str) -> Mapping[str, Any]:
+    """Layers and strength that are known to suit a model, by the last part of its name; empty if unknown."""
+    return _yaml("models.yaml").get(model_name.rstrip("/").rsplit("/", 1)[-1], {})
+
+
+def parse_questions(entries: Mapping[str, Any], where: str) -> tuple[Question, ...]:
+    """Check and flatten a file of questions by family.
+
+    Args:
+        entries: Family to a mapping with `formats` and `questions`.
+        where: What to call the file in an error.
+
+    Raises:
+        InputError: A family, key, format or expected answer is unknown, or an id or text stands twice.
+    """
+    parsed: list[Question] = []
+    for family, group in entries.items():
+        _expect(family, FAMILIES, f"{where}: family")
+        _expect_keys(group, {"formats", "questions"}, f"{where}: {family}")
+        for name in group["formats"]:
+            _expect(name, answer_formats(), f"{where}: {family}: format")
+        for entry in group["questions"]:
+            merged = {"family": family, "formats": group["formats"], **entry}
+            question: Question = _build(Question, merged, f"{where}: {family}: {entry.get('id')}")
+            _expect(question.expected, EXPECTED, f"{where}: {question.id}: expected")
+            parsed.append(question)
+    for key in ("id", "text"):
+        seen: set[str] = set()
+        for question in parsed:
+            value = getattr(question, key).casefold()
+            if value in seen:
+                raise InputError(f"{where}: {key} {getattr(question, key)!r} stands twice; expected it once; remove one")
+            seen.add(value)
+    return tuple(parsed)
+
+
+def _build(cls: type[Any], entry: Mapping[str, Any], where: str) -> Any:
+    """Make a dataclass from a mapping with exactly its keys; lists become tuples."""
+    _expect_keys(entry, {field.name for field in fields(cls)}, where)
+    try:
+        return cls(**{key: _frozen(value) for key, value in entry.items()})
+    except TypeError as error:
+        missing = str(error).partition(":")[2].strip() or str(error)
+        raise InputError(f"{where}: {missing} missing; expected it; add it") from None
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def _expect_keys(entry: Mapping[str, Any], allowed: set[str], where: str) -> None:
+    for key in entry:
+        _expect(key, allowed, f"{where}: key")
+
+
+def _expect(value: str, allowed: Iterable[str], what: str) -> None:
+    if value not in allowed:
+        raise InputError(f"{what} {value!r}: expected one of {', '.join(sorted(allowed))}; correct it")
+
+
+def _yaml(name: str) -> Any:
+    return yaml.safe_load(_text(name))
+
+
+def _text(name: str) -> str:
+    # The data lie inside the installed package; in a checkout the folder stands beside it, as `datasets/`.
+    package = Path(introbench.__file__).parent
+    folder = package / "datasets" if (package / "datasets").is_dir() else package.parent / "datasets"
+    return (folder / name).read_text(encoding="utf-8")

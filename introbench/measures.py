@@ -1,0 +1,84 @@
+"""What one arm's answer distribution says: log-odds, probabilities, mass; and how two arms differ."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import logsumexp
+from tabulate import tabulate
+
+
+@dataclass(frozen=True)
+class ArmReading:
+    """One arm of a trial.
+
+    Attributes:
+        arm: Name of the arm: `sham`, `concept`, `random 1`, ...
+        vector: Which vector was injected.
+        log_odds: logsumexp of the yes forms minus logsumexp of the no forms, in nats.
+        p_yes: Probability of all yes forms together.
+        p_no: Probability of all no forms together.
+        top: The most likely tokens with their probabilities.
+    """
+
+    arm: str
+    vector: str
+    log_odds: float
+    p_yes: float
+    p_no: float
+    top: tuple[tuple[str, float], ...]
+
+    @property
+    def mass(self) -> float:
+        """Probability that the answer is one of the forms at all."""
+        return self.p_yes + self.p_no
+
+
+def arm_readings(arms: Sequence[Mapping[str, Any]], top: Sequence[Sequence[tuple[str, float]]]) -> list[ArmReading]:
+    """Measures of every arm whose numbers are finite.
+
+    Args:
+        arms: Per arm, the provider's record with the log-probabilities of the `yes` and `no` forms.
+        top: Per arm, the most likely tokens with their log-probabilities.
+    """
+    readings = []
+    for record, tokens in zip(arms, top, strict=True):
+        if not record["finite"]:
+            continue
+        yes, no = float(logsumexp(record["yes"])), float(logsumexp(record["no"]))
+        likely = tuple((token, float(np.exp(logprob))) for token, logprob in tokens)
+        readings.append(
+            ArmReading(record["arm"], record["vector"], yes - no, float(np.exp(yes)), float(np.exp(no)), likely)
+        )
+    return readings
+
+
+def published_form(before: float, after: float) -> str:
+    """Two probabilities as the published tables show them: `0.150% -> 0.522% (+0.372%)`."""
+    return f"{before:.3%} -> {after:.3%} ({after - before:+.3%})"
+
+
+def arm_table(readings: Sequence[ArmReading]) -> str:
+    """Markdown table of all arms, in the order given, with shifts against the first."""
+    rows = [
+        [
+            reading.arm,
+            reading.vector,
+            f"{reading.p_yes:.3%}",
+            f"{reading.p_no:.3%}",
+            f"{reading.mass:.1%}",
+            f"{reading.log_odds:+.3f}",
+            f"{reading.log_odds - readings[0].log_odds:+.3f}" if reading is not readings[0] else "",
+            ", ".join(f"{_visible(token)} {probability:.1%}" for token, probability in reading.top[:4]),
+        ]
+        for reading in readings
+    ]
+    headers = ["arm", "vector", "P(yes)", "P(no)", "yes+no", "log-odds", "shift", "top tokens"]
+    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+
+
+def _visible(token: str) -> str:
+    """A token as it can stand in a markdown table."""
+    escaped = token.replace("\n", "\\n").replace("|", "\\|").replace("`", "'")
+    return f"`{escaped}`"

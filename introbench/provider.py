@@ -1,0 +1,189 @@
+"""Inspect model provider `inject/`: one call runs all arms of a trial and returns one choice per arm.
+
+The call's `extra_body` holds an `injection` spec of plain JSON (see `trial_spec`). Weights are loaded at the first
+call, so that re-scoring a log or listing tasks never loads a model, and at most one model is resident.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from anyio.lowlevel import RunVar
+from inspect_ai._util.error import PrerequisiteError
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessage,
+    ChatMessageAssistant,
+    GenerateConfig,
+    Logprob,
+    Logprobs,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+    TopLogprob,
+    modelapi,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+
+from introbench.chat import Chat, tokenize_chat
+from introbench.checkpoint import Checkpoint
+from introbench.errors import InputError
+from introbench.injection import Injection
+from introbench.runtime import Readings, Runtime, form_tokens
+
+TOP_TOKENS = 8
+SPEC_KEYS = {"prior_messages", "bank", "arms", "forms"}
+
+
+def trial_spec(
+    prior_messages: int, bank: Sequence[Injection], arms: Mapping[str, int], forms: Sequence[Sequence[str]]
+) -> dict[str, Any]:
+    """What a trial's call carries as `extra_body={"injection": ...}`.
+
+    Args:
+        prior_messages: How many leading messages are the prior turn.
+        bank: The injections that share a batch.
+        arms: Names of the trial's arms and their rows in the bank.
+        forms: Pairs of a yes form and a no form.
+    """
+    return {
+        "prior_messages": prior_messages,
+        "bank": [injection.to_json() for injection in bank],
+        "arms": dict(arms),
+        "forms": [list(pair) for pair in forms],
+    }
+
+
+@modelapi(name="inject")
+class InjectAPI(ModelAPI):
+    """Runs transformers models with steering vectors injected during the prior turn's cache fill.
+
+    Args:
+        model_name: `smollm2`, a Hugging Face id, or a local folder.
+        base_url: Not used.
+        api_key: Not used.
+        config: Inspect's generation settings.
+        **model_args: `-M` arguments; see `introbench.checkpoint.Checkpoint`.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig = GenerateConfig(),  # noqa: B008 (Inspect's signature; never changed)
+        **model_args: Any,
+    ) -> None:
+        super().__init__(model_name, base_url, api_key, [], config)
+        known = [field.name for field in fields(Checkpoint) if field.name != "name"]
+        for key in model_args:
+            if key not in known:
+                raise PrerequisiteError(f"-M {key}: unknown; expected one of {', '.join(known)}; correct it")
+        try:
+            self.checkpoint = Checkpoint(model_name, **model_args)
+        except InputError as error:
+            raise PrerequisiteError(str(error)) from error
+        self._chats: dict[tuple[Any, ...], Chat] = {}
+
+    async def generate(
+        self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
+    ) -> ModelOutput:
+        """Run all arms of one trial; choice i of the output is arm i."""
+        spec = (config.extra_body or {}).get("injection")
+        if not isinstance(spec, dict) or set(spec) != SPEC_KEYS:
+            raise InputError(
+                "inject/ models answer injection trials only (extra_body={'injection': {...}}); "
+                "run an introbench task, or use its solver inject_prior_turn"
+            )
+        async with _turn():
+            return await anyio.to_thread.run_sync(self._answer, input, spec)
+
+    def _answer(self, input: list[ChatMessage], spec: dict[str, Any]) -> ModelOutput:
+        runtime = resident(self.checkpoint)
+        chat = self._chat(input, spec["prior_messages"])
+        bank = tuple(Injection.from_json(entry) for entry in spec["bank"])
+        yes, no, left_out = form_tokens(runtime.tokenizer, chat, spec["forms"])
+        if not yes:
+            raise InputError(f"answer forms {spec['forms']}: none is one token after the prefill for this tokenizer")
+        readings = runtime.read(chat, bank, [token for _, token in yes + no], TOP_TOKENS)
+        names = [form for form, _ in yes + no]
+        arms = []
+        choices = []
+        for arm, row in spec["arms"].items():
+            arms.append(
+                {
+                    "arm": arm,
+                    "vector": bank[row].label,
+                    "sha256": runtime.library.sha256(bank[row].vector)[:16] if bank[row].vector else None,
+                    "strength": runtime.strength(bank[row]),
+                    "finite": readings.finite[row],
+                    "yes": readings.forms[row, : len(yes)].tolist() if readings.finite[row] else None,
+                    "no": readings.forms[row, len(yes) :].tolist() if readings.finite[row] else None,
+                }
+            )
+            choices.append(_choice(self.model_name, runtime.tokenizer, readings, row, names))
+        return ModelOutput(
+            model=self.model_name,
+            choices=choices,
+            usage=ModelUsage(input_tokens=len(chat.tokens), output_tokens=1, total_tokens=len(chat.tokens) + 1),
+            metadata={
+                "arms": arms,
+                "forms": {"yes": [form for form, _ in yes], "no": [form for form, _ in no], "left_out": left_out},
+                "prior_tokens": chat.prior,
+                "question_tokens": len(chat.tokens) - chat.prior,
+                "layers": list(bank[0].layers),
+                "model": runtime.facts,
+            },
+        )
+
+    def _chat(self, messages: list[ChatMessage], prior_messages: int) -> Chat:
+        turns = tuple((message.role, message.text) for message in messages)
+        if (turns, prior_messages) not in self._chats:
+            plain = [{"role": role, "content": content} for role, content in turns]
+            self._chats[turns, prior_messages] = tokenize_chat(self.checkpoint.tokenizer, plain, prior_messages)
+        return self._chats[turns, prior_messages]
+
+
+_resident: dict[Checkpoint, Runtime] = {}
+_lock: RunVar[anyio.Lock] = RunVar("introbench_turn")
+
+
+def resident(checkpoint: Checkpoint) -> Runtime:
+    """The loaded model; loading another one lets go of the last."""
+    if checkpoint not in _resident:
+        _resident.clear()
+        _resident[checkpoint] = Runtime(checkpoint)
+    return _resident[checkpoint]
+
+
+def _turn() -> anyio.Lock:
+    """One call at a time, first come first served: the event loop stays free and the order is the dataset's."""
+    try:
+        return _lock.get()
+    except LookupError:
+        _lock.set(anyio.Lock())
+        return _lock.get()
+
+
+def _choice(model: str, tokenizer: Any, readings: Readings, row: int, forms: Sequence[str]) -> ChatCompletionChoice:
+    """One arm as a completion: its most likely token, with log-probabilities of the top tokens and the forms."""
+    if not readings.finite[row]:
+        message = ChatMessageAssistant(content="(not finite)", model=model, source="generate")
+        return ChatCompletionChoice(message=message, stop_reason="unknown")
+    top = [
+        TopLogprob(token=tokenizer.decode([token]), logprob=logprob)
+        for token, logprob in zip(readings.top_ids[row].tolist(), readings.top_logprobs[row].tolist(), strict=True)
+    ]
+    shown = {entry.token for entry in top}
+    read = [
+        TopLogprob(token=form, logprob=logprob)
+        for form, logprob in zip(forms, readings.forms[row].tolist(), strict=True)
+        if form not in shown
+    ]
+    return ChatCompletionChoice(
+        message=ChatMessageAssistant(content=top[0].token, model=model, source="generate"),
+        stop_reason="max_tokens",
+        logprobs=Logprobs(content=[Logprob(token=top[0].token, logprob=top[0].logprob, top_logprobs=top + read)]),
+    )

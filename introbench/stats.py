@@ -1,0 +1,102 @@
+"""Bootstrap intervals for means of a few exchangeable units (concepts, random vectors).
+
+With nine units the percentile bootstrap covers 89% where it says 95%. The studentised bootstrap (bootstrap-t, Efron
+1981; Hall 1988) corrects for the small sample and for skew; the coverage tests hold it to 92-98%.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Array = NDArray[np.float64]
+
+FEWEST_FOR_BOOTSTRAP = 5
+"""With fewer units there are too few distinct resamples; Student's t is used instead."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval.
+
+    Attributes:
+        estimate: The mean, or the difference of two means; NaN without units.
+        low: Lower end; NaN where no interval can be given (fewer than two units on a side).
+        high: Upper end, likewise.
+        units: How many exchangeable units it rests on (the smaller side of a difference).
+    """
+
+    estimate: float
+    low: float
+    high: float
+    units: int
+
+
+def mean_interval(
+    values: Sequence[float] | Array, *, level: float = 0.95, resamples: int = 4000, rng: np.random.Generator
+) -> Interval:
+    """Interval for a mean; for paired comparisons, pass the paired differences.
+
+    Args:
+        values: One finite number per exchangeable unit.
+        level: Nominal coverage.
+        resamples: Number of bootstrap resamples.
+        rng: Source of randomness, seeded by the caller.
+    """
+    return _studentised([_checked(values)], level, resamples, rng)
+
+
+def difference_interval(
+    first: Sequence[float] | Array,
+    second: Sequence[float] | Array,
+    *,
+    level: float = 0.95,
+    resamples: int = 4000,
+    rng: np.random.Generator,
+) -> Interval:
+    """Interval for mean(first) - mean(second), two independent samples, each resampled by itself.
+
+    Args:
+        first: One finite number per unit of the first sample.
+        second: One finite number per unit of the second sample.
+        level: Nominal coverage.
+        resamples: Number of bootstrap resamples.
+        rng: Source of randomness, seeded by the caller.
+    """
+    return _studentised([_checked(first), -_checked(second)], level, resamples, rng)
+
+
+def _studentised(samples: list[Array], level: float, resamples: int, rng: np.random.Generator) -> Interval:
+    """Interval for the sum of the samples' means."""
+    units = min(len(sample) for sample in samples)
+    if units == 0:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    estimate = float(sum(sample.mean() for sample in samples))
+    if units == 1:
+        return Interval(estimate, math.nan, math.nan, 1)
+    variances = np.array([sample.var(ddof=1) / len(sample) for sample in samples])
+    error = math.sqrt(variances.sum())
+    if error == 0:
+        return Interval(estimate, estimate, estimate, units)
+    tail = (1 - level) / 2
+    if units < FEWEST_FOR_BOOTSTRAP:
+        # Welch's degrees of freedom; for one sample this is n - 1.
+        freedom = error**4 / sum(v**2 / (len(s) - 1) for v, s in zip(variances, samples, strict=True))
+        reach = float(stats.t.ppf(1 - tail, freedom)) * error
+        return Interval(estimate, estimate - reach, estimate + reach, units)
+    drawn = [sample[rng.integers(0, len(sample), (resamples, len(sample)))] for sample in samples]
+    errors = np.sqrt(sum(d.var(axis=1, ddof=1) / d.shape[1] for d in drawn))
+    means = np.asarray(sum(d.mean(axis=1) for d in drawn))
+    proper = errors > error * 1e-9  # a resample of one unit repeated has no spread to studentise by
+    lower, upper = np.quantile((means[proper] - estimate) / errors[proper], [tail, 1 - tail])
+    return Interval(estimate, estimate - float(upper) * error, estimate - float(lower) * error, units)
+
+
+def _checked(values: Sequence[float] | Array) -> Array:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or not np.isfinite(array).all():
+        raise ValueError(f"expected a flat sequence of finite numbers, got {array!r}; drop and count missing ones first")
+    return array

@@ -1,0 +1,1 @@
+"""Scorers: what a trial's arms say, and what trials say together."""

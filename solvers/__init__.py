@@ -1,0 +1,1 @@
+"""Solvers: run a trial's arms through the `inject/` provider."""
