@@ -4,7 +4,8 @@ The call's `extra_body` holds an `injection` spec of plain JSON (see `trial_spec
 call, so that re-scoring a log or listing tasks never loads a model, and at most one model is resident.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -23,7 +24,7 @@ from inspect_ai.model import (
     ModelOutput,
     ModelUsage,
     TopLogprob,
-    modelapi,
+    get_model,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
@@ -31,6 +32,7 @@ from introbench.chat import Chat, tokenize_chat
 from introbench.checkpoint import Checkpoint
 from introbench.errors import InputError
 from introbench.injection import Injection
+from introbench.measures import ArmReading, arm_readings
 from introbench.runtime import Readings, Runtime, form_tokens
 
 TOP_TOKENS = 8
@@ -56,7 +58,38 @@ def trial_spec(
     }
 
 
-@modelapi(name="inject")
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Show an `InputError` as Inspect shows a missing prerequisite: one line, no traceback."""
+    try:
+        yield
+    except InputError as error:
+        raise PrerequisiteError(str(error)) from error
+
+
+def active_checkpoint() -> Checkpoint:
+    """The model under evaluation, without its weights, for tasks to fit their trials to.
+
+    Raises:
+        InputError: The evaluation's model is not an `inject/` model.
+    """
+    api = get_model().api
+    if not isinstance(api, InjectAPI):
+        name = api.qualified_model_name or api.model_name
+        raise InputError(f"model {name}: cannot be injected into; expected inject/NAME; pass e.g. --model inject/smollm2")
+    return api.checkpoint
+
+
+def read_output(output: ModelOutput) -> list[ArmReading]:
+    """Measures of the arms in a provider's output; arms whose numbers are not finite are left out."""
+    top = []
+    for choice in output.choices:
+        content = choice.logprobs.content if choice.logprobs else []
+        tokens = content[0].top_logprobs or [] if content else []
+        top.append([(entry.token, entry.logprob) for entry in tokens])
+    return arm_readings((output.metadata or {})["arms"], top)
+
+
 class InjectAPI(ModelAPI):
     """Runs transformers models with steering vectors injected during the prior turn's cache fill.
 
@@ -81,10 +114,8 @@ class InjectAPI(ModelAPI):
         for key in model_args:
             if key not in known:
                 raise PrerequisiteError(f"-M {key}: unknown; expected one of {', '.join(known)}; correct it")
-        try:
+        with one_line_errors():
             self.checkpoint = Checkpoint(model_name, **model_args)
-        except InputError as error:
-            raise PrerequisiteError(str(error)) from error
         self._chats: dict[tuple[Any, ...], Chat] = {}
 
     async def generate(

@@ -3,12 +3,12 @@
 from typing import Any
 
 from inspect_ai.log import transcript
-from inspect_ai.model import GenerateConfig, ModelOutput, get_model
+from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from introbench.battery import Bank
-from introbench.measures import ArmReading, arm_readings, arm_table
-from introbench.provider import trial_spec
+from introbench.measures import arm_table
+from introbench.provider import read_output, trial_spec
 
 
 @solver
@@ -32,21 +32,9 @@ def inject_prior_turn(banks: list[dict[str, Any]]) -> Solver:
         )
         config = GenerateConfig(max_tokens=1, logprobs=True, extra_body={"injection": spec})
         state.output = await get_model().generate(state.messages, config=config)
-        readings = output_readings(state.output)
+        readings = read_output(state.output)
         if readings:
             transcript().info(arm_table(readings), source="arms")
         return state
 
     return solve
-
-
-def output_readings(output: ModelOutput) -> list[ArmReading]:
-    """The finite arms of a provider's output."""
-    if not output.metadata:
-        return []
-    top = []
-    for choice in output.choices:
-        content = choice.logprobs.content if choice.logprobs else []
-        tokens = content[0].top_logprobs or [] if content else []
-        top.append([(entry.token, entry.logprob) for entry in tokens])
-    return arm_readings(output.metadata["arms"], top)

@@ -148,7 +148,7 @@ class Engine:
                 self._forward(ids, cache, start)
             return self._readout(seen[-1]).cpu()
         finally:
-            cache.crop(start)
+            _shorten(cache, start)
 
     @torch.inference_mode()
     def _check_readout(self) -> str:
@@ -168,3 +168,11 @@ class Engine:
             reason = f"differs from the model's own logits by {difference:.2g}"
         self._readout = None
         return f"the model's own logits, upcast to float32 ({reason})"
+
+
+def _shorten(cache: DynamicCache, length: int) -> None:
+    """Cut every layer back to `length` tokens, also after a forward pass that failed half-way."""
+    for layer in cache.layers:
+        excess = layer.get_seq_length() - length
+        if excess > 0:
+            layer.crop(-excess)

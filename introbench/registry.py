@@ -1,0 +1,16 @@
+"""What Inspect finds when introbench is installed: its provider, tasks, solvers and scorers."""
+
+from inspect_ai.model import ModelAPI, modelapi
+
+from introbench.evals.introspection import introspection
+from introbench.provider import InjectAPI
+from introbench.scorers.yes_shift import yes_shift
+from introbench.solvers.inject_prior_turn import inject_prior_turn
+
+__all__ = ["inject", "inject_prior_turn", "introspection", "yes_shift"]
+
+
+@modelapi(name="inject")
+def inject() -> type[ModelAPI]:
+    """The provider behind model names that begin with `inject/`."""
+    return InjectAPI

@@ -1,0 +1,148 @@
+"""How far an injection moves a trial's answer toward yes, and what all trials say together."""
+
+import math
+
+from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
+from inspect_ai.solver import TaskState
+
+from introbench.contrasts import Result, TrialShift, contrasts, mean_shifts
+from introbench.measures import ArmReading, arm_table, published_form
+from introbench.provider import read_output
+
+
+@metric(scores="unreduced")
+def shift_by_document_and_family(seed: int = 0) -> Metric:
+    """Mean shift in log-odds for every document and question family, with a 95% interval.
+
+    Args:
+        seed: Seed of the bootstrap.
+    """
+
+    def compute(scores: list[SampleScore]) -> Value:
+        return _values(mean_shifts(trial_shifts(scores), seed=seed))
+
+    return compute
+
+
+@metric(scores="unreduced")
+def introspection_contrasts(seed: int = 0) -> Metric:
+    """Introspection against control questions, documents and random vectors, with 95% intervals.
+
+    Args:
+        seed: Seed of the bootstrap.
+    """
+
+    def compute(scores: list[SampleScore]) -> Value:
+        return _values(contrasts(trial_shifts(scores), seed=seed))
+
+    return compute
+
+
+@metric(scores="unreduced")
+def trials() -> Metric:
+    """How many trials were read, and how many had no finite numbers."""
+
+    def compute(scores: list[SampleScore]) -> Value:
+        shifts = trial_shifts(scores)
+        missing = sum(math.isnan(trial.shift) for trial in shifts)
+        return {"read": len(shifts) - missing, "not finite": missing}
+
+    return compute
+
+
+@scorer(metrics=[introspection_contrasts(), shift_by_document_and_family(), trials()])
+def yes_shift() -> Scorer:
+    """Score a trial by its shift in log-odds against the sham.
+
+    The value holds rounded numbers for the viewer: `shift` (under the concept's vector), `random` (mean over the
+    random vectors), both signed so that "noticed" is positive on introspection questions; `p_yes` and `p_yes_sham`;
+    `mass` (probability of all yes and no forms under the concept). Exact numbers are in the score's metadata.
+    """
+
+    async def score(state: TaskState, target: Target) -> Score:
+        sign = -1.0 if state.metadata["reversed"] else 1.0
+        recorded = (state.output.metadata or {}).get("arms", [])
+        readings = {reading.arm: reading for reading in read_output(state.output)} if recorded else {}
+        lost = [record for record in recorded if not record["finite"]]
+        if lost or "sham" not in readings or "concept" not in readings:
+            return _not_finite(lost)
+        sham, concept = readings["sham"], readings["concept"]
+        shift = sign * (concept.log_odds - sham.log_odds)
+        random = {
+            reading.vector: sign * (reading.log_odds - sham.log_odds)
+            for reading in readings.values()
+            if reading not in (sham, concept)
+        }
+        mean_random = sum(random.values()) / len(random) if random else math.nan
+        return Score(
+            value={
+                "shift": round(shift, 3),
+                "random": round(mean_random, 3),
+                "p_yes": round(concept.p_yes, 5),
+                "p_yes_sham": round(sham.p_yes, 5),
+                "mass": round(concept.mass, 3),
+            },
+            answer="yes" if concept.log_odds > 0 else "no",
+            explanation=_explanation(list(readings.values()), shift, bool(state.metadata["reversed"])),
+            metadata={
+                "shift": shift,
+                "random": random,
+                "log_odds": {reading.arm: reading.log_odds for reading in readings.values()},
+                "p_yes": {reading.arm: reading.p_yes for reading in readings.values()},
+                "p_no": {reading.arm: reading.p_no for reading in readings.values()},
+            },
+        )
+
+    return score
+
+
+def trial_shifts(scores: list[SampleScore]) -> list[TrialShift]:
+    """What the metrics work on, from scores and the factors that the dataset put into the samples' metadata."""
+    return [shift_of_trial(score.sample_metadata or {}, score.score) for score in scores]
+
+
+def shift_of_trial(factors: dict[str, str], score: Score) -> TrialShift:
+    """One trial's shifts, exact, from its factors and its score."""
+    exact = score.metadata or {}
+    return TrialShift(
+        document=factors["document"],
+        family=factors["family"],
+        item=f"{factors['question']}.{factors['format']}",
+        concept=factors["concept"],
+        shift=exact.get("shift", math.nan),
+        random=exact.get("random", {}),
+    )
+
+
+def _values(results: list[Result]) -> dict[str, float]:
+    """Metric values by readable name; a contrast without pairs is NaN with 0 pairs."""
+    values: dict[str, float] = {}
+    for result in results:
+        values[result.key] = result.interval.estimate
+        values[f"{result.key} | low"] = result.interval.low
+        values[f"{result.key} | high"] = result.interval.high
+        values[f"{result.key} | pairs"] = result.pairs
+    return values
+
+
+def _not_finite(lost: list[dict[str, object]]) -> Score:
+    """A trial that cannot be scored: kept in every count, with NaN as its value."""
+    what = ", ".join(f"{record['arm']} ({record['vector']}, strength {record['strength']:g})" for record in lost)
+    return Score(
+        value={key: math.nan for key in ("shift", "random", "p_yes", "p_yes_sham", "mass")},
+        reason="not_finite",
+        explanation=f"The model's numbers are not finite under: {what or 'no arm was read'}. "
+        "Lower the strength, or load the model with -M dtype=float32.",
+    )
+
+
+def _explanation(readings: list[ArmReading], shift: float, is_reversed: bool) -> str:
+    sham, concept = readings[0], readings[1]
+    lines = [
+        f"yes {published_form(sham.p_yes, concept.p_yes)}, no {published_form(sham.p_no, concept.p_no)}",
+        "",
+        arm_table(readings),
+        "",
+        f"Shift toward {'no, which here says that something was noticed' if is_reversed else 'yes'}: {shift:+.3f} nats.",
+    ]
+    return "\n".join(lines)
