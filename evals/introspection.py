@@ -2,16 +2,16 @@
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig
+from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig
 from inspect_ai.viewer import ScoreColorScale, TaskSamplesColumn, TaskSamplesSort, TaskSamplesView, ViewerConfig
+from introbench.scorers.yes_shift import yes_shift
+from introbench.solvers.inject_prior_turn import inject_prior_turn
 
 from introbench import data
 from introbench.battery import Bank, Trial, choose, make_trials, parse_concepts, split_into_banks
 from introbench.checkpoint import software_versions
 from introbench.injection import parse_layers, parse_strength
 from introbench.provider import active_checkpoint, one_line_errors
-from introbench.scorers.yes_shift import yes_shift
-from introbench.solvers.inject_prior_turn import inject_prior_turn
 
 UNKNOWN_MODEL_STRENGTH = "residual:0.05"
 """For models without a known setting: about what strength 8 is for the embedded model."""
@@ -61,7 +61,9 @@ def introspection(
     with one_line_errors():
         checkpoint = active_checkpoint()
         known = data.known_settings(checkpoint.name)
-        number, relative = parse_strength(strength if strength is not None else known.get("strength", UNKNOWN_MODEL_STRENGTH))
+        number, relative = parse_strength(
+            strength if strength is not None else known.get("strength", UNKNOWN_MODEL_STRENGTH)
+        )
         whole = Bank(
             concepts=parse_concepts(concepts),
             method=choose(method, ("pca_center", "mean_diff"), "method")[0],
@@ -100,7 +102,6 @@ def introspection(
 
 
 def _sample(trial: Trial) -> Sample:
-    makers: dict[str, type[ChatMessage]] = {}
     makers = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
     return Sample(
         id=trial.id,
@@ -136,8 +137,9 @@ def _viewer() -> ViewerConfig:
             columns=[
                 TaskSamplesColumn(id="sampleId"),
                 *(TaskSamplesColumn.score("yes_shift", name) for name in scores),
-                TaskSamplesColumn(id="target"),
-                TaskSamplesColumn(id="answer"),
+                TaskSamplesColumn(id="sampleStatus", visible=False),
+                TaskSamplesColumn(id="target", visible=False),
+                TaskSamplesColumn(id="answer", visible=False),
                 TaskSamplesColumn(id="input", visible=False),
                 TaskSamplesColumn(id="tokens", visible=False),
                 TaskSamplesColumn(id="duration", visible=False),

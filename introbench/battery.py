@@ -184,9 +184,7 @@ def first_turn(document_text: str, location: str, system: str | None) -> tuple[d
     return tuple(turns if system is None else [{"role": "system", "content": system}, *turns])
 
 
-def check_conversation(
-    tokenizer: Any, messages: Sequence[dict[str, str]], answer_format: data.AnswerFormat
-) -> None:
+def check_conversation(tokenizer: Any, messages: Sequence[dict[str, str]], answer_format: data.AnswerFormat) -> None:
     """Refuse a conversation that the model's template or tokenizer would not carry as it is written.
 
     Raises:
@@ -197,8 +195,8 @@ def check_conversation(
     for form, token in zip(answer_format.forms[0], tokens, strict=True):
         if token is None:
             raise InputError(
-                f"answer form {form!r} of format {answer_format.name}: is not one token after {answer_format.prefill!r} "
-                f"for this tokenizer; expected one; choose another format, e.g. -T formats=yes-no"
+                f"answer form {form!r} of format {answer_format.name}: is not one token after "
+                f"{answer_format.prefill!r} for this tokenizer; expected one; choose another, e.g. -T formats=yes-no"
             )
     if tokens[0] == tokens[1]:
         raise InputError(
@@ -237,7 +235,11 @@ def choose(value: object, options: Iterable[str], what: str) -> tuple[str, ...]:
         InputError: A name is not among the options, or none is left.
     """
     known = tuple(options)
-    names = known if value is None else tuple(str(item) for item in ([value] if isinstance(value, str) else _as_list(value)))
+    names = (
+        known
+        if value is None
+        else tuple(str(item) for item in ([value] if isinstance(value, str) else _as_list(value)))
+    )
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

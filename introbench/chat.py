@@ -146,7 +146,9 @@ def _rejection(tokenizer: Any, messages: Messages, error: TemplateError) -> str:
         else:
             return f"chat template of {name}: rejects a system turn ({reason}); run without one, -T system=none"
     roles = ", ".join(message["role"] for message in messages)
-    return f"chat template of {name}: rejects the turns {roles} ({reason}); pass another template, -M chat_template=FILE"
+    return (
+        f"chat template of {name}: rejects the turns {roles} ({reason}); pass another template, -M chat_template=FILE"
+    )
 
 
 def _stripped_prefill(tokenizer: Any, messages: Messages) -> str:

@@ -75,8 +75,8 @@ class Checkpoint:
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InputError(
-                f"model inject/{self.name}: cannot be found or read ({reason}); expected inject/{embedded.NAME}, a local "
-                f"folder or a Hugging Face id; check the spelling, and HF_HUB_OFFLINE if it has to be downloaded"
+                f"model inject/{self.name}: cannot be found or read ({reason}); expected inject/{embedded.NAME}, a "
+                f"local folder or a Hugging Face id; check the spelling, and HF_HUB_OFFLINE if it is to be downloaded"
             ) from error
         if config.is_encoder_decoder:
             raise InputError(
@@ -103,26 +103,22 @@ class Checkpoint:
         """Load the weights, in evaluation mode, without gradients."""
         device = self.device or _default_device()
         dtype = self.dtype or ("float32" if device == "cpu" and self.device_map is None else "auto")
-        options = {
-            "device_map": self.device_map,
-            "attn_implementation": self.attn_implementation,
-            "quantization_config": self.quantization_config,
-        }
+        options = {"attn_implementation": self.attn_implementation, "quantization_config": self.quantization_config}
         bars_shown = transformers_logging.is_progress_bar_enabled()
         transformers_logging.disable_progress_bar()  # it would tear the display of the evaluation
         try:
             model = AutoModelForCausalLM.from_pretrained(
                 self.source,
                 dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+                device_map=self.device_map or {"": device},
                 **{key: value for key, value in options.items() if value is not None},
                 **self._where,
             )
         finally:
             if bars_shown:
                 transformers_logging.enable_progress_bar()
-        if self.device_map is None and self.quantization_config is None:
-            model = model.to(device)
-        return model.eval().requires_grad_(False)
+        model.requires_grad_(False)
+        return model.eval()
 
     @cached_property
     def revision_digest(self) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import yaml
 
 import introbench
-
 from introbench.errors import InputError
 
 FAMILIES = ("introspection", "always_no", "always_yes", "ambiguous", "confusing")
@@ -119,7 +118,9 @@ def setting() -> Setting:
 def documents() -> dict[str, Document]:
     """The documents, by name."""
     entries = _yaml("documents.yaml")
-    return {name: _build(Document, {"name": name, **entry}, f"documents.yaml: {name}") for name, entry in entries.items()}
+    return {
+        name: _build(Document, {"name": name, **entry}, f"documents.yaml: {name}") for name, entry in entries.items()
+    }
 
 
 @cache
@@ -169,7 +170,9 @@ def parse_questions(entries: Mapping[str, Any], where: str) -> tuple[Question, .
         for question in parsed:
             value = getattr(question, key).casefold()
             if value in seen:
-                raise InputError(f"{where}: {key} {getattr(question, key)!r} stands twice; expected it once; remove one")
+                raise InputError(
+                    f"{where}: {key} {getattr(question, key)!r} stands twice; expected it once; remove one"
+                )
             seen.add(value)
     return tuple(parsed)
 

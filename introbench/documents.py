@@ -29,7 +29,9 @@ def fitted_texts(documents: Mapping[str, Document], tokenizer: Any) -> dict[str,
             texts[name] = documents[document.same_text_as or name].text
             continue
         wanted = count_tokens(tokenizer, documents[document.length_of].text)
-        candidates = _word_texts(document.words, wanted) if document.words else _sentence_texts(document, tokenizer, wanted)
+        candidates = (
+            _word_texts(document.words, wanted) if document.words else _sentence_texts(document, tokenizer, wanted)
+        )
         lengths = {text: count_tokens(tokenizer, text) for text in candidates}
         texts[name] = min(candidates, key=lambda text: abs(lengths[text] - wanted))
         if abs(lengths[texts[name]] - wanted) > TOLERANCE * wanted:
@@ -43,11 +45,13 @@ def _word_texts(words: str, most: int) -> list[str]:
     vocabulary = words.split()
     sentences: list[list[str]] = []
     texts: list[str] = []
+    room = 0
     for _ in range(most):
-        if not sentences or len(sentences[-1]) == sentences_end:
+        if room == 0:
             sentences.append([])
-            sentences_end = draw.randint(7, 13)
+            room = draw.randint(7, 13)
         sentences[-1].append(draw.choice(vocabulary))
+        room -= 1
         texts.append(" ".join(" ".join(sentence).capitalize() + "." for sentence in sentences))
     return texts
 
@@ -60,7 +64,5 @@ def _sentence_texts(document: Document, tokenizer: Any, wanted: int) -> list[str
         and count_tokens(tokenizer, " ".join(document.sentences[: fitting + 1])) <= wanted
     ):
         fitting += 1
-    choices = chain.from_iterable(
-        combinations(document.fillers, size) for size in range(len(document.fillers) + 1)
-    )
+    choices = chain.from_iterable(combinations(document.fillers, size) for size in range(len(document.fillers) + 1))
     return [" ".join(document.sentences[:fitting] + extra) for extra in choices]

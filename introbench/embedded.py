@@ -55,7 +55,9 @@ def _convert(gguf_file: Path, target: Path) -> None:
     try:
         importlib.metadata.version("gguf")
     except importlib.metadata.PackageNotFoundError:
-        raise InputError(f"model inject/{NAME}: the package gguf that reads it is not installed; run: {INSTALL}") from None
+        raise InputError(
+            f"model inject/{NAME}: the package gguf that reads it is not installed; run: {INSTALL}"
+        ) from None
     tell(f"converting {gguf_file.name} to safetensors (once, about 20 s)")
     source = {"pretrained_model_name_or_path": str(gguf_file.parent), "gguf_file": gguf_file.name}
     model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)

@@ -5,9 +5,9 @@ Inspect's logs and cache keys, be compared by value, and be resolved by any engi
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from introbench.errors import InputError
 
@@ -153,7 +153,7 @@ def parse_layers(value: object, n_layers: int) -> LayerRange:
     if isinstance(value, str):
         value = value.split(":")
     try:
-        start, stop = (int(part) for part in value)  # type: ignore[union-attr]
+        start, stop = (int(part) for part in cast(Iterable[Any], value))
     except (TypeError, ValueError):
         raise InputError(f"layers={value!r}: {hint}") from None
     if not 0 <= start < stop <= n_layers:

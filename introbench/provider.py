@@ -76,7 +76,9 @@ def active_checkpoint() -> Checkpoint:
     api = get_model().api
     if not isinstance(api, InjectAPI):
         name = api.qualified_model_name or api.model_name
-        raise InputError(f"model {name}: cannot be injected into; expected inject/NAME; pass e.g. --model inject/smollm2")
+        raise InputError(
+            f"model {name}: cannot be injected into; expected inject/NAME; pass e.g. --model inject/smollm2"
+        )
     return api.checkpoint
 
 

@@ -84,7 +84,8 @@ def _studentised(samples: list[Array], level: float, resamples: int, rng: np.ran
     tail = (1 - level) / 2
     if units < FEWEST_FOR_BOOTSTRAP:
         # Welch's degrees of freedom; for one sample this is n - 1.
-        freedom = error**4 / sum(v**2 / (len(s) - 1) for v, s in zip(variances, samples, strict=True))
+        shares = variances / variances.sum()
+        freedom = 1 / sum(share**2 / (len(sample) - 1) for share, sample in zip(shares, samples, strict=True))
         reach = float(stats.t.ppf(1 - tail, freedom)) * error
         return Interval(estimate, estimate - reach, estimate + reach, units)
     drawn = [sample[rng.integers(0, len(sample), (resamples, len(sample)))] for sample in samples]
@@ -98,5 +99,7 @@ def _studentised(samples: list[Array], level: float, resamples: int, rng: np.ran
 def _checked(values: Sequence[float] | Array) -> Array:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not np.isfinite(array).all():
-        raise ValueError(f"expected a flat sequence of finite numbers, got {array!r}; drop and count missing ones first")
-    return array
+        raise ValueError(
+            f"expected a flat sequence of finite numbers, got {array!r}; drop and count missing ones first"
+        )
+    return np.sort(array)  # units are exchangeable: the order in which trials finished must not matter

@@ -1,6 +1,8 @@
 """How far an injection moves a trial's answer toward yes, and what all trials say together."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
@@ -78,8 +80,8 @@ def yes_shift() -> Scorer:
             value={
                 "shift": round(shift, 3),
                 "random": round(mean_random, 3),
-                "p_yes": round(concept.p_yes, 5),
-                "p_yes_sham": round(sham.p_yes, 5),
+                "p_yes": round(concept.p_yes, 4),
+                "p_yes_sham": round(sham.p_yes, 4),
                 "mass": round(concept.mass, 3),
             },
             answer="yes" if concept.log_odds > 0 else "no",
@@ -101,7 +103,7 @@ def trial_shifts(scores: list[SampleScore]) -> list[TrialShift]:
     return [shift_of_trial(score.sample_metadata or {}, score.score) for score in scores]
 
 
-def shift_of_trial(factors: dict[str, str], score: Score) -> TrialShift:
+def shift_of_trial(factors: Mapping[str, Any], score: Score) -> TrialShift:
     """One trial's shifts, exact, from its factors and its score."""
     exact = score.metadata or {}
     return TrialShift(
@@ -109,6 +111,7 @@ def shift_of_trial(factors: dict[str, str], score: Score) -> TrialShift:
         family=factors["family"],
         item=f"{factors['question']}.{factors['format']}",
         concept=factors["concept"],
+        sign=-1.0 if factors["reversed"] else 1.0,
         shift=exact.get("shift", math.nan),
         random=exact.get("random", {}),
     )
@@ -125,11 +128,11 @@ def _values(results: list[Result]) -> dict[str, float]:
     return values
 
 
-def _not_finite(lost: list[dict[str, object]]) -> Score:
+def _not_finite(lost: list[Mapping[str, Any]]) -> Score:
     """A trial that cannot be scored: kept in every count, with NaN as its value."""
     what = ", ".join(f"{record['arm']} ({record['vector']}, strength {record['strength']:g})" for record in lost)
     return Score(
-        value={key: math.nan for key in ("shift", "random", "p_yes", "p_yes_sham", "mass")},
+        value=dict.fromkeys(("shift", "random", "p_yes", "p_yes_sham", "mass"), math.nan),
         reason="not_finite",
         explanation=f"The model's numbers are not finite under: {what or 'no arm was read'}. "
         "Lower the strength, or load the model with -M dtype=float32.",
@@ -138,11 +141,12 @@ def _not_finite(lost: list[dict[str, object]]) -> Score:
 
 def _explanation(readings: list[ArmReading], shift: float, is_reversed: bool) -> str:
     sham, concept = readings[0], readings[1]
+    toward = "no, which here says that something was noticed" if is_reversed else "yes"
     lines = [
         f"yes {published_form(sham.p_yes, concept.p_yes)}, no {published_form(sham.p_no, concept.p_no)}",
         "",
         arm_table(readings),
         "",
-        f"Shift toward {'no, which here says that something was noticed' if is_reversed else 'yes'}: {shift:+.3f} nats.",
+        f"Shift toward {toward}: {shift:+.3f} nats.",
     ]
     return "\n".join(lines)

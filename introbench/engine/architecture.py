@@ -20,7 +20,7 @@ class Architecture:
     """
 
     decoder: nn.Module
-    layers: nn.ModuleList
+    layers: tuple[nn.Module, ...]
     final_norm: nn.Module
     unembedding: nn.Module
 
@@ -44,4 +44,4 @@ def find_parts(model: PreTrainedModel) -> Architecture:
             f"model type {kind}: {len(stacks)} stacks of {n_layers} blocks, {len(norms)} norms after them and "
             f"{'an' if unembedding is not None else 'no'} unembedding found; expected one of each; not supported"
         )
-    return Architecture(decoder=decoder, layers=stacks[0], final_norm=norms[-1], unembedding=unembedding)
+    return Architecture(decoder=decoder, layers=tuple(stacks[0]), final_norm=norms[-1], unembedding=unembedding)

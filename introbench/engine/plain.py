@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
 from introbench.engine.architecture import find_parts
 from introbench.engine.hooks import last_input, last_residuals, steering
@@ -61,7 +62,7 @@ class Engine:
     @property
     def device(self) -> torch.device:
         """Where token ids go in."""
-        return self.model.get_input_embeddings().weight.device
+        return next(self.model.get_input_embeddings().parameters()).device
 
     @torch.inference_mode()
     def fill(self, tokens: Sequence[int], deltas: Mapping[int, Tensor], rows: int = 1) -> Fill:
@@ -173,6 +174,5 @@ class Engine:
 def _shorten(cache: DynamicCache, length: int) -> None:
     """Cut every layer back to `length` tokens, also after a forward pass that failed half-way."""
     for layer in cache.layers:
-        excess = layer.get_seq_length() - length
-        if excess > 0:
+        if isinstance(layer, DynamicLayer) and (excess := layer.get_seq_length() - length) > 0:
             layer.crop(-excess)

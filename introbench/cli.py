@@ -1,0 +1,93 @@
+"""The command `introbench`: the result table of a log."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
+
+from introbench.contrasts import contrasts, mean_shifts, results_table
+from introbench.errors import InputError
+from introbench.scorers.yes_shift import shift_of_trial
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="introbench", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    table = commands.add_parser("table", help="print the result table of a log")
+    table.add_argument("log", nargs="?", default="logs", help="a log file, or a folder whose latest log is taken")
+    options = parser.parse_args(arguments)
+    try:
+        print(log_table(find_log(options.log)))
+    except InputError as error:
+        print(f"introbench: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def find_log(where: str) -> str:
+    """The log file itself, or the latest introspection log in a folder.
+
+    Raises:
+        InputError: There is no such file, or no such log in the folder.
+    """
+    path = Path(where)
+    if path.is_file():
+        return where
+    if path.is_dir():
+        for info in list_eval_logs(where):
+            if info.task.removeprefix("introbench/") == "introspection":
+                return info.name
+    raise InputError(
+        f"log {where!r}: no introspection log there; expected a log file or a folder with one; run one first"
+    )
+
+
+def log_table(location: str) -> str:
+    """Everything that a log's trials say, as plain text.
+
+    Raises:
+        InputError: The log holds no scored introspection trials.
+    """
+    log = read_eval_log(location, resolve_attachments=False)
+    trials = [
+        shift_of_trial(sample.metadata, sample.scores["yes_shift"])
+        for sample in log.samples or []
+        if sample.scores and "yes_shift" in sample.scores
+    ]
+    if not trials:
+        raise InputError(
+            f"log {location}: no scored introspection trials; status {log.status}; run the task to its end"
+        )
+    return "\n\n".join(
+        [
+            _headline(log, len(trials)),
+            "Mean shift toward yes under the concept's vector, against the sham; for introspection toward 'noticed'",
+            results_table(mean_shifts(trials)),
+            "Contrasts: does introspection move more than what has nothing to do with it?",
+            results_table(contrasts(trials)),
+            _legend(),
+        ]
+    )
+
+
+def _headline(log: EvalLog, scored: int) -> str:
+    facts = log.eval.metadata or {}
+    total = log.results.total_samples if log.results else scored
+    return (
+        f"{log.eval.model}: layers {facts.get('layers', '?')}, strength {facts.get('strength', '?')}, "
+        f"{facts.get('method', '?')}; {scored} of {total} trials scored ({log.status})"
+    )
+
+
+def _legend() -> str:
+    return (
+        "Intervals: studentised bootstrap over concepts (and random vectors), 95% each, not corrected for their\n"
+        "number. On a reversed question, a shift and that of the control beside it count with the sign turned.\n"
+        "An interval that contains 0 is no evidence of an effect, and no evidence that there is none."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
