@@ -8,7 +8,7 @@ from introbench.scorers.yes_shift import yes_shift
 from introbench.solvers.inject_prior_turn import inject_prior_turn
 
 from introbench import data
-from introbench.battery import Bank, Trial, choose, make_trials, parse_concepts, split_into_banks
+from introbench.battery import Bank, Trial, choose, make_trials, parse_concepts, parse_count, split_into_banks
 from introbench.checkpoint import software_versions
 from introbench.injection import parse_layers, parse_strength
 from introbench.provider import active_checkpoint, one_line_errors
@@ -70,7 +70,7 @@ def introspection(
             layers=parse_layers(layers if layers is not None else known.get("layers"), checkpoint.n_layers),
             strength=number,
             relative=relative,
-            random_arms=random_vectors,
+            random_arms=parse_count(random_vectors, "random_vectors"),
             seed=seed,
         )
         banks = split_into_banks(whole)

@@ -250,5 +250,16 @@ def choose(value: object, options: Iterable[str], what: str) -> tuple[str, ...]:
     return names
 
 
+def parse_count(value: object, what: str) -> int:
+    """Read a number of things.
+
+    Raises:
+        InputError: It is not a whole number from 0 to 9.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 9:
+        raise InputError(f"{what}={value!r}: expected a whole number from 0 to 9; pass e.g. -T {what}=3")
+    return value
+
+
 def _as_list(value: object) -> list[object]:
     return list(value) if isinstance(value, Iterable) else [value]

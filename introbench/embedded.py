@@ -8,6 +8,7 @@ import contextlib
 import importlib.metadata
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from introbench.cache import cache_dir, sha256_of, write_atomically
@@ -66,10 +67,19 @@ def _convert(gguf_file: Path, target: Path) -> None:
         for mark in ("hf_quantizer", "quantization_method", "is_quantized", "quantization_config"):
             with contextlib.suppress(AttributeError):
                 delattr(owner, mark)
-    model.save_pretrained(target)
-    AutoTokenizer.from_pretrained(**source).save_pretrained(target)
-    digests = {path.name: sha256_of(path) for path in sorted(target.iterdir())}
-    (target / _DIGESTS).write_text(json.dumps(digests, indent=1))
+
+    def save(folder: Path) -> None:
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
+
+    write_with_digests(target, save)
+
+
+def write_with_digests(folder: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a folder, and record what it wrote so that damage can be noticed."""
+    write(folder)
+    digests = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    (folder / _DIGESTS).write_text(json.dumps(digests, indent=1))
 
 
 def _is_intact(folder: Path) -> bool:

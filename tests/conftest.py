@@ -4,10 +4,13 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
+from introbench import progress
 from introbench.checkpoint import Checkpoint
 
 VOCABULARY = 97
@@ -77,3 +80,27 @@ def smollm2() -> Checkpoint:
 @pytest.fixture(scope="session")
 def tokenizer(smollm2: Checkpoint) -> PreTrainedTokenizerFast:
     return smollm2.tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory, smollm2: Checkpoint) -> Path:
+    """A folder with a tiny random model and a real tokenizer and chat template."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tiny_model("llama", vocab_size=49152, max_position_embeddings=1024).save_pretrained(folder)
+    smollm2.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache directory of the test's own."""
+    monkeypatch.setenv("INTROBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines that a user would have been shown."""
+    lines: list[str] = []
+    monkeypatch.setattr(progress, "_listeners", [lines.append])
+    return lines

@@ -1,0 +1,126 @@
+"""Recipes: what users may write, and that recipes survive the trip through JSON."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from introbench.battery import Bank, choose, parse_concepts, split_into_banks
+from introbench.errors import InputError
+from introbench.injection import Injection, VectorRecipe, parse_layers, parse_strength
+
+
+@pytest.mark.parametrize(
+    ("value", "layers"),
+    [
+        ("10:20", (10, 20)),
+        (620, (10, 20)),  # what YAML makes of 10:20
+        ([3, 4], (3, 4)),
+        (None, (10, 20)),
+        ("0:30", (0, 30)),
+    ],
+)
+def test_layers_are_read_as_written(value: object, layers: tuple[int, int]) -> None:
+    assert parse_layers(value, 30) == layers
+
+
+def test_middle_third_is_the_default() -> None:
+    assert parse_layers(None, 64) == (21, 42)
+    assert parse_layers(None, 2) == (0, 1)
+    assert parse_layers(None, 1) == (0, 1)
+
+
+@pytest.mark.parametrize("value", ["20:31", "10:10", "20:10", "-1:3", "ten", "1:2:3", "", [1], True, 2.5, "30:40"])
+def test_bad_layers_are_refused_in_one_line(value: object) -> None:
+    with pytest.raises(InputError, match="expected START:STOP with 0 <= START < STOP <= 30") as refusal:
+        parse_layers(value, 30)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "strength"),
+    [(8, (8.0, False)), ("-2.5", (-2.5, False)), (0, (0, False)), ("residual:0.05", (0.05, True))],
+)
+def test_strengths_are_read_as_written(value: object, strength: tuple[float, bool]) -> None:
+    assert parse_strength(value) == strength
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "-inf", "strong", "residual:", "residual:nan", True, None, [8]])
+def test_bad_strengths_are_refused(value: object) -> None:
+    with pytest.raises(InputError, match=r"strength=.*expected a finite number"):
+        parse_strength(value)
+
+
+@given(
+    concept=st.text(min_size=1).filter(str.strip),
+    seed=st.none() | st.integers(0, 2**32),
+    strength=st.floats(allow_nan=False, allow_infinity=False),
+    start=st.integers(0, 90),
+    length=st.integers(1, 9),
+)
+def test_injections_survive_json(concept: str, seed: int | None, strength: float, start: int, length: int) -> None:
+    injection = Injection(VectorRecipe("pca_center", concept, seed), (start, start + length), strength)
+    assert Injection.from_json(json.loads(json.dumps(injection.to_json()))) == injection
+
+
+def test_recipes_that_name_nothing_are_refused() -> None:
+    with pytest.raises(InputError, match="method='pca'"):
+        VectorRecipe("pca", "cats")
+    with pytest.raises(InputError, match="concept=' '"):
+        VectorRecipe("mean_diff", " ")
+    with pytest.raises(InputError, match="strength=nan"):
+        Injection(None, (0, 1), math.nan)
+
+
+def bank(concepts: tuple[str, ...], random_arms: int) -> Bank:
+    return Bank(concepts, "pca_center", (1, 3), 4.0, False, random_arms, seed=0)
+
+
+@given(n_concepts=st.integers(1, 12), random_arms=st.integers(0, 5))
+def test_every_random_vector_is_used_equally_often(n_concepts: int, random_arms: int) -> None:
+    words = tuple(f"word{chr(97 + n)}" for n in range(n_concepts))
+    whole = bank(words, random_arms)
+    assert whole.injections[0].vector is None
+    uses = dict.fromkeys(range(1 + n_concepts, len(whole.injections)), 0)
+    for word in words:
+        arms = whole.arms(word)
+        assert whole.injections[arms["sham"]].vector is None
+        assert whole.injections[arms["concept"]].vector == VectorRecipe("pca_center", word)
+        rows = [row for name, row in arms.items() if name.startswith("random")]
+        assert len(set(rows)) == random_arms
+        for row in rows:
+            uses[row] += 1
+            assert whole.injections[row].vector.is_random
+    if n_concepts >= random_arms:
+        assert set(uses.values()) <= {random_arms}
+    assert len(set(whole.injections)) == len(whole.injections)
+    assert Bank.from_json(json.loads(json.dumps(whole.to_json()))) == whole
+
+
+def test_long_lists_of_concepts_are_split() -> None:
+    words = tuple(f"word{chr(97 + n)}" for n in range(26))
+    banks = split_into_banks(bank(words, 3))
+    assert sum((b.concepts for b in banks), ()) == words
+    assert max(len(b.injections) for b in banks) <= 25
+
+
+def test_concepts_can_be_any_word_but_not_a_slip() -> None:
+    assert parse_concepts(None)[0] == "cats"
+    assert parse_concepts("volcanoes") == ("volcanoes",)
+    assert parse_concepts(["cats", "ice cream"]) == ("cats", "ice cream")
+    for slip in ("cat", "Bread", "creativty"):
+        with pytest.raises(InputError, match="unknown, and too near"):
+            parse_concepts(slip)
+    for nonsense in ("", "  ", "c4ts", ["cats", "cats"], [], 3.5):
+        with pytest.raises(InputError, match="expected"):
+            parse_concepts(nonsense)
+
+
+def test_choices_suggest_what_was_meant() -> None:
+    assert choose(None, ("a", "b"), "documents") == ("a", "b")
+    with pytest.raises(InputError, match="documents='lorm': expected one of info, lorem; did you mean lorem"):
+        choose("lorm", ("info", "lorem"), "documents")
+    with pytest.raises(InputError, match="expected at least one"):
+        choose([], ("info",), "documents")
