@@ -61,7 +61,7 @@ def tokenize_chat(tokenizer: Any, messages: Messages, prior_messages: int) -> Ch
         raise InputError(
             f"chat template of {_name(tokenizer)}: rewrites earlier turns when later ones are added (from character "
             f"{where}: {prior_text[where : where + 24]!r} becomes {text[where : where + 24]!r}); expected the prior "
-            f"turn to stay as it is; pass a template that keeps it, -M chat_template=FILE"
+            f"turn to stay as it is; pass a template that keeps it, e.g. -M chat_template=chatml"
         )
     tokens = encode(tokenizer, text)
     prior_tokens = encode(tokenizer, prior_text)

@@ -11,9 +11,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from introbench import embedded
+from introbench import data, embedded
 from introbench.errors import InputError
 
+CHATML = "chatml"
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 
 
@@ -30,7 +31,8 @@ class Checkpoint:
         attn_implementation: Passed to transformers, e.g. `sdpa` or `eager`.
         quantization_config: Passed to transformers as it is.
         trust_remote_code: Whether code from the model's repository may run; off unless asked for.
-        chat_template: File with a Jinja chat template to use instead of the model's own.
+        chat_template: Jinja chat template to use instead of the model's own: a file, or `chatml` for the shipped one
+            (for models such as Qwen3, whose own template rewrites earlier turns).
     """
 
     name: str
@@ -51,8 +53,8 @@ class Checkpoint:
             raise InputError(
                 f"device={self.device!r} with device_map={self.device_map!r}: expected one of the two; drop one"
             )
-        if self.chat_template is not None and not Path(self.chat_template).is_file():
-            raise InputError(f"chat_template={self.chat_template!r}: no such file; expected a Jinja template's path")
+        if self.chat_template not in (None, CHATML) and not Path(str(self.chat_template)).is_file():
+            raise InputError(f"chat_template={self.chat_template!r}: no such file; expected a Jinja file or {CHATML}")
 
     @cached_property
     def source(self) -> str:
@@ -90,7 +92,8 @@ class Checkpoint:
         _ = self.config  # a model that does not exist is reported once, by its configuration
         tokenizer = AutoTokenizer.from_pretrained(self.source, **self._where)
         if self.chat_template is not None:
-            tokenizer.chat_template = Path(self.chat_template).read_text(encoding="utf-8")
+            shipped = self.chat_template == CHATML
+            tokenizer.chat_template = data.chatml() if shipped else Path(self.chat_template).read_text(encoding="utf-8")
         tokenizer.name_or_path = self.name
         return tokenizer
 

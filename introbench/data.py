@@ -138,6 +138,11 @@ def questions() -> tuple[Question, ...]:
     return parse_questions(_yaml("questions.yaml"), "questions.yaml")
 
 
+def chatml() -> str:
+    """A chat template that renders every turn the same way, whatever follows it."""
+    return _text("chatml.jinja")
+
+
 @cache
 def known_settings(model_name: str) -> Mapping[str, Any]:
     """Layers and strength that are known to suit a model, by the last part of its name; empty if unknown."""

@@ -58,9 +58,11 @@ class Runtime:
             "device": str(model.device),
             "attention": str(model.config._attn_implementation),
             "readout": self.engine.readout_note,
+            "sharing": self.engine.sharing_note,
             "weights": self.fingerprint[:16],
         }
-        tell(f"{checkpoint.name} is ready: {self.facts['dtype']} on {self.facts['device']}; {self.facts['readout']}")
+        tell(f"{checkpoint.name} is ready: {self.facts['dtype']} on {self.facts['device']}")
+        tell(f"readout: {self.engine.readout_note}; {self.engine.sharing_note}")
         self._deltas: dict[Bank, dict[int, Tensor]] = {}
         self._fill: tuple[tuple[Sequence[int], Bank], Fill] | None = None
         self._readings: OrderedDict[Any, Readings] = OrderedDict()

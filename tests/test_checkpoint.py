@@ -101,6 +101,20 @@ def test_bad_models_and_options_are_refused_in_one_line(name: str, options: dict
     assert "\n" not in str(refusal.value)
 
 
+def test_the_shipped_chat_template_keeps_every_turn(tiny_folder: Path) -> None:
+    own, shipped = Checkpoint(str(tiny_folder)), Checkpoint(str(tiny_folder), chat_template="chatml")
+    messages = [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}]
+    texts = [
+        checkpoint.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        for checkpoint in (own, shipped)
+    ]
+    assert (
+        texts[0]
+        == texts[1]
+        == "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
 def test_encoder_decoders_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "t5"}')
     with pytest.raises(InputError, match="t5 is an encoder-decoder"):

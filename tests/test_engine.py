@@ -1,5 +1,7 @@
 """The engine against plain transformers: what is steered, what is not, and that nothing is left behind."""
 
+from typing import Any
+
 import pytest
 import torch
 from conftest import VOCABULARY, tiny_model
@@ -42,6 +44,37 @@ def test_two_steps_equal_one_forward(any_model: PreTrainedModel) -> None:
     )
 
 
+def test_arms_share_what_lies_below_the_first_steered_block(any_model: PreTrainedModel) -> None:
+    engine = Engine(any_model)
+    assert engine.sharing_note == "layers below the first steered one are computed once for all arms"
+    added = deltas(5, 32)
+    fill = engine.fill(PRIOR, added, rows=5)
+    assert [layer.keys.shape[0] for layer in fill.cache.layers] == [1, 5, 5, 5]
+    apart = engine.read(engine.fill(PRIOR, added, rows=5, first=0), QUESTION)
+    torch.testing.assert_close(engine.read(fill, QUESTION), apart, atol=1e-4, rtol=0)
+
+
+def test_a_model_that_cannot_share_computes_every_arm_from_the_first_layer_on() -> None:
+    model, untouched = tiny_model("llama"), Engine(tiny_model("llama"))
+
+    def same_batch(_module: torch.nn.Module, args: tuple[Tensor], kwargs: dict[str, Any]) -> None:
+        if args[0].shape[0] != model.batch:
+            raise RuntimeError("another batch than the embeddings had")
+
+    def note_batch(_module: torch.nn.Module, args: tuple[Tensor]) -> None:
+        model.batch = args[0].shape[0]
+
+    model.model.embed_tokens.register_forward_pre_hook(note_batch)
+    model.model.layers[3].register_forward_pre_hook(same_batch, with_kwargs=True)
+    engine, added = Engine(model), deltas(3, 32)
+    assert engine.sharing_note == (
+        "every arm is computed from the first layer on "
+        "(sharing the clean layers: RuntimeError: another batch than the embeddings had)"
+    )
+    read = engine.read(engine.fill(PRIOR, added, rows=3), QUESTION)
+    torch.testing.assert_close(read, untouched.read(untouched.fill(PRIOR, added, rows=3), QUESTION), atol=1e-4, rtol=0)
+
+
 def test_readout_is_the_models_own_distribution(any_model: PreTrainedModel) -> None:
     engine = Engine(any_model)
     assert engine.readout_note.startswith("float32 norm and unembedding")
@@ -52,7 +85,7 @@ def test_readout_is_the_models_own_distribution(any_model: PreTrainedModel) -> N
 
 def test_strength_zero_is_no_injection_bit_for_bit(any_model: PreTrainedModel) -> None:
     engine = Engine(any_model)
-    nothing = engine.read(engine.fill(PRIOR, {}, rows=2), QUESTION)
+    nothing = engine.read(engine.fill(PRIOR, {}, rows=2, first=LAYERS[0]), QUESTION)
     zeros = engine.read(engine.fill(PRIOR, deltas(2, 32, scale=0.0), rows=2), QUESTION)
     assert torch.equal(nothing, zeros)
 
@@ -90,7 +123,7 @@ def test_the_fill_steers_every_prior_token_and_the_question_none(llama: PreTrain
     kept: list[Tensor] = []
     look = engine.parts.layers[LAYERS[0]].register_forward_hook(lambda _m, _a, output: kept.append(output.clone()))
     engine.read(fill, QUESTION)
-    engine.read(engine.fill(PRIOR, {}), QUESTION)
+    engine.read(engine.fill(PRIOR, {}, first=LAYERS[0]), QUESTION)
     look.remove()
     asked_steered, _, asked_clean = kept
     assert asked_steered.shape[1] == len(QUESTION)

@@ -42,6 +42,25 @@ def steering(
 
 
 @contextmanager
+def widening(layer: nn.Module, rows: int) -> Iterator[None]:
+    """Let a forward pass of one batch row become `rows` equal rows where it enters `layer`.
+
+    Below the first steered block all arms are the same, so they are computed once.
+    """
+
+    def widen(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        if args:
+            return (args[0].expand(rows, -1, -1), *args[1:]), kwargs
+        return args, kwargs | {"hidden_states": kwargs["hidden_states"].expand(rows, -1, -1)}
+
+    handle = layer.register_forward_pre_hook(widen, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
 def last_residuals(layers: Sequence[nn.Module]) -> Iterator[dict[int, Tensor]]:
     """Collect the residual stream at the last position after every block.
 

@@ -2,10 +2,12 @@
 
 A batch row is an arm. All rows of a forward pass hold the same tokens, so there is no padding, no mask to get
 wrong, and arms have equal shapes by construction; what differs between two rows is the vector and nothing else.
+Below the first steered block the arms do not differ at all: there, one row stands for all of them.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -15,12 +17,14 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from introbench.engine.architecture import find_parts
-from introbench.engine.hooks import last_input, last_residuals, steering
+from introbench.engine.hooks import last_input, last_residuals, steering, widening
 from introbench.engine.readout import Readout
 
 _PROBE_LENGTH = 8
 _READOUT_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.05}
 """Largest accepted difference from the model's own logits, as a share of their range."""
+_SHARING_TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.05, torch.bfloat16: 0.25}
+"""Largest accepted difference in log-probability between two ways of computing the same arms."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +32,16 @@ class Fill:
     """A KV cache filled by the prior turn, one batch row per arm.
 
     Attributes:
-        cache: Keys and values of every layer, [rows, heads, length, head size].
+        cache: Keys and values of every layer: [1, heads, length, head size] below `first`, [rows, ...] from there on.
         rows: Number of arms.
         length: Number of tokens in the prior turn.
+        first: The first block in which arms are computed apart; below it one row stands for all.
     """
 
     cache: DynamicCache
     rows: int
     length: int
+    first: int
 
 
 class Engine:
@@ -53,6 +59,8 @@ class Engine:
         self.parts = find_parts(model)
         self._readout: Readout | None = Readout(model, self.parts)
         self.readout_note = self._check_readout()
+        self._shares_clean_layers = True
+        self.sharing_note = self._check_sharing()
 
     @property
     def n_layers(self) -> int:
@@ -65,18 +73,23 @@ class Engine:
         return next(self.model.get_input_embeddings().parameters()).device
 
     @torch.inference_mode()
-    def fill(self, tokens: Sequence[int], deltas: Mapping[int, Tensor], rows: int = 1) -> Fill:
+    def fill(
+        self, tokens: Sequence[int], deltas: Mapping[int, Tensor], rows: int = 1, first: int | None = None
+    ) -> Fill:
         """Run the prior turn with every arm steered, and keep its KV cache.
 
         Args:
             tokens: Token ids of the prior turn.
             deltas: Block index to what is added there, [rows, hidden]; a row of zeros is the sham.
             rows: Number of arms.
+            first: The block from which on arms are computed apart; the first steered one by default.
         """
-        cache = DynamicCache()
-        with steering(self.parts.layers, deltas):
-            self._forward(torch.tensor([tokens] * rows), cache, start=0)
-        return Fill(cache=cache, rows=rows, length=len(tokens))
+        if first is None:
+            first = min(deltas, default=0)
+        fill = Fill(DynamicCache(), rows, len(tokens), first if self._shares_clean_layers else 0)
+        with steering(self.parts.layers, deltas), self._arms(fill):
+            self._forward(self._batch(tokens, fill), fill.cache, start=0)
+        return fill
 
     @torch.inference_mode()
     def read(self, fill: Fill, tokens: Sequence[int]) -> Tensor:
@@ -89,7 +102,8 @@ class Engine:
         Returns:
             float32 log-probabilities [rows, vocabulary], on the CPU.
         """
-        return self._read(torch.tensor([tokens] * fill.rows), fill.cache, fill.length)
+        with self._arms(fill):
+            return self._read(self._batch(tokens, fill), fill.cache, fill.length)
 
     @torch.inference_mode()
     def residuals(self, prefix: Sequence[int], branches: Sequence[Sequence[int]]) -> Tensor:
@@ -122,6 +136,13 @@ class Engine:
         if result is None:
             raise ValueError("residuals: no branches")
         return result
+
+    def _batch(self, tokens: Sequence[int], fill: Fill) -> Tensor:
+        """What goes into the model: one row that becomes all arms at block `first`, or a row for each arm."""
+        return torch.tensor([tokens] * (1 if fill.first else fill.rows))
+
+    def _arms(self, fill: Fill) -> AbstractContextManager[None]:
+        return widening(self.parts.layers[fill.first], fill.rows) if fill.first else nullcontext()
 
     def _forward(self, ids: Tensor, cache: DynamicCache, start: int) -> None:
         """Extend `cache` by `ids` [rows, length], whose first token stands at position `start`."""
@@ -169,6 +190,28 @@ class Engine:
             reason = f"differs from the model's own logits by {difference:.2g}"
         self._readout = None
         return f"the model's own logits, upcast to float32 ({reason})"
+
+    def _check_sharing(self) -> str:
+        """Compare arms computed once below the first steered block with arms computed apart; else do the latter."""
+        first = self.n_layers // 2
+        probe = [
+            (37 * position + 11) % self.model.config.get_text_config().vocab_size for position in range(_PROBE_LENGTH)
+        ]
+        hidden = self.model.config.get_text_config().hidden_size
+        delta = torch.stack([torch.zeros(hidden), torch.linspace(-1, 1, hidden)])
+        prior, question = probe[: _PROBE_LENGTH // 2], probe[_PROBE_LENGTH // 2 :]
+        apart = self.read(self.fill(prior, {first: delta}, rows=2, first=0), question)
+        try:
+            shared = self.read(self.fill(prior, {first: delta}, rows=2), question)
+            difference = float((shared - apart).abs().max())
+        except (RuntimeError, TypeError, KeyError, IndexError) as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        else:
+            if difference <= _SHARING_TOLERANCE.get(self.model.dtype, 0.1):
+                return "layers below the first steered one are computed once for all arms"
+            reason = f"moves log-probabilities by {difference:.2g}"
+        self._shares_clean_layers = False
+        return f"every arm is computed from the first layer on (sharing the clean layers: {reason})"
 
 
 def _shorten(cache: DynamicCache, length: int) -> None:
