@@ -130,7 +130,7 @@ def _viewer() -> ViewerConfig:
         "p_yes": "P(yes) injected",
         "mass": "P(yes or no)",
     }
-    symmetric = ScoreColorScale(palette="diverging", min=-3, max=3)
+    symmetric = ScoreColorScale(palette="diverging", min=-2, max=2)
     return ViewerConfig(
         task_samples_view=TaskSamplesView(
             name="Shifts",

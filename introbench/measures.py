@@ -80,5 +80,5 @@ def arm_table(readings: Sequence[ArmReading]) -> str:
 
 def _visible(token: str) -> str:
     """A token as it can stand in a markdown table."""
-    escaped = token.replace("\n", "\\n").replace("|", "\\|").replace("`", "'")
+    escaped = token.replace(" ", "·").replace("\n", "\\n").replace("|", "\\|").replace("`", "'")
     return f"`{escaped}`"

@@ -10,6 +10,7 @@ from inspect_ai.solver import TaskState
 from introbench.contrasts import Result, TrialShift, contrasts, mean_shifts
 from introbench.measures import ArmReading, arm_table, published_form
 from introbench.provider import read_output
+from introbench.stats import Interval
 
 
 @metric(scores="unreduced")
@@ -41,18 +42,31 @@ def introspection_contrasts(seed: int = 0) -> Metric:
 
 
 @metric(scores="unreduced")
-def trials() -> Metric:
-    """How many trials were read, and how many had no finite numbers."""
+def headline(seed: int = 0) -> Metric:
+    """The five numbers to look at first: `noticed` with its interval, and what it rests on.
+
+    `noticed` is the contrast introspection - always_no under the document info (the first one, if info is not run).
+
+    Args:
+        seed: Seed of the bootstrap.
+    """
 
     def compute(scores: list[SampleScore]) -> Value:
         shifts = trial_shifts(scores)
-        missing = sum(math.isnan(trial.shift) for trial in shifts)
-        return {"read": len(shifts) - missing, "not finite": missing}
+        against_no = [r for r in contrasts(shifts, seed=seed) if r.name == "introspection - always_no"]
+        interval = against_no[0].interval if against_no else Interval(math.nan, math.nan, math.nan, 0)
+        return {
+            "noticed": interval.estimate,
+            "low": interval.low,
+            "high": interval.high,
+            "concepts": interval.units,
+            "not finite": sum(math.isnan(trial.shift) for trial in shifts),
+        }
 
     return compute
 
 
-@scorer(metrics=[introspection_contrasts(), shift_by_document_and_family(), trials()])
+@scorer(metrics=[headline(), introspection_contrasts(), shift_by_document_and_family()])
 def yes_shift() -> Scorer:
     """Score a trial by its shift in log-odds against the sham.
 

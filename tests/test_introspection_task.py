@@ -71,7 +71,7 @@ def test_every_trial_is_run_and_scored(log: EvalLog) -> None:
     assert log.eval.task == "introbench/introspection"
     assert len(log.samples or []) == 2 * 3 * (6 * 2 + 8)
     measured = metrics(log)
-    assert measured["read"] == len(log.samples or [])
+    assert measured["concepts"] == 0, "without always_no there is nothing to head the list with"
     assert measured["not finite"] == 0
     assert math.isfinite(measured["introspection - always_yes | info"])
     assert measured["introspection - always_yes | info | pairs"] == 3
