@@ -83,8 +83,11 @@ def _headline(log: EvalLog, scored: int) -> str:
 
 def _legend() -> str:
     return (
-        "Intervals: studentised bootstrap over concepts (and random vectors), 95% each, not corrected for their\n"
-        "number. On a reversed question, a shift and that of the control beside it count with the sign turned.\n"
+        "Units are concepts (beside random vectors: the smaller number of the two). Intervals: 95% each, studentised\n"
+        "bootstrap over units; not corrected for how many there are, and conditional on the wordings of the\n"
+        "questions: other control questions would have moved differently. On a reversed question, a shift and that\n"
+        "of the control beside it count with the sign turned. Matched controls: always_no beside plain questions,\n"
+        "always_yes beside reversed ones, which cancels a push toward yes, and flattening where baselines agree.\n"
         "An interval that contains 0 is no evidence of an effect, and no evidence that there is none."
     )
 

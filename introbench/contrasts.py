@@ -2,18 +2,26 @@
 
 A shift is the log-odds of yes under an injection minus the log-odds under the sham, of the same tokens. Concepts are
 the exchangeable units: questions, formats and documents are fixed by design, so they are averaged within a concept
-first, and concepts are resampled. Random vectors are a second population with units of its own.
+first, and concepts are resampled. Random vectors are a second population with units of its own. Every result is
+therefore conditional on the wordings that were asked.
 
-On a reversed introspection question a no says that something was noticed, so its shift is counted with the sign
-turned. A push toward yes then raises some introspection questions and lowers others. For a control family to stand
-for that push, its shift is given the same signs: the contrast is the mean of sign x (introspection toward yes -
-control toward yes). A model that only says yes more often scores 0 on it, whatever the share of reversed questions.
+Two things that are not introspection move answers as well. A push toward yes raises every answer; flattening pulls
+every answer toward even odds, up where it was no and down where it was yes. On a reversed introspection question a no
+says that something was noticed, so its shift is counted with the sign turned, and
+
+* against one control family, the control's shift is given the same signs: the contrast is the mean of
+  sign x (introspection - control). A mere push toward yes scores 0, flattening does not;
+* against `matched controls`, each question is compared with the family that has the same answer when nothing was
+  injected: always_no for plain questions, always_yes for reversed ones. A push toward yes scores 0, and so does
+  flattening as far as the baseline log-odds agree.
+
+Families are compared in the answer formats that both are asked in.
 """
 
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +31,7 @@ from introbench.data import FAMILIES, documents
 from introbench.stats import Interval, difference_interval, mean_interval
 
 REFERENCE_DOCUMENT = "info"
+MATCHED = "introspection - matched controls"
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,8 @@ class TrialShift:
     Attributes:
         document: Document in the first turn.
         family: Question family.
-        item: Question and answer format.
+        item: The question.
+        answer_format: How it was asked for and read.
         concept: The injected concept.
         sign: -1 if a no says that something was noticed, else +1; it is already in the shifts.
         shift: Shift under the concept's vector, in nats; NaN if the trial has no finite numbers.
@@ -42,6 +52,7 @@ class TrialShift:
     document: str
     family: str
     item: str
+    answer_format: str
     concept: str
     sign: float
     shift: float
@@ -56,8 +67,9 @@ class Result:
         name: What is compared with what, e.g. `introspection - always_no`.
         document: Under which document; empty if documents are compared.
         interval: Estimate and 95% interval, in nats.
-        pairs: Number of pairs behind it: trials against their sham, or matched trials.
-        missing: Number of trials that belong to it but had no finite number or no partner.
+        pairs: How many pairs were differenced: trials and their shams, trials and the same trials under another
+            document, or, where question families are compared, concepts.
+        missing: Number of trials that belong to it and could not be used: lost, not finite, or without a partner.
     """
 
     name: str
@@ -74,15 +86,13 @@ class Result:
 
 def mean_shifts(trials: Sequence[TrialShift], *, seed: int = 0) -> list[Result]:
     """Mean shift for every document and question family."""
-    trials = _ordered(trials)
+    trials = _collapsed(trials)
     results = []
     for document in _documents(trials):
         for family in _families(trials):
-            here = [t for t in trials if t.document == document and t.family == family]
-            by_concept = _concept_means(here)
-            missing = sum(math.isnan(t.shift) for t in here)
-            result = _result((family, document), _paired(list(by_concept.values())), len(here) - missing, missing, seed)
-            results.append(result)
+            kept, missing = _balanced([t for t in trials if t.document == document and t.family == family])
+            means = list(_concept_means(kept).values())
+            results.append(_result((family, document), _paired(means), len(kept), missing, seed))
     return results
 
 
@@ -93,35 +103,59 @@ def contrasts(trials: Sequence[TrialShift], *, seed: int = 0) -> list[Result]:
         trials: All trials of a run, or of the part that has finished.
         seed: Seed of the bootstrap.
     """
-    trials = _ordered(trials)
-    present = _documents(trials)
-    results = [
-        _against_family(trials, document, family, seed)
-        for document in present
-        for family in _families(trials)
-        if family != "introspection"
-    ]
+    trials = _collapsed(trials)
+    present, families = _documents(trials), _families(trials)
+    results = []
+    for document in present:
+        cells = {family: [t for t in trials if t.document == document and t.family == family] for family in families}
+        comparisons = {f"introspection - {f}": {1.0: f, -1.0: f} for f in families if f != "introspection"}
+        if {"always_no", "always_yes"} <= set(families):
+            comparisons[MATCHED] = {1.0: "always_no", -1.0: "always_yes"}
+        results += [_against_controls(name, cells, beside, document, seed) for name, beside in comparisons.items()]
     if REFERENCE_DOCUMENT in present:
         results += [_against_document(trials, other, seed) for other in present if other != REFERENCE_DOCUMENT]
-    results += [_against_random(trials, document, seed) for document in present]
+    if any(t.random for t in trials):
+        results += [_against_random(trials, document, seed) for document in present]
     return results
 
 
-def _against_family(trials: Sequence[TrialShift], document: str, family: str, seed: int) -> Result:
-    """Difference in differences, paired within a concept, with the control's shift signed as the questions are."""
-    sides = [[t for t in trials if t.document == document and t.family == f] for f in ("introspection", family)]
-    first, second = (_concept_means(side) for side in sides)
-    signs = _concept_means([replace(t, shift=t.sign) for t in sides[0] if not math.isnan(t.shift)])
-    shared = [concept for concept in first if concept in second]
-    missing = sum(math.isnan(t.shift) for side in sides for t in side) + len(first) + len(second) - 2 * len(shared)
-    differences = [first[concept] - signs[concept] * second[concept] for concept in shared]
-    return _result((f"introspection - {family}", document), _paired(differences), len(shared), missing, seed)
+def _against_controls(
+    name: str, cells: Mapping[str, Sequence[TrialShift]], beside: Mapping[float, str], document: str, seed: int
+) -> Result:
+    """Difference in differences, paired within a concept.
+
+    Args:
+        name: What to call the result.
+        cells: The document's trials by family.
+        beside: Which control family stands beside plain (+1) and reversed (-1) introspection questions.
+        document: The document.
+        seed: Seed of the bootstrap.
+    """
+    families = sorted(set(beside.values()))
+    formats = set.intersection(*({t.answer_format for t in cells[family]} for family in families))
+    asked = [t for t in cells.get("introspection", []) if t.answer_format in formats]
+    introspection, missing = _balanced(asked)
+    means = {}
+    for family in families:
+        kept, lost = _balanced([t for t in cells[family] if t.answer_format in formats])
+        means[family] = _concept_means(kept)
+        missing += lost
+    by_concept: dict[str, list[float]] = defaultdict(list)
+    for trial in introspection:
+        if all(trial.concept in means[family] for family in families):
+            by_concept[trial.concept].append(trial.shift - trial.sign * means[beside[trial.sign]][trial.concept])
+    differences = [float(np.mean(values)) for values in by_concept.values()]
+    return _result((name, document), _paired(differences), len(differences), missing, seed)
 
 
 def _against_document(trials: Sequence[TrialShift], other: str, seed: int) -> Result:
     """The same questions about the same concepts under two documents, paired trial by trial."""
     sides = [
-        {(t.concept, t.item): t.shift for t in trials if t.document == document and t.family == "introspection"}
+        {
+            (t.concept, t.item, t.answer_format): t.shift
+            for t in trials
+            if t.document == document and t.family == "introspection"
+        }
         for document in (REFERENCE_DOCUMENT, other)
     ]
     by_concept: dict[str, list[float]] = defaultdict(list)
@@ -138,28 +172,47 @@ def _against_document(trials: Sequence[TrialShift], other: str, seed: int) -> Re
 
 
 def _against_random(trials: Sequence[TrialShift], document: str, seed: int) -> Result:
-    """Concept vectors against random ones on the same questions: two populations of vectors."""
+    """Concept vectors against random ones on the same questions: two populations of vectors.
+
+    They are treated as independent, which is on the safe side if a concept and its rotation move alike.
+    """
     here = [t for t in trials if t.document == document and t.family == "introspection"]
-    complete = [t for t in here if t.random and not math.isnan(t.shift + sum(t.random.values()))]
+    complete = [t if not math.isnan(sum(t.random.values())) else replace(t, shift=math.nan) for t in here]
+    kept, missing = _balanced(complete)
     by_vector: dict[str, dict[str, float]] = defaultdict(dict)
-    for trial in complete:  # a random vector serves several concepts, with the same number each time
+    for trial in kept:  # a random vector serves several concepts, with the same number each time
         for vector, shift in trial.random.items():
-            by_vector[vector][trial.item] = shift
-    concept_means = list(_concept_means(complete).values())
+            by_vector[vector][f"{trial.item} {trial.answer_format}"] = shift
+    concept_means = list(_concept_means(kept).values())
     random_means = [float(np.mean(list(shifts.values()))) for shifts in by_vector.values()]
 
     def interval(rng: np.random.Generator) -> Interval:
         return difference_interval(concept_means, random_means, rng=rng)
 
-    return _result(("concept - random vector", document), interval, len(complete), len(here) - len(complete), seed)
+    return _result(("concept - random vector", document), interval, len(kept), missing, seed)
+
+
+def _balanced(trials: Sequence[TrialShift]) -> tuple[list[TrialShift], int]:
+    """The trials of one cell that leave every concept with the same questions, and how many were lost or left out.
+
+    A question that is missing for one concept would otherwise shift that concept's mean by what is peculiar to the
+    question. A concept without any finite trial is left out first, so that it does not take the others with it.
+    """
+    finite = [t for t in trials if not math.isnan(t.shift)]
+    concepts = {t.concept for t in finite}
+    answered: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for trial in finite:
+        answered[trial.item, trial.answer_format].add(trial.concept)
+    kept = [t for t in finite if answered[t.item, t.answer_format] == concepts]
+    expected = len({t.concept for t in trials}) * len({(t.item, t.answer_format) for t in trials})
+    return kept, expected - len(kept)
 
 
 def _concept_means(trials: Iterable[TrialShift]) -> dict[str, float]:
-    """Mean shift per concept over its finite trials."""
+    """Mean shift per concept."""
     shifts: dict[str, list[float]] = defaultdict(list)
     for trial in trials:
-        if not math.isnan(trial.shift):
-            shifts[trial.concept].append(trial.shift)
+        shifts[trial.concept].append(trial.shift)
     return {concept: float(np.mean(values)) for concept, values in shifts.items()}
 
 
@@ -176,9 +229,20 @@ def _result(
     return Result(*what, interval(rng), pairs, missing)
 
 
-def _ordered(trials: Iterable[TrialShift]) -> list[TrialShift]:
-    """Trials in an order of their own, not that in which they finished: sums round the same way in every run."""
-    return sorted(trials, key=lambda t: (t.document, t.family, t.item, t.concept))
+def _collapsed(trials: Iterable[TrialShift]) -> list[TrialShift]:
+    """One entry per trial, in an order of its own: repeated epochs are averaged, missing ones left out.
+
+    The order in which trials finished must not matter, down to the rounding of sums.
+    """
+    repeats: dict[tuple[str, str, str, str, str], list[TrialShift]] = defaultdict(list)
+    for t in trials:
+        repeats[t.document, t.family, t.item, t.answer_format, t.concept].append(t)
+    collapsed = []
+    for _, same in sorted(repeats.items()):
+        finite = sorted((t for t in same if not math.isnan(t.shift)), key=lambda t: t.shift) or same[:1]
+        random = {vector: float(np.mean([t.random[vector] for t in finite])) for vector in sorted(finite[0].random)}
+        collapsed.append(replace(finite[0], shift=float(np.mean([t.shift for t in finite])), random=random))
+    return collapsed
 
 
 def _documents(trials: Iterable[TrialShift]) -> list[str]:
@@ -201,13 +265,14 @@ def results_table(results: Sequence[Result]) -> str:
             result.name,
             _number(result.interval.estimate),
             _bounds(result.interval),
+            result.interval.units,
             result.pairs,
             result.missing or "",
         ]
         for result in results
     ]
-    headers = ["document", "shift in log-odds (nats)", "mean", "95% interval", "pairs", "missing"]
-    return tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=("left",) * 2 + ("right",) * 4)
+    headers = ["document", "shift in log-odds (nats)", "mean", "95% interval", "units", "pairs", "missing"]
+    return tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=("left",) * 2 + ("right",) * 5)
 
 
 def _number(value: float) -> str:

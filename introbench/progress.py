@@ -1,4 +1,4 @@
-"""One line for a person about what is going on; silent unless a program asks to hear it."""
+"""One line for a person about a slow step or something unusual; whoever shows it can be replaced."""
 
 from collections.abc import Callable
 

@@ -5,11 +5,12 @@ call, so that re-scoring a log or listing tasks never loads a model, and at most
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 from inspect_ai._util.error import PrerequisiteError
@@ -27,12 +28,14 @@ from inspect_ai.model import (
     get_model,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
+from inspect_ai.util import display_counter, display_type
 
 from introbench.chat import Chat, tokenize_chat
 from introbench.checkpoint import Checkpoint
 from introbench.errors import InputError
 from introbench.injection import Injection
 from introbench.measures import ArmReading, arm_readings
+from introbench.progress import listen
 from introbench.runtime import Readings, Runtime, form_tokens
 
 TOP_TOKENS = 8
@@ -178,6 +181,17 @@ class InjectAPI(ModelAPI):
             self._chats[turns, prior_messages] = tokenize_chat(self.checkpoint.tokenizer, plain, prior_messages)
         return self._chats[turns, prior_messages]
 
+
+def _show(line: str) -> None:
+    """A line about a slow step: in the console, and in the status line of the full-screen display."""
+    if display_type() == "none":
+        return
+    print(f"introbench: {line}", flush=True)
+    with suppress(RuntimeError):  # outside of a worker thread there is no running display
+        anyio.from_thread.run_sync(display_counter, "introbench", line)
+
+
+listen(_show)
 
 _resident: dict[Checkpoint, Runtime] = {}
 _lock: RunVar[anyio.Lock] = RunVar("introbench_turn")

@@ -1,7 +1,8 @@
 """Bootstrap intervals for means of a few exchangeable units (concepts, random vectors).
 
 With nine units the percentile bootstrap covers 89% where it says 95%. The studentised bootstrap (bootstrap-t, Efron
-1981; Hall 1988) corrects for the small sample and for skew; the coverage tests hold it to 92-98%.
+1981; Hall 1988) corrects for the small sample and for moderate skew; the coverage tests hold it to 92-98% on normal,
+exponential and heavy-tailed data. No interval from nine units is right when one unit in ten is far from the others.
 """
 
 import math
@@ -83,17 +84,26 @@ def _studentised(samples: list[Array], level: float, resamples: int, rng: np.ran
         return Interval(estimate, estimate, estimate, units)
     tail = (1 - level) / 2
     if units < FEWEST_FOR_BOOTSTRAP:
-        # Welch's degrees of freedom; for one sample this is n - 1.
-        shares = variances / variances.sum()
-        freedom = 1 / sum(share**2 / (len(sample) - 1) for share, sample in zip(shares, samples, strict=True))
-        reach = float(stats.t.ppf(1 - tail, freedom)) * error
-        return Interval(estimate, estimate - reach, estimate + reach, units)
+        return _welch(estimate, variances, samples, tail, units)
     drawn = [sample[rng.integers(0, len(sample), (resamples, len(sample)))] for sample in samples]
     errors = np.sqrt(sum(d.var(axis=1, ddof=1) / d.shape[1] for d in drawn))
     means = np.asarray(sum(d.mean(axis=1) for d in drawn))
-    proper = errors > error * 1e-9  # a resample of one unit repeated has no spread to studentise by
-    lower, upper = np.quantile((means[proper] - estimate) / errors[proper], [tail, 1 - tail])
+    proper = errors > error * 1e-9
+    if proper.mean() < 1 - tail:  # many ties: too many resamples have no spread to studentise by
+        return _welch(estimate, variances, samples, tail, units)
+    # Near-ties give resamples with hardly any spread, hence the cap on how far an end may lie.
+    furthest = float(stats.t.ppf(0.9995, units - 1))
+    quantiles = np.quantile((means[proper] - estimate) / errors[proper], [tail, 1 - tail])
+    lower, upper = np.clip(quantiles, -furthest, furthest)
     return Interval(estimate, estimate - float(upper) * error, estimate - float(lower) * error, units)
+
+
+def _welch(estimate: float, variances: Array, samples: list[Array], tail: float, units: int) -> Interval:
+    """Student's t interval with Welch's degrees of freedom; for one sample these are n - 1."""
+    shares = variances / variances.sum()
+    freedom = 1 / sum(share**2 / (len(sample) - 1) for share, sample in zip(shares, samples, strict=True))
+    reach = float(stats.t.ppf(1 - tail, freedom)) * math.sqrt(variances.sum())
+    return Interval(estimate, estimate - reach, estimate + reach, units)
 
 
 def _checked(values: Sequence[float] | Array) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from introbench.contrasts import Result, TrialShift, contrasts, mean_shifts
+from introbench.contrasts import MATCHED, Result, TrialShift, contrasts, mean_shifts
 from introbench.measures import ArmReading, arm_table, published_form
 from introbench.provider import read_output
 from introbench.stats import Interval
@@ -45,7 +45,8 @@ def introspection_contrasts(seed: int = 0) -> Metric:
 def headline(seed: int = 0) -> Metric:
     """The five numbers to look at first: `noticed` with its interval, and what it rests on.
 
-    `noticed` is the contrast introspection - always_no under the document info (the first one, if info is not run).
+    `noticed` is the contrast of introspection with matched controls under the document info (under the first one, if
+    info is not run); see `introbench.contrasts`.
 
     Args:
         seed: Seed of the bootstrap.
@@ -53,8 +54,8 @@ def headline(seed: int = 0) -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         shifts = trial_shifts(scores)
-        against_no = [r for r in contrasts(shifts, seed=seed) if r.name == "introspection - always_no"]
-        interval = against_no[0].interval if against_no else Interval(math.nan, math.nan, math.nan, 0)
+        matched = [result for result in contrasts(shifts, seed=seed) if result.name == MATCHED]
+        interval = matched[0].interval if matched else Interval(math.nan, math.nan, math.nan, 0)
         return {
             "noticed": interval.estimate,
             "low": interval.low,
@@ -79,15 +80,16 @@ def yes_shift() -> Scorer:
         sign = -1.0 if state.metadata["reversed"] else 1.0
         recorded = (state.output.metadata or {}).get("arms", [])
         readings = {reading.arm: reading for reading in read_output(state.output)} if recorded else {}
-        lost = [record for record in recorded if not record["finite"]]
-        if lost or "sham" not in readings or "concept" not in readings:
-            return _not_finite(lost)
+        if "sham" not in readings or "concept" not in readings:
+            return _not_finite([record for record in recorded if not record["finite"]])
         sham, concept = readings["sham"], readings["concept"]
         shift = sign * (concept.log_odds - sham.log_odds)
         random = {
-            reading.vector: sign * (reading.log_odds - sham.log_odds)
-            for reading in readings.values()
-            if reading not in (sham, concept)
+            record["vector"]: sign * (readings[record["arm"]].log_odds - sham.log_odds)
+            if record["finite"]
+            else math.nan
+            for record in recorded
+            if record["arm"] not in ("sham", "concept")
         }
         mean_random = sum(random.values()) / len(random) if random else math.nan
         return Score(
@@ -123,7 +125,8 @@ def shift_of_trial(factors: Mapping[str, Any], score: Score) -> TrialShift:
     return TrialShift(
         document=factors["document"],
         family=factors["family"],
-        item=f"{factors['question']}.{factors['format']}",
+        item=factors["question"],
+        answer_format=factors["format"],
         concept=factors["concept"],
         sign=-1.0 if factors["reversed"] else 1.0,
         shift=exact.get("shift", math.nan),
@@ -139,6 +142,7 @@ def _values(results: list[Result]) -> dict[str, float]:
         values[f"{result.key} | low"] = result.interval.low
         values[f"{result.key} | high"] = result.interval.high
         values[f"{result.key} | pairs"] = result.pairs
+        values[f"{result.key} | missing"] = result.missing
     return values
 
 

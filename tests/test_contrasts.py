@@ -1,17 +1,18 @@
 """Means and contrasts over trials: which pairs they use, their signs, and what is missing."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from introbench.contrasts import Result, TrialShift, contrasts, mean_shifts, results_table
+from introbench.contrasts import MATCHED, Result, TrialShift, contrasts, mean_shifts, results_table
 
 CONCEPTS = ["cats", "bread", "love", "fear", "death", "truth", "creativity", "programming", "music"]
 DOCUMENTS = ["none", "info", "inaccurate", "lorem", "neutral"]
 FAMILIES = ["introspection", "always_no", "always_yes"]
-ITEMS = ["a.yes-no", "b.yes-no", "c.one-zero"]
+ITEMS = ["a", "b", "c"]
 
 
 def battery(noise: float = 0.1) -> list[TrialShift]:
@@ -27,7 +28,7 @@ def battery(noise: float = 0.1) -> list[TrialShift]:
                     vectors = [f"random {CONCEPTS[(number + k) % 9]}-0" for k in range(3)]
                     shift = base + 0.25 + noise * draw.standard_normal()
                     random = {vector: base + of_vector[vector] for vector in vectors}
-                    trials.append(TrialShift(document, family, item, concept, 1.0, shift, random))
+                    trials.append(TrialShift(document, family, item, "yes-no", concept, 1.0, shift, random))
     return trials
 
 
@@ -61,16 +62,59 @@ def test_means_cover_every_document_and_family() -> None:
     assert means["always_no | info"].pairs == 27
 
 
-def test_missing_trials_are_counted_and_their_pairs_dropped() -> None:
+def test_missing_trials_are_counted_and_leave_every_concept_the_same_questions() -> None:
     trials = battery()
     lost = next(i for i, t in enumerate(trials) if t.document == "info" and t.family == "introspection")
-    trials[lost] = replace(trials[lost], shift=math.nan, random={})
+    for gone in ([replace(trials[lost], shift=math.nan, random={})], []):
+        found = by_key(contrasts(trials[:lost] + gone + trials[lost + 1 :]))
+        assert (found["info - lorem"].pairs, found["info - lorem"].missing) == (26, 1)
+        # the question is left out for all nine concepts
+        for key in ("concept - random vector | info", "introspection - always_no | info"):
+            assert found[key].missing == 9, key
+            assert math.isfinite(found[key].interval.estimate)
+        assert found["concept - random vector | info"].pairs == 18
+        means = by_key(mean_shifts(trials[:lost] + gone + trials[lost + 1 :]))
+        assert (means["introspection | info"].pairs, means["introspection | info"].missing) == (18, 9)
+        assert (means["always_no | info"].pairs, means["always_no | info"].missing) == (27, 0)
+
+
+def test_what_is_peculiar_to_a_question_does_not_leak_into_concepts_that_lack_others() -> None:
+    """Two concepts lack the questions that everything moves up; no concept is different."""
+    trials = [
+        TrialShift("info", "introspection", item, "yes-no", concept, 1.0, 2.0 if item == "a" else -2.0, {"r": 0.0})
+        for item in ("a", "b", "c")
+        for concept in CONCEPTS
+        if not (item == "a" and concept in ("cats", "bread"))
+    ]
+    mean = by_key(mean_shifts(trials))["introspection | info"]
+    assert (mean.interval.low, mean.interval.estimate, mean.interval.high) == (-2, -2, -2)
+    assert (mean.pairs, mean.missing) == (18, 9)
+
+
+def test_a_concept_that_is_lost_altogether_does_not_take_the_others_with_it() -> None:
+    trials = [replace(t, shift=math.nan, random={}) if t.concept == "love" else t for t in battery()]
+    for result in [*mean_shifts(trials), *contrasts(trials)]:
+        assert result.interval.units == 8
+        assert result.missing > 0
+
+
+def test_a_lost_random_vector_costs_only_the_contrast_with_random_vectors() -> None:
+    trials = [replace(t, random=dict.fromkeys(t.random, math.nan)) if t.concept == "love" else t for t in battery()]
     found = by_key(contrasts(trials))
-    assert (found["info - lorem"].pairs, found["info - lorem"].missing) == (26, 1)
-    assert (found["concept - random vector | info"].pairs, found["concept - random vector | info"].missing) == (26, 1)
-    assert found["introspection - always_no | info"].missing == 1
-    assert by_key(mean_shifts(trials))["introspection | info"].missing == 1
-    assert math.isfinite(found["info - lorem"].interval.estimate)
+    assert found["concept - random vector | info"].interval.units == 8
+    assert found["introspection - always_no | info"].interval.units == 9
+    assert found["introspection - always_no | info"].missing == 0
+
+
+def test_without_random_vectors_there_is_no_contrast_with_them() -> None:
+    assert not [r for r in contrasts([replace(t, random={}) for t in battery()]) if "random" in r.name]
+
+
+def test_repeated_epochs_change_nothing() -> None:
+    once = battery()
+    lost = [replace(once[0], shift=math.nan, random={})]
+    assert contrasts(once + once) == contrasts(once)
+    assert mean_shifts(lost + once) == mean_shifts(once + lost) == mean_shifts(once)
 
 
 def test_an_unmatched_document_has_no_pairs_and_says_so() -> None:
@@ -103,7 +147,9 @@ def test_random_contrast_is_as_uncertain_as_its_random_vectors() -> None:
     draw = np.random.default_rng(3)
     level = {f"r{k}": 5 * draw.standard_normal() for k in range(3)}
     trials = [
-        TrialShift("info", "introspection", item, concept, 1.0, 1.0 + 0.01 * draw.standard_normal(), dict(level))
+        TrialShift(
+            "info", "introspection", item, "yes-no", concept, 1.0, 1.0 + 0.01 * draw.standard_normal(), dict(level)
+        )
         for item in ITEMS
         for concept in CONCEPTS
     ]
@@ -112,19 +158,41 @@ def test_random_contrast_is_as_uncertain_as_its_random_vectors() -> None:
     assert interval.high - interval.low > 5
 
 
-def test_a_pure_push_toward_yes_is_not_introspection() -> None:
-    """Whatever the share of reversed questions, and however large the push, the contrast is exactly 0."""
-    trials = [
-        TrialShift("info", family, item, concept, sign, sign * push, {})
-        for concept, push in zip(CONCEPTS, [0.5, 1, 2, 3, 1, 4, 2, 1, 5], strict=True)
-        for family, item, sign in [
-            ("introspection", "a", 1.0),
-            ("introspection", "b", 1.0),
-            ("introspection", "c", -1.0),
-            ("always_no", "d", 1.0),
-        ]
+def asked(shift_of: Callable[[str, str, float], float]) -> list[TrialShift]:
+    """Trials of plain and reversed questions and controls; `shift_of` gives the shift toward yes."""
+    design = [
+        ("introspection", "a", "yes-no", 1.0, -3.0),
+        ("introspection", "b", "yes-no", 1.0, -3.0),
+        ("introspection", "c", "yes-no", -1.0, 3.0),
+        ("introspection", "a", "one-zero", 1.0, -3.0),
+        ("always_no", "d", "yes-no", 1.0, -3.0),
+        ("always_yes", "e", "yes-no", 1.0, 3.0),
     ]
-    interval = by_key(contrasts(trials))["introspection - always_no | info"].interval
-    assert interval.estimate == pytest.approx(0, abs=1e-12)
-    noticing = [replace(t, shift=t.shift + 1) if t.family == "introspection" else t for t in trials]
-    assert by_key(contrasts(noticing))["introspection - always_no | info"].interval.estimate == pytest.approx(1)
+    return [
+        TrialShift("info", family, item, form, concept, sign, sign * shift_of(family, form, baseline) * size, {})
+        for concept, size in zip(CONCEPTS, [0.5, 1, 2, 3, 1, 4, 2, 1, 5], strict=True)
+        for family, item, form, sign, baseline in design
+    ]
+
+
+MATCHED_KEY = f"{MATCHED} | info"
+
+
+def test_a_pure_push_toward_yes_is_not_introspection() -> None:
+    """Whatever the share of reversed questions, and also if only the word yes is pushed and not the figure 1."""
+    for trials in (asked(lambda *_: 1.0), asked(lambda _family, form, _baseline: float(form == "yes-no"))):
+        found = by_key(contrasts(trials))
+        for key in ("introspection - always_no | info", "introspection - always_yes | info", MATCHED_KEY):
+            assert found[key].interval.estimate == pytest.approx(0, abs=1e-12), key
+
+
+def test_pure_flattening_is_not_introspection_against_matched_controls() -> None:
+    found = by_key(contrasts(asked(lambda _family, _form, baseline: -0.1 * baseline)))
+    assert found[MATCHED_KEY].interval.estimate == pytest.approx(0, abs=1e-12)
+    assert found["introspection - always_no | info"].interval.estimate > 0.1, "which is why matched controls come first"
+
+
+def test_noticing_is_found_beneath_a_push_toward_yes_and_flattening() -> None:
+    disturbed = asked(lambda _family, _form, baseline: 0.7 - 0.1 * baseline)
+    noticing = [replace(t, shift=t.shift + 1) if t.family == "introspection" else t for t in disturbed]
+    assert by_key(contrasts(noticing))[MATCHED_KEY].interval.estimate == pytest.approx(1)

@@ -43,6 +43,8 @@ def test_interval_of_two_populations_covers_the_truth() -> None:
 def test_interval_contains_its_estimate_and_moves_with_the_data(values: list[float], offset: float) -> None:
     interval = mean_interval(values, rng=np.random.default_rng(3), resamples=500)
     assert interval.estimate == pytest.approx(np.mean(values))
+    assert interval.low <= interval.estimate + 1e-9
+    assert interval.high >= interval.estimate - 1e-9
     moved = mean_interval(np.array(values) + offset, rng=np.random.default_rng(3), resamples=500)
     scale = 1e-6 * (1 + max(map(abs, values)))
     assert moved.low - interval.low == pytest.approx(offset, abs=scale + 1e-3 * (interval.high - interval.low))
@@ -75,3 +77,11 @@ def test_no_spread_is_an_interval_of_no_width() -> None:
 def test_missing_numbers_are_refused_not_averaged() -> None:
     with pytest.raises(ValueError, match="finite"):
         mean_interval([0.1, math.nan], rng=np.random.default_rng(0))
+
+
+def test_ties_and_near_ties_give_a_wide_interval_but_not_an_absurd_one() -> None:
+    """One live concept among eight dead ones."""
+    for jitter in (0.0, 1e-9, 1e-5, 1e-3):
+        values = np.array([1.0, *(jitter * np.arange(8))])
+        interval = mean_interval(values, rng=np.random.default_rng(0))
+        assert interval.low < 0 < interval.estimate < interval.high < 1.5
