@@ -165,7 +165,7 @@ def test_limit_leaves_contrasts_without_pairs_and_says_so(tiny_folder: Path, tmp
     measured = metrics(part)
     assert "introspection | info" in measured
     assert math.isnan(measured["noticed"])
-    counts = {"concepts", "not finite"} | {name for name in measured if name.endswith("pairs")}
+    counts = {"concepts", "not finite"} | {name for name in measured if name.endswith(("pairs", "missing"))}
     assert all(value != 0 for name, value in measured.items() if name not in counts)
     table = cli.log_table(part.location)
     assert "3 of 3 trials scored" in table
