@@ -10,7 +10,7 @@ from introbench.solvers.inject_prior_turn import inject_prior_turn
 from introbench import data
 from introbench.battery import Bank, Trial, choose, make_trials, parse_concepts, parse_count, split_into_banks
 from introbench.checkpoint import software_versions
-from introbench.injection import parse_layers, parse_strength
+from introbench.injection import VectorRecipe, parse_layers, parse_strength
 from introbench.provider import active_checkpoint, one_line_errors
 
 UNKNOWN_MODEL_STRENGTH = "residual:0.05"
@@ -60,29 +60,33 @@ def introspection(
     """
     with one_line_errors():
         checkpoint = active_checkpoint()
+        checkpoint.check()
         known = data.known_settings(checkpoint.name)
         number, relative = parse_strength(
             strength if strength is not None else known.get("strength", UNKNOWN_MODEL_STRENGTH)
         )
         whole = Bank(
             concepts=parse_concepts(concepts),
-            method=choose(method, ("pca_center", "mean_diff"), "method")[0],
+            method=VectorRecipe(method, "any").method,
             layers=parse_layers(layers if layers is not None else known.get("layers"), checkpoint.n_layers),
             strength=number,
             relative=relative,
-            random_arms=parse_count(random_vectors, "random_vectors"),
-            seed=seed,
+            random_arms=parse_count(random_vectors, "random_vectors", most=9),
+            seed=parse_count(seed, "seed", most=2**32 - 1),
         )
         banks = split_into_banks(whole)
+        chosen_documents = choose(documents, data.documents(), "documents")
+        chosen_families = choose(families, data.FAMILIES, "families")
         trials = make_trials(
             checkpoint.tokenizer,
             banks=banks,
-            documents=choose(documents, data.documents(), "documents"),
-            families=choose(families, data.FAMILIES, "families"),
+            documents=chosen_documents,
+            families=chosen_families,
             formats=choose(formats, data.answer_formats(), "formats"),
             system=None if system in (None, "none") else system,
         )
-        samples = [_sample(trial) for trial in trials]
+        plan = {"documents": list(chosen_documents), "families": list(chosen_families)}
+        samples = [_sample(trial, plan) for trial in trials]
     return Task(
         dataset=MemoryDataset(samples, name="introspection"),
         solver=inject_prior_turn(banks=[bank.to_json() for bank in banks]),
@@ -101,7 +105,7 @@ def introspection(
     )
 
 
-def _sample(trial: Trial) -> Sample:
+def _sample(trial: Trial, plan: dict[str, list[str]]) -> Sample:
     makers = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
     return Sample(
         id=trial.id,
@@ -115,6 +119,7 @@ def _sample(trial: Trial) -> Sample:
             "concept": trial.concept,
             "reversed": trial.question.reversed,
             "bank": trial.bank,
+            "plan": plan,
             "prior_messages": trial.prior_messages,
             "forms": [list(pair) for pair in trial.answer_format.forms],
         },

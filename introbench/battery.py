@@ -156,7 +156,11 @@ def make_trials(
         for name in question.formats
         if name in formats
     ]
-    checked: set[tuple[str, str]] = set()
+    if not asked:
+        raise InputError(
+            f"families={', '.join(families)} with formats={', '.join(formats)}: no question is asked in these; "
+            f"expected at least one; control families are asked in yes-no"
+        )
     for document in documents:
         opening = first_turn(texts[document], data.documents()[document].location, system)
         for number, bank in enumerate(banks):
@@ -166,9 +170,7 @@ def make_trials(
                     {"role": "user", "content": f"{question.text} {answer_format.instruction}"},
                     {"role": "assistant", "content": answer_format.prefill},
                 )
-                if (document, answer_format.name) not in checked:
-                    checked.add((document, answer_format.name))
-                    check_conversation(tokenizer, messages, answer_format)
+                check_conversation(tokenizer, messages, answer_format)
                 for concept in bank.concepts:
                     yield Trial(document, concept, question, answer_format, messages, number)
 
@@ -208,24 +210,39 @@ def check_conversation(tokenizer: Any, messages: Sequence[dict[str, str]], answe
 def parse_concepts(value: object) -> tuple[str, ...]:
     """Read a list of concepts: any words, with a guard against slips in the well-known ones.
 
+    `new:` before a word turns the guard off: `new:cat` is a concept of its own.
+
     Raises:
-        InputError: No concept, one that is not a word, one that stands twice, or a near miss of a published one.
+        InputError: No concept, one that is not a word, one that stands twice, or a slip in a published one.
     """
     if value is None:
         return data.concepts()
-    words = tuple(str(item).strip() for item in ([value] if isinstance(value, str) else _as_list(value)))
-    for word in words:
-        if not word or not all(part.isalpha() for part in word.replace("-", " ").replace("'", " ").split()):
-            raise InputError(f"concept {word!r}: expected words, e.g. -T concepts=cats,volcanoes")
-        near = difflib.get_close_matches(word.lower(), data.concepts(), n=1, cutoff=0.8)
-        if near and word not in data.concepts():
+    words = []
+    for item in [value] if isinstance(value, str) else _as_list(value):
+        word = str(item).strip().removeprefix("new:").strip()
+        is_word = word and all(part.isalpha() for part in word.replace("-", " ").replace("'", " ").split())
+        if not is_word or isinstance(item, bool):
+            raise InputError(f"concept {item!r}: expected words; pass e.g. -T concepts=cats,volcanoes")
+        meant = None if str(item).strip().startswith("new:") else _slip(word)
+        if meant:
             raise InputError(
-                f"concept {word!r}: unknown, and too near {near[0]!r} to be meant as a new one; "
-                f"pass -T concepts={near[0]} (published: {', '.join(data.concepts())}; any other word is a new concept)"
+                f"concept {word!r}: unknown, and nearly {meant!r}; pass -T concepts={meant}, or new:{word} to mean it "
+                f"(published: {', '.join(data.concepts())}; any other word is a new concept)"
             )
+        words.append(word)
     if not words or len(set(words)) != len(words):
-        raise InputError(f"concepts={list(words)!r}: expected at least one, each once, e.g. -T concepts=cats,bread")
-    return words
+        raise InputError(f"concepts={words!r}: expected at least one, each once; pass e.g. -T concepts=cats,bread")
+    return tuple(words)
+
+
+def _slip(word: str) -> str | None:
+    """The published concept that a word is a misspelling, another case or another number of."""
+    if word in data.concepts():
+        return None
+    for concept in data.concepts():
+        if word.lower().removesuffix("s") == concept.removesuffix("s"):
+            return concept
+    return next(iter(difflib.get_close_matches(word.lower(), data.concepts(), n=1, cutoff=0.9)), None)
 
 
 def choose(value: object, options: Iterable[str], what: str) -> tuple[str, ...]:
@@ -245,19 +262,19 @@ def choose(value: object, options: Iterable[str], what: str) -> tuple[str, ...]:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else "choose from these"
             raise InputError(f"{what}={name!r}: expected one of {', '.join(known)}; {hint}")
-    if not names:
-        raise InputError(f"{what}=[]: expected at least one of {', '.join(known)}; name one")
+    if not names or len(set(names)) != len(names):
+        raise InputError(f"{what}={list(names)!r}: expected at least one of {', '.join(known)}, each once; correct it")
     return names
 
 
-def parse_count(value: object, what: str) -> int:
-    """Read a number of things.
+def parse_count(value: object, what: str, most: int) -> int:
+    """Read a whole number.
 
     Raises:
-        InputError: It is not a whole number from 0 to 9.
+        InputError: It is not a whole number from 0 to `most`.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 9:
-        raise InputError(f"{what}={value!r}: expected a whole number from 0 to 9; pass e.g. -T {what}=3")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise InputError(f"{what}={value!r}: expected a whole number from 0 to {most}; pass e.g. -T {what}=3")
     return value
 
 

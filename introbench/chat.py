@@ -57,6 +57,11 @@ def tokenize_chat(tokenizer: Any, messages: Messages, prior_messages: int) -> Ch
     text = render(tokenizer, messages)
     prior_text = render(tokenizer, messages[:prior_messages], prefill=False)
     if not text.startswith(prior_text):
+        if messages[0]["role"] == "system" and _keeps_prior_turn(tokenizer, messages[1:], prior_messages - 1):
+            raise InputError(
+                f"chat template of {_name(tokenizer)}: moves the system turn behind earlier turns when later ones are "
+                f"added; expected it to stay first; run without one, -T system=none"
+            )
         where = _first_difference(prior_text, text)
         raise InputError(
             f"chat template of {_name(tokenizer)}: rewrites earlier turns when later ones are added (from character "
@@ -133,6 +138,14 @@ def answer_token(tokenizer: Any, chat: Chat, form: str) -> int | None:
 
 def _apply(tokenizer: Any, messages: Messages, prefill: bool) -> str:
     return tokenizer.apply_chat_template(list(messages), tokenize=False, continue_final_message=prefill)
+
+
+def _keeps_prior_turn(tokenizer: Any, messages: Messages, prior_messages: int) -> bool:
+    try:
+        whole = _apply(tokenizer, messages, prefill=True)
+        return whole.startswith(_apply(tokenizer, messages[:prior_messages], prefill=False))
+    except (TemplateError, ValueError):
+        return False
 
 
 def _rejection(tokenizer: Any, messages: Messages, error: TemplateError) -> str:

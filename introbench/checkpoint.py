@@ -12,7 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.utils import logging as transformers_logging
 
 from introbench import data, embedded
-from introbench.errors import InputError
+from introbench.engine.architecture import find_parts
+from introbench.errors import InputError, first_line
 
 CHATML = "chatml"
 DTYPES = ("float32", "bfloat16", "float16", "auto")
@@ -72,17 +73,19 @@ class Checkpoint:
 
     @cached_property
     def _full_config(self) -> Any:
+        source = self.source
         try:
-            config = AutoConfig.from_pretrained(self.source, **self._where)
+            config = AutoConfig.from_pretrained(source, **self._where)
         except (OSError, ValueError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InputError(
-                f"model inject/{self.name}: cannot be found or read ({reason}); expected inject/{embedded.NAME}, a "
-                f"local folder or a Hugging Face id; check the spelling, and HF_HUB_OFFLINE if it is to be downloaded"
+                f"model inject/{self.name}: cannot be found or read ({first_line(error)}); expected "
+                f"inject/{embedded.NAME}, a local folder or a Hugging Face id; check the spelling, and HF_HUB_OFFLINE "
+                f"if it is to be downloaded"
             ) from error
         if config.is_encoder_decoder:
             raise InputError(
-                f"model inject/{self.name}: {config.model_type} is an encoder-decoder; expected a decoder-only model"
+                f"model inject/{self.name}: {config.model_type} is an encoder-decoder; expected a decoder-only model; "
+                f"choose another"
             )
         return config
 
@@ -90,12 +93,40 @@ class Checkpoint:
     def tokenizer(self) -> Any:
         """The model's tokenizer, with the chat template that was asked for."""
         _ = self.config  # a model that does not exist is reported once, by its configuration
-        tokenizer = AutoTokenizer.from_pretrained(self.source, **self._where)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.source, **self._where)
+        except Exception as error:
+            raise InputError(
+                f"model inject/{self.name}: its tokenizer cannot be loaded ({first_line(error)}); expected tokenizer "
+                f"files beside the model; add them"
+            ) from error
         if self.chat_template is not None:
             shipped = self.chat_template == CHATML
             tokenizer.chat_template = data.chatml() if shipped else Path(self.chat_template).read_text(encoding="utf-8")
         tokenizer.name_or_path = self.name
         return tokenizer
+
+    def check(self) -> None:
+        """Refuse what can be refused without weights: the architecture, the attention implementation, missing files.
+
+        Raises:
+            InputError: The model could be found, but not run.
+        """
+        folder = Path(self.source)
+        if folder.is_dir() and not [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
+            raise InputError(f"model inject/{self.name}: no weights in {folder}; expected *.safetensors; add them")
+        options = {"attn_implementation": self.attn_implementation} if self.attn_implementation else {}
+        try:
+            with torch.device("meta"):
+                empty = AutoModelForCausalLM.from_config(
+                    self._full_config, trust_remote_code=self.trust_remote_code, **options
+                )
+        except (ValueError, ImportError, KeyError) as error:
+            raise InputError(
+                f"model inject/{self.name}: cannot be set up ({first_line(error)}); expected a causal language model "
+                f"and an attention implementation that it has; correct -M attn_implementation or choose another model"
+            ) from error
+        find_parts(empty)
 
     @property
     def n_layers(self) -> int:
@@ -104,8 +135,9 @@ class Checkpoint:
 
     def load(self) -> PreTrainedModel:
         """Load the weights, in evaluation mode, without gradients."""
-        device = self.device or _default_device()
-        dtype = self.dtype or ("float32" if device == "cpu" and self.device_map is None else "auto")
+        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        on_cpu = str(self.device_map or device).startswith("cpu") or not torch.cuda.is_available()
+        dtype = self.dtype or ("float32" if on_cpu else "auto")
         options = {"attn_implementation": self.attn_implementation, "quantization_config": self.quantization_config}
         bars_shown = transformers_logging.is_progress_bar_enabled()
         transformers_logging.disable_progress_bar()  # it would tear the display of the evaluation
@@ -129,16 +161,12 @@ class Checkpoint:
         commit = getattr(self._full_config, "_commit_hash", None)
         if commit:
             return str(commit)
+        if not Path(self.source).is_dir():
+            return "unknown"
         digest = hashlib.sha256()
         for path in sorted(Path(self.source).glob("*.json")):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
         return f"local-{digest.hexdigest()[:16]}"
-
-
-def _default_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "cpu"
 
 
 def software_versions() -> dict[str, str]:
@@ -161,7 +189,9 @@ def weights_fingerprint(model: PreTrainedModel) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        if tensor.device.type != "meta" and tensor.numel():
+        if tensor.device.type == "meta":  # offloaded: its values cannot be sampled, so the name has to stand for them
+            digest.update(str(model.name_or_path).encode())
+        elif tensor.numel():
             flat = tensor.reshape(-1)
             sample = flat[:: max(1, flat.numel() // 256)][:256]
             digest.update(sample.contiguous().cpu().view(torch.uint8).numpy().tobytes())

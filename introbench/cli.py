@@ -8,7 +8,7 @@ from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 
 from introbench.contrasts import contrasts, mean_shifts, results_table
 from introbench.errors import InputError
-from introbench.scorers.yes_shift import shift_of_trial
+from introbench.scorers.yes_shift import plan_of, shift_of_trial
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,11 +19,12 @@ def main(arguments: list[str] | None = None) -> int:
     table.add_argument("log", nargs="?", default="logs", help="a log file, or a folder whose latest log is taken")
     options = parser.parse_args(arguments)
     try:
-        print(log_table(find_log(options.log)))
+        location = find_log(options.log)
+        print(log_table(location))
     except InputError as error:
         print(f"introbench: {error}", file=sys.stderr)
         return 2
-    return 0
+    return 0 if read_eval_log(location, header_only=True).status == "success" else 1
 
 
 def find_log(where: str) -> str:
@@ -51,22 +52,20 @@ def log_table(location: str) -> str:
         InputError: The log holds no scored introspection trials.
     """
     log = read_eval_log(location, resolve_attachments=False)
-    trials = [
-        shift_of_trial(sample.metadata, sample.scores["yes_shift"])
-        for sample in log.samples or []
-        if sample.scores and "yes_shift" in sample.scores
-    ]
+    scored = [sample for sample in log.samples or [] if sample.scores and "yes_shift" in sample.scores]
+    trials = [shift_of_trial(sample.metadata, (sample.scores or {})["yes_shift"]) for sample in scored]
     if not trials:
         raise InputError(
             f"log {location}: no scored introspection trials; status {log.status}; run the task to its end"
         )
+    plan = plan_of(scored[0].metadata)
     return "\n\n".join(
         [
             _headline(log, len(trials)),
             "Mean shift toward yes under the concept's vector, against the sham; for introspection toward 'noticed'",
-            results_table(mean_shifts(trials)),
+            results_table(mean_shifts(trials, plan)),
             "Contrasts: does introspection move more than what has nothing to do with it?",
-            results_table(contrasts(trials)),
+            results_table(contrasts(trials, plan)),
             _legend(),
         ]
     )

@@ -27,7 +27,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tabulate import tabulate
 
-from introbench.data import FAMILIES, documents
 from introbench.stats import Interval, difference_interval, mean_interval
 
 REFERENCE_DOCUMENT = "info"
@@ -84,27 +83,54 @@ class Result:
         return f"{self.name} | {self.document}" if self.document else self.name
 
 
-def mean_shifts(trials: Sequence[TrialShift], *, seed: int = 0) -> list[Result]:
-    """Mean shift for every document and question family."""
+@dataclass(frozen=True)
+class Plan:
+    """What a run set out to ask: every planned result is listed, also one that is left without pairs.
+
+    Attributes:
+        documents: Names of documents.
+        families: Names of question families.
+    """
+
+    documents: Sequence[str]
+    families: Sequence[str]
+
+    @property
+    def ordered_documents(self) -> list[str]:
+        """The reference document first, the others as planned."""
+        return sorted(self.documents, key=lambda name: name != REFERENCE_DOCUMENT)
+
+
+def mean_shifts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> list[Result]:
+    """Mean shift for every document and question family.
+
+    Args:
+        trials: All trials of a run, or of the part that has finished.
+        plan: What the run set out to ask.
+        seed: Seed of the bootstrap.
+    """
     trials = _collapsed(trials)
     results = []
-    for document in _documents(trials):
-        for family in _families(trials):
+    for document in plan.ordered_documents:
+        for family in plan.families:
             kept, missing = _balanced([t for t in trials if t.document == document and t.family == family])
             means = list(_concept_means(kept).values())
             results.append(_result((family, document), _paired(means), len(kept), missing, seed))
     return results
 
 
-def contrasts(trials: Sequence[TrialShift], *, seed: int = 0) -> list[Result]:
+def contrasts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> list[Result]:
     """Introspection against every control: question families, documents, and random vectors.
 
     Args:
         trials: All trials of a run, or of the part that has finished.
+        plan: What the run set out to ask.
         seed: Seed of the bootstrap.
     """
     trials = _collapsed(trials)
-    present, families = _documents(trials), _families(trials)
+    present, families = plan.ordered_documents, plan.families
+    if "introspection" not in families:
+        return []
     results = []
     for document in present:
         cells = {family: [t for t in trials if t.document == document and t.family == family] for family in families}
@@ -132,9 +158,10 @@ def _against_controls(
         seed: Seed of the bootstrap.
     """
     families = sorted(set(beside.values()))
-    formats = set.intersection(*({t.answer_format for t in cells[family]} for family in families))
-    asked = [t for t in cells.get("introspection", []) if t.answer_format in formats]
-    introspection, missing = _balanced(asked)
+    formats = {t.answer_format for t in cells["introspection"]}
+    for family in families:
+        formats &= {t.answer_format for t in cells[family]} or formats
+    introspection, missing = _balanced([t for t in cells["introspection"] if t.answer_format in formats])
     means = {}
     for family in families:
         kept, lost = _balanced([t for t in cells[family] if t.answer_format in formats])
@@ -144,6 +171,8 @@ def _against_controls(
     for trial in introspection:
         if all(trial.concept in means[family] for family in families):
             by_concept[trial.concept].append(trial.shift - trial.sign * means[beside[trial.sign]][trial.concept])
+        else:
+            missing += 1
     differences = [float(np.mean(values)) for values in by_concept.values()]
     return _result((name, document), _paired(differences), len(differences), missing, seed)
 
@@ -243,18 +272,6 @@ def _collapsed(trials: Iterable[TrialShift]) -> list[TrialShift]:
         random = {vector: float(np.mean([t.random[vector] for t in finite])) for vector in sorted(finite[0].random)}
         collapsed.append(replace(finite[0], shift=float(np.mean([t.shift for t in finite])), random=random))
     return collapsed
-
-
-def _documents(trials: Iterable[TrialShift]) -> list[str]:
-    present = {t.document for t in trials}
-    order = sorted(documents(), key=lambda name: name != REFERENCE_DOCUMENT)  # the reference first
-    shipped = [document for document in order if document in present]
-    return shipped + sorted(present.difference(shipped))
-
-
-def _families(trials: Iterable[TrialShift]) -> list[str]:
-    present = {t.family for t in trials}
-    return [family for family in FAMILIES if family in present]
 
 
 def results_table(results: Sequence[Result]) -> str:

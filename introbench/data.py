@@ -84,13 +84,11 @@ class Setting:
     """The first turn without its document.
 
     Attributes:
-        system: Content of the system turn.
         setting: What the model is told.
         location: Sentences that say where a thought is placed, by name.
         reply: The assistant's prefilled reply.
     """
 
-    system: str
     setting: str
     location: Mapping[str, str]
     reply: str

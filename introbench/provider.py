@@ -32,11 +32,12 @@ from inspect_ai.util import display_counter, display_type
 
 from introbench.chat import Chat, tokenize_chat
 from introbench.checkpoint import Checkpoint
-from introbench.errors import InputError
+from introbench.errors import InputError, first_line
 from introbench.injection import Injection
 from introbench.measures import ArmReading, arm_readings
 from introbench.progress import listen
 from introbench.runtime import Readings, Runtime, form_tokens
+from introbench.turns import Turns
 
 TOP_TOKENS = 8
 SPEC_KEYS = {"prior_messages", "bank", "arms", "forms"}
@@ -133,8 +134,9 @@ class InjectAPI(ModelAPI):
                 "inject/ models answer injection trials only (extra_body={'injection': {...}}); "
                 "run an introbench task, or use its solver inject_prior_turn"
             )
-        async with _turn():
-            return await anyio.to_thread.run_sync(self._answer, input, spec)
+        async with _turns().turn(repr(self.checkpoint)):
+            with one_line_errors():
+                return await anyio.to_thread.run_sync(self._answer, input, spec)
 
     def _answer(self, input: list[ChatMessage], spec: dict[str, Any]) -> ModelOutput:
         runtime = resident(self.checkpoint)
@@ -193,25 +195,41 @@ def _show(line: str) -> None:
 
 listen(_show)
 
-_resident: dict[Checkpoint, Runtime] = {}
-_lock: RunVar[anyio.Lock] = RunVar("introbench_turn")
+_resident: dict[str, Runtime | InputError] = {}
+_current_turns: RunVar[Turns] = RunVar("introbench_turns")
 
 
 def resident(checkpoint: Checkpoint) -> Runtime:
-    """The loaded model; loading another one lets go of the last."""
-    if checkpoint not in _resident:
+    """The loaded model; loading another one lets go of the last.
+
+    Raises:
+        InputError: It cannot be loaded; later calls say so again without another attempt.
+    """
+    key = repr(checkpoint)
+    if key not in _resident:
         _resident.clear()
-        _resident[checkpoint] = Runtime(checkpoint)
-    return _resident[checkpoint]
+        try:
+            _resident[key] = Runtime(checkpoint)
+        except Exception as error:
+            _resident[key] = InputError(
+                f"model inject/{checkpoint.name}: cannot be loaded ({first_line(error)}); expected weights that fit "
+                f"this machine; see -M dtype, device_map and quantization_config"
+                if not isinstance(error, InputError)
+                else str(error)
+            )
+    loaded = _resident[key]
+    if isinstance(loaded, InputError):
+        raise loaded
+    return loaded
 
 
-def _turn() -> anyio.Lock:
-    """One call at a time, first come first served: the event loop stays free and the order is the dataset's."""
+def _turns() -> Turns:
+    """This event loop's turns."""
     try:
-        return _lock.get()
+        return _current_turns.get()
     except LookupError:
-        _lock.set(anyio.Lock())
-        return _lock.get()
+        _current_turns.set(Turns())
+        return _current_turns.get()
 
 
 def _choice(model: str, tokenizer: Any, readings: Readings, row: int, forms: Sequence[str]) -> ChatCompletionChoice:

@@ -13,7 +13,7 @@ from introbench.chat import Chat, answer_token
 from introbench.checkpoint import Checkpoint, weights_fingerprint
 from introbench.engine import Engine, Fill
 from introbench.injection import Injection
-from introbench.progress import tell
+from introbench.progress import heartbeat, tell
 from introbench.vectors import VectorLibrary
 
 Bank = tuple[Injection, ...]
@@ -47,11 +47,11 @@ class Runtime:
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        tell(f"loading {checkpoint.name}")
         self.tokenizer = checkpoint.tokenizer
-        model = checkpoint.load()
-        self.engine = Engine(model)
-        self.fingerprint = weights_fingerprint(model)
+        with heartbeat(f"loading {checkpoint.name}"):
+            model = checkpoint.load()
+            self.engine = Engine(model)
+            self.fingerprint = weights_fingerprint(model)
         self.library = VectorLibrary(self.engine, self.tokenizer, self.fingerprint, data.openings())
         self.facts = {
             "dtype": str(model.dtype).removeprefix("torch."),

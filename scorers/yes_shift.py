@@ -7,7 +7,7 @@ from typing import Any
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from introbench.contrasts import MATCHED, Result, TrialShift, contrasts, mean_shifts
+from introbench.contrasts import MATCHED, Plan, Result, TrialShift, contrasts, mean_shifts
 from introbench.measures import ArmReading, arm_table, published_form
 from introbench.provider import read_output
 from introbench.stats import Interval
@@ -22,7 +22,7 @@ def shift_by_document_and_family(seed: int = 0) -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        return _values(mean_shifts(trial_shifts(scores), seed=seed))
+        return _values(mean_shifts(trial_shifts(scores), planned(scores), seed=seed))
 
     return compute
 
@@ -36,7 +36,7 @@ def introspection_contrasts(seed: int = 0) -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        return _values(contrasts(trial_shifts(scores), seed=seed))
+        return _values(contrasts(trial_shifts(scores), planned(scores), seed=seed))
 
     return compute
 
@@ -54,7 +54,7 @@ def headline(seed: int = 0) -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         shifts = trial_shifts(scores)
-        matched = [result for result in contrasts(shifts, seed=seed) if result.name == MATCHED]
+        matched = [result for result in contrasts(shifts, planned(scores), seed=seed) if result.name == MATCHED]
         interval = matched[0].interval if matched else Interval(math.nan, math.nan, math.nan, 0)
         return {
             "noticed": interval.estimate,
@@ -117,6 +117,16 @@ def yes_shift() -> Scorer:
 def trial_shifts(scores: list[SampleScore]) -> list[TrialShift]:
     """What the metrics work on, from scores and the factors that the dataset put into the samples' metadata."""
     return [shift_of_trial(score.sample_metadata or {}, score.score) for score in scores]
+
+
+def planned(scores: list[SampleScore]) -> Plan:
+    """What the run set out to ask, which every sample's metadata tell."""
+    return plan_of(scores[0].sample_metadata or {}) if scores else Plan([], [])
+
+
+def plan_of(factors: Mapping[str, Any]) -> Plan:
+    """What the run set out to ask, from one trial's factors."""
+    return Plan(**factors["plan"])
 
 
 def shift_of_trial(factors: Mapping[str, Any], score: Score) -> TrialShift:

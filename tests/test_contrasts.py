@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from introbench.contrasts import MATCHED, Result, TrialShift, contrasts, mean_shifts, results_table
+from introbench.contrasts import MATCHED, Plan, Result, TrialShift, contrasts, mean_shifts, results_table
 
 CONCEPTS = ["cats", "bread", "love", "fear", "death", "truth", "creativity", "programming", "music"]
 DOCUMENTS = ["none", "info", "inaccurate", "lorem", "neutral"]
@@ -32,12 +32,23 @@ def battery(noise: float = 0.1) -> list[TrialShift]:
     return trials
 
 
+PLAN = Plan(DOCUMENTS, FAMILIES)
+
+
+def contrasts_of(trials: list[TrialShift], plan: Plan = PLAN) -> list[Result]:
+    return contrasts(trials, plan)
+
+
+def means_of(trials: list[TrialShift], plan: Plan = PLAN) -> list[Result]:
+    return mean_shifts(trials, plan)
+
+
 def by_key(results: list[Result]) -> dict[str, Result]:
     return {result.key: result for result in results}
 
 
 def test_planted_effects_are_found_within_their_intervals() -> None:
-    found = by_key(contrasts(battery()))
+    found = by_key(contrasts_of(battery()))
     truths = {
         "introspection - always_no | info": (1.5, 9),
         "introspection - always_yes | lorem": (1.0, 9),
@@ -55,7 +66,7 @@ def test_planted_effects_are_found_within_their_intervals() -> None:
 
 
 def test_means_cover_every_document_and_family() -> None:
-    means = by_key(mean_shifts(battery(noise=0.0)))
+    means = by_key(means_of(battery(noise=0.0)))
     assert len(means) == len(DOCUMENTS) * len(FAMILIES)
     assert means["introspection | info"].interval.estimate == pytest.approx(1.75)
     assert means["always_no | info"].interval.estimate == pytest.approx(0.25)
@@ -66,14 +77,14 @@ def test_missing_trials_are_counted_and_leave_every_concept_the_same_questions()
     trials = battery()
     lost = next(i for i, t in enumerate(trials) if t.document == "info" and t.family == "introspection")
     for gone in ([replace(trials[lost], shift=math.nan, random={})], []):
-        found = by_key(contrasts(trials[:lost] + gone + trials[lost + 1 :]))
+        found = by_key(contrasts_of(trials[:lost] + gone + trials[lost + 1 :]))
         assert (found["info - lorem"].pairs, found["info - lorem"].missing) == (26, 1)
         # the question is left out for all nine concepts
         for key in ("concept - random vector | info", "introspection - always_no | info"):
             assert found[key].missing == 9, key
             assert math.isfinite(found[key].interval.estimate)
         assert found["concept - random vector | info"].pairs == 18
-        means = by_key(mean_shifts(trials[:lost] + gone + trials[lost + 1 :]))
+        means = by_key(means_of(trials[:lost] + gone + trials[lost + 1 :]))
         assert (means["introspection | info"].pairs, means["introspection | info"].missing) == (18, 9)
         assert (means["always_no | info"].pairs, means["always_no | info"].missing) == (27, 0)
 
@@ -86,43 +97,47 @@ def test_what_is_peculiar_to_a_question_does_not_leak_into_concepts_that_lack_ot
         for concept in CONCEPTS
         if not (item == "a" and concept in ("cats", "bread"))
     ]
-    mean = by_key(mean_shifts(trials))["introspection | info"]
+    mean = by_key(means_of(trials))["introspection | info"]
     assert (mean.interval.low, mean.interval.estimate, mean.interval.high) == (-2, -2, -2)
     assert (mean.pairs, mean.missing) == (18, 9)
 
 
 def test_a_concept_that_is_lost_altogether_does_not_take_the_others_with_it() -> None:
     trials = [replace(t, shift=math.nan, random={}) if t.concept == "love" else t for t in battery()]
-    for result in [*mean_shifts(trials), *contrasts(trials)]:
+    for result in [*means_of(trials), *contrasts_of(trials)]:
         assert result.interval.units == 8
         assert result.missing > 0
 
 
 def test_a_lost_random_vector_costs_only_the_contrast_with_random_vectors() -> None:
     trials = [replace(t, random=dict.fromkeys(t.random, math.nan)) if t.concept == "love" else t for t in battery()]
-    found = by_key(contrasts(trials))
+    found = by_key(contrasts_of(trials))
     assert found["concept - random vector | info"].interval.units == 8
     assert found["introspection - always_no | info"].interval.units == 9
     assert found["introspection - always_no | info"].missing == 0
 
 
 def test_without_random_vectors_there_is_no_contrast_with_them() -> None:
-    assert not [r for r in contrasts([replace(t, random={}) for t in battery()]) if "random" in r.name]
+    assert not [r for r in contrasts_of([replace(t, random={}) for t in battery()]) if "random" in r.name]
 
 
 def test_repeated_epochs_change_nothing() -> None:
     once = battery()
     lost = [replace(once[0], shift=math.nan, random={})]
-    assert contrasts(once + once) == contrasts(once)
-    assert mean_shifts(lost + once) == mean_shifts(once + lost) == mean_shifts(once)
+    assert contrasts_of(once + once) == contrasts_of(once)
+    assert means_of(lost + once) == means_of(once + lost) == means_of(once)
 
 
-def test_an_unmatched_document_has_no_pairs_and_says_so() -> None:
-    trials = [t for t in battery() if t.document != "lorem" or t.family != "introspection"]
-    result = by_key(contrasts(trials))["info - lorem"]
-    assert math.isnan(result.interval.estimate)
-    assert result.pairs == 0
-    assert "no pairs" in results_table([result])
+def test_what_was_planned_and_not_run_has_no_pairs_and_says_so() -> None:
+    trials = [t for t in battery() if t.document == "info" and t.family == "introspection"]
+    found = by_key(contrasts_of(trials))
+    assert set(found) == set(by_key(contrasts_of(battery())))
+    for key in ("info - lorem", "introspection - always_no | info", "introspection - always_no | none"):
+        assert math.isnan(found[key].interval.estimate), key
+        assert found[key].pairs == 0
+        assert "no pairs" in results_table([found[key]])
+    assert found["info - lorem"].missing == found["introspection - always_no | info"].missing == 27
+    assert means_of(trials)[-1].pairs == 0
 
 
 def test_concepts_are_the_units_not_trials() -> None:
@@ -131,15 +146,15 @@ def test_concepts_are_the_units_not_trials() -> None:
     many = [replace(t, item=f"{t.item}-{copy}") for t in trials for copy in range(20)]
     one_width, many_width = (
         result.interval.high - result.interval.low
-        for result in (by_key(mean_shifts(ts))["introspection | info"] for ts in (trials, many))
+        for result in (by_key(means_of(ts))["introspection | info"] for ts in (trials, many))
     )
     assert many_width == pytest.approx(one_width)
 
 
 def test_results_do_not_depend_on_the_order_of_trials() -> None:
     trials = battery()
-    assert contrasts(trials) == contrasts(trials[::-1])
-    assert mean_shifts(trials) == mean_shifts(trials[::-1])
+    assert contrasts_of(trials) == contrasts_of(trials[::-1])
+    assert means_of(trials) == means_of(trials[::-1])
 
 
 def test_random_contrast_is_as_uncertain_as_its_random_vectors() -> None:
@@ -153,7 +168,7 @@ def test_random_contrast_is_as_uncertain_as_its_random_vectors() -> None:
         for item in ITEMS
         for concept in CONCEPTS
     ]
-    interval = by_key(contrasts(trials))["concept - random vector | info"].interval
+    interval = by_key(contrasts_of(trials))["concept - random vector | info"].interval
     assert interval.units == 3
     assert interval.high - interval.low > 5
 
@@ -181,13 +196,13 @@ MATCHED_KEY = f"{MATCHED} | info"
 def test_a_pure_push_toward_yes_is_not_introspection() -> None:
     """Whatever the share of reversed questions, and also if only the word yes is pushed and not the figure 1."""
     for trials in (asked(lambda *_: 1.0), asked(lambda _family, form, _baseline: float(form == "yes-no"))):
-        found = by_key(contrasts(trials))
+        found = by_key(contrasts_of(trials))
         for key in ("introspection - always_no | info", "introspection - always_yes | info", MATCHED_KEY):
             assert found[key].interval.estimate == pytest.approx(0, abs=1e-12), key
 
 
 def test_pure_flattening_is_not_introspection_against_matched_controls() -> None:
-    found = by_key(contrasts(asked(lambda _family, _form, baseline: -0.1 * baseline)))
+    found = by_key(contrasts_of(asked(lambda _family, _form, baseline: -0.1 * baseline)))
     assert found[MATCHED_KEY].interval.estimate == pytest.approx(0, abs=1e-12)
     assert found["introspection - always_no | info"].interval.estimate > 0.1, "which is why matched controls come first"
 
@@ -195,4 +210,4 @@ def test_pure_flattening_is_not_introspection_against_matched_controls() -> None
 def test_noticing_is_found_beneath_a_push_toward_yes_and_flattening() -> None:
     disturbed = asked(lambda _family, _form, baseline: 0.7 - 0.1 * baseline)
     noticing = [replace(t, shift=t.shift + 1) if t.family == "introspection" else t for t in disturbed]
-    assert by_key(contrasts(noticing))[MATCHED_KEY].interval.estimate == pytest.approx(1)
+    assert by_key(contrasts_of(noticing))[MATCHED_KEY].interval.estimate == pytest.approx(1)

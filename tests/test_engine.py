@@ -223,6 +223,21 @@ def test_a_readout_that_disagrees_falls_back_to_the_models_own_logits() -> None:
     torch.testing.assert_close(engine.read(engine.fill(PRIOR, {}), QUESTION)[0], own, atol=1e-4, rtol=0)
 
 
+def test_a_model_whose_cache_gives_something_else_is_refused() -> None:
+    model = tiny_model("llama")
+
+    def forget(_module: torch.nn.Module, _args: object, kwargs: dict[str, Any]) -> tuple[object, dict[str, Any]]:
+        cached = kwargs.get("past_key_values")
+        if cached is not None and cached.get_seq_length(2):
+            kwargs["position_ids"] = kwargs["position_ids"] * 0
+            kwargs["position_embeddings"] = tuple(part * 0.5 for part in kwargs["position_embeddings"])
+        return _args, kwargs
+
+    model.model.layers[2].register_forward_pre_hook(forget, with_kwargs=True)
+    with pytest.raises(InputError, match="a cache fill and a question do not give what one forward pass gives"):
+        Engine(model)
+
+
 def test_models_without_a_kv_cache_are_refused() -> None:
     from transformers import MambaConfig, MambaForCausalLM
 

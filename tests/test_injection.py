@@ -32,7 +32,9 @@ def test_middle_third_is_the_default() -> None:
     assert parse_layers(None, 1) == (0, 1)
 
 
-@pytest.mark.parametrize("value", ["20:31", "10:10", "20:10", "-1:3", "ten", "1:2:3", "", [1], True, 2.5, "30:40"])
+@pytest.mark.parametrize(
+    "value", ["20:31", "10:10", "20:10", "-1:3", "ten", "1:2:3", "", 10, 59, [1], True, 2.5, "30:40"]
+)
 def test_bad_layers_are_refused_in_one_line(value: object) -> None:
     with pytest.raises(InputError, match="expected START:STOP with 0 <= START < STOP <= 30") as refusal:
         parse_layers(value, 30)
@@ -110,10 +112,11 @@ def test_concepts_can_be_any_word_but_not_a_slip() -> None:
     assert parse_concepts(None)[0] == "cats"
     assert parse_concepts("volcanoes") == ("volcanoes",)
     assert parse_concepts(["cats", "ice cream"]) == ("cats", "ice cream")
-    for slip in ("cat", "Bread", "creativty"):
-        with pytest.raises(InputError, match="unknown, and too near"):
+    assert parse_concepts(["trust", "glove", "musical", "new:cat"]) == ("trust", "glove", "musical", "cat")
+    for slip in ("cat", "Bread", "creativty", "programing"):
+        with pytest.raises(InputError, match="unknown, and nearly"):
             parse_concepts(slip)
-    for nonsense in ("", "  ", "c4ts", ["cats", "cats"], [], 3.5):
+    for nonsense in ("", "  ", "c4ts", False, ["cats", "cats"], [], 3.5):
         with pytest.raises(InputError, match="expected"):
             parse_concepts(nonsense)
 

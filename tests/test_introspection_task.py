@@ -3,8 +3,11 @@
 import json
 import math
 import os
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import get_model
 from introbench.evals.introspection import introspection
-from introbench.scorers.yes_shift import shift_of_trial, yes_shift
+from introbench.scorers.yes_shift import plan_of, shift_of_trial, yes_shift
 from scipy.special import logsumexp
 
 from introbench import cli, provider
@@ -163,13 +166,13 @@ def test_strength_zero_moves_nothing(tiny_folder: Path, tmp_path: Path) -> None:
 def test_limit_leaves_contrasts_without_pairs_and_says_so(tiny_folder: Path, tmp_path: Path) -> None:
     part = run(tiny_folder, tmp_path, documents=["info", "none"], limit=3)
     measured = metrics(part)
-    assert "introspection | info" in measured
-    assert math.isnan(measured["noticed"])
-    counts = {"concepts", "not finite"} | {name for name in measured if name.endswith(("pairs", "missing"))}
-    assert all(value != 0 for name, value in measured.items() if name not in counts)
+    for unmatched in ("noticed", "introspection - always_yes | info", "info - none", "always_yes | none"):
+        assert math.isnan(measured[unmatched]), unmatched
+    assert measured["info - none | pairs"] == 0
+    assert measured["info - none | missing"] == 3
     table = cli.log_table(part.location)
     assert "3 of 3 trials scored" in table
-    assert "concept - random vector" in table
+    assert len([line for line in table.splitlines() if "no pairs" in line]) == 3 + 2 + 1 + 1
 
 
 def test_numbers_that_are_not_finite_are_shown_and_counted(tiny_folder: Path, tmp_path: Path) -> None:
@@ -210,7 +213,7 @@ def test_retry_completes_an_interrupted_run(tiny_folder: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"concepts": "cat"}, "concept 'cat': unknown, and too near 'cats'"),
+        ({"concepts": "cat"}, "concept 'cat': unknown, and nearly 'cats'"),
         ({"documents": "lorm"}, "documents='lorm': expected one of"),
         ({"families": "control"}, "families='control'"),
         ({"formats": "one-two"}, "formats='one-two'"),
@@ -220,6 +223,9 @@ def test_retry_completes_an_interrupted_run(tiny_folder: Path, tmp_path: Path) -
         ({"strength": math.nan}, "strength=nan"),
         ({"strength": math.inf}, "strength=inf"),
         ({"random_vectors": -1}, "random_vectors=-1"),
+        ({"seed": -1}, "seed=-1"),
+        ({"documents": ["none", "none"]}, "each once"),
+        ({"families": "always_no", "formats": "one-zero"}, "no question is asked in these"),
     ],
 )
 def test_bad_arguments_are_refused_before_weights_load(
@@ -238,6 +244,78 @@ def test_bad_arguments_are_refused_before_weights_load(
     assert complaint in str(refusal.value.message)
     assert "\n" not in str(refusal.value.message)
     assert provider._resident == {}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda folder: (folder / "model.safetensors").unlink(), "no weights in"),
+        (lambda folder: [path.unlink() for path in folder.glob("token*")], "its tokenizer cannot be loaded"),
+        (lambda folder: (folder / "chat_template.jinja").unlink(), "has no chat template"),
+        (lambda folder: (folder / "config.json").write_text('{"model_type": "mamba"}'), "mamba: keeps a recurrent"),
+        (lambda folder: (folder / "config.json").write_text('{"model_type": "clip"}'), "cannot be set up|expected"),
+    ],
+)
+def test_unusable_folders_are_refused_before_weights_load(
+    tiny_folder: Path, tmp_path: Path, spoil: Callable[[Path], object], complaint: str
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    spoil(folder)
+    provider._resident.clear()
+    with pytest.raises(PrerequisiteError) as refusal:
+        eval(introspection, model=f"inject/{folder}", task_args=SMALL, display="none", log_dir=str(tmp_path))
+    assert re.search(complaint, str(refusal.value.message)), refusal.value.message
+    assert "\n" not in str(refusal.value.message)
+    assert provider._resident == {}
+
+
+def test_unknown_attention_is_refused_before_weights_load(tiny_folder: Path, tmp_path: Path) -> None:
+    model_args = {"attn_implementation": "bogus"}
+    with pytest.raises(PrerequisiteError) as refusal:
+        run(tiny_folder, tmp_path, model_args)
+    assert "cannot be set up" in str(refusal.value.message)
+
+
+def test_broken_weights_are_one_line_and_one_attempt(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    (folder / "model.safetensors").write_bytes(b"broken")
+    attempts: list[str] = []
+    load = Checkpoint.load
+    monkeypatch.setattr(Checkpoint, "load", lambda self: attempts.append(self.name) or load(self))
+    failed = run(folder, tmp_path, limit=4)
+    assert failed.status == "error"
+    assert failed.error
+    assert "cannot be loaded" in failed.error.message
+    assert len(attempts) == 1
+
+
+def test_options_that_are_mappings_work(tiny_folder: Path, tmp_path: Path) -> None:
+    assert run(tiny_folder, tmp_path, {"device_map": {"": "cpu"}}, limit=1).status == "success"
+
+
+def test_several_models_are_loaded_once_each(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tiny_folder, other)
+    attempts: list[str] = []
+    load = Checkpoint.load
+    monkeypatch.setattr(Checkpoint, "load", lambda self: attempts.append(self.name) or load(self))
+    logs = eval(
+        introspection,
+        model=[f"inject/{tiny_folder}", f"inject/{other}"],
+        task_args=SMALL | {"documents": "none"},
+        log_dir=str(tmp_path),
+        display="none",
+        max_tasks=2,
+    )
+    assert [log.status for log in logs] == ["success", "success"]
+    assert len(attempts) <= 3
+    assert values(logs[0]) == values(logs[1])
 
 
 def test_other_providers_are_refused() -> None:
@@ -261,7 +339,7 @@ def test_ordinary_generation_is_refused_in_one_line(tiny_folder: Path) -> None:
 
 def test_the_table_recomputes_what_the_log_says(log: EvalLog) -> None:
     trials = [shift_of_trial(s.metadata, s.scores["yes_shift"]) for s in log.samples or []]
-    for result in contrasts(trials):
+    for result in contrasts(trials, plan_of((log.samples or [])[0].metadata)):
         assert metrics(log)[result.key] == result.interval.estimate
         assert metrics(log)[f"{result.key} | low"] == result.interval.low
 

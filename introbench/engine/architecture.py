@@ -33,15 +33,23 @@ def find_parts(model: PreTrainedModel) -> Architecture:
     """
     kind = model.config.model_type
     if getattr(model, "_is_stateful", False):
-        raise InputError(f"model type {kind}: keeps a recurrent state; expected a KV cache to inject through")
-    n_layers = model.config.get_text_config().num_hidden_layers
+        raise InputError(
+            f"model type {kind}: keeps a recurrent state; expected a KV cache to inject through; choose another model"
+        )
+    config = model.config.get_text_config()
+    n_layers = getattr(config, "num_hidden_layers", 0)
     decoder = model.get_decoder()
     stacks = [child for child in decoder.children() if isinstance(child, nn.ModuleList) and len(child) == n_layers]
-    norms = [child for child in decoder.children() if "norm" in type(child).__name__.lower()]
+    norms = [
+        child
+        for child in decoder.children()
+        if "norm" in type(child).__name__.lower()
+        and getattr(getattr(child, "weight", None), "shape", (config.hidden_size,))[-1] == config.hidden_size
+    ]
     unembedding = model.get_output_embeddings()
     if len(stacks) != 1 or not norms or unembedding is None:
         raise InputError(
             f"model type {kind}: {len(stacks)} stacks of {n_layers} blocks, {len(norms)} norms after them and "
-            f"{'an' if unembedding is not None else 'no'} unembedding found; expected one of each; not supported"
+            f"{'an' if unembedding is not None else 'no'} unembedding found; expected one of each; choose another model"
         )
     return Architecture(decoder=decoder, layers=tuple(stacks[0]), final_norm=norms[-1], unembedding=unembedding)

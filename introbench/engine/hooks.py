@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from introbench.errors import InputError
+
 EVERYWHERE = slice(None)
 
 
@@ -97,4 +99,9 @@ def last_input(module: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def _residual(output: Any) -> Tensor:
-    return output[0] if isinstance(output, tuple) else output
+    residual: Tensor = output[0] if isinstance(output, tuple) else output
+    if residual.dim() != 3:
+        raise InputError(
+            f"a block's output of shape {tuple(residual.shape)}: expected [rows, positions, hidden]; choose another"
+        )
+    return residual
