@@ -185,11 +185,14 @@ class InjectAPI(ModelAPI):
 
 
 def _show(line: str) -> None:
-    """A line about a slow step: in the console, and in the status line of the full-screen display."""
-    if display_type() == "none":
-        return
-    print(f"introbench: {line}", flush=True)
-    with suppress(RuntimeError):  # outside of a worker thread there is no running display
+    """A line about a slow step: in the console, and in the status line of the full-screen display.
+
+    A slow step is also given up here once its caller was cancelled, rather than run to its end.
+    """
+    if display_type() != "none":
+        print(f"introbench: {line}", flush=True)
+    with suppress(RuntimeError):  # outside of a worker thread there is no running display and nobody to cancel
+        anyio.from_thread.check_cancelled()
         anyio.from_thread.run_sync(display_counter, "introbench", line)
 
 
