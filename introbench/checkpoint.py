@@ -126,6 +126,8 @@ class Checkpoint:
                 f"model inject/{self.name}: cannot be set up ({first_line(error)}); expected a causal language model "
                 f"and an attention implementation that it has; correct -M attn_implementation or choose another model"
             ) from error
+        except Exception:  # some models compute with their weights while they are built, so this tells nothing
+            return
         find_parts(empty)
 
     @property
