@@ -59,7 +59,7 @@ class Engine:
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self.parts = find_parts(model)
-        self._readout: Readout | None = Readout(model, self.parts)
+        self._readout: Readout | None = None
         self._shares_clean_layers = True
         self.readout_note = self._check_readout()
         self.sharing_note = self._check_two_steps()
@@ -189,6 +189,7 @@ class Engine:
         own = self._plain(torch.tensor([self._probe]))[0]
         tolerance = _READOUT_TOLERANCE.get(self.model.dtype, 0.05) * float(own.max() - own.min())
         try:
+            self._readout = Readout(self.model, self.parts)
             ours = self._read(torch.tensor([self._probe]), DynamicCache(), start=0)[0]
             difference = float((ours - own).abs().max())
         except Exception as error:
