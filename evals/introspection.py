@@ -4,14 +4,14 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig
 from inspect_ai.viewer import ScoreColorScale, TaskSamplesColumn, TaskSamplesSort, TaskSamplesView, ViewerConfig
-from introbench.scorers.yes_shift import yes_shift
-from introbench.solvers.inject_prior_turn import inject_prior_turn
 
 from introbench import data
 from introbench.battery import Bank, Trial, choose, make_trials, parse_concepts, parse_count, split_into_banks
 from introbench.checkpoint import software_versions
 from introbench.injection import VectorRecipe, parse_layers, parse_strength
 from introbench.provider import active_checkpoint, one_line_errors
+from introbench.scorers.yes_shift import yes_shift
+from introbench.solvers.inject_prior_turn import inject_prior_turn
 
 UNKNOWN_MODEL_STRENGTH = "residual:0.05"
 """For models without a known setting: about what strength 8 is for the embedded model."""

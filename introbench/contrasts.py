@@ -259,7 +259,7 @@ def _result(
 
 
 def _collapsed(trials: Iterable[TrialShift]) -> list[TrialShift]:
-    """One entry per trial, in an order of its own: repeated epochs are averaged, missing ones left out.
+    """One entry per trial, in an order of its own: repeated epochs are averaged over the finite ones.
 
     The order in which trials finished must not matter, down to the rounding of sums.
     """

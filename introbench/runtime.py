@@ -16,7 +16,7 @@ from introbench.injection import Injection
 from introbench.progress import heartbeat, tell
 from introbench.vectors import VectorLibrary
 
-Bank = tuple[Injection, ...]
+Rows = tuple[Injection, ...]
 """The injections that share a batch, row by row."""
 
 _REMEMBERED_READINGS = 1024
@@ -63,11 +63,11 @@ class Runtime:
         }
         tell(f"{checkpoint.name} is ready: {self.facts['dtype']} on {self.facts['device']}")
         tell(f"readout: {self.engine.readout_note}; {self.engine.sharing_note}")
-        self._deltas: dict[Bank, dict[int, Tensor]] = {}
-        self._fill: tuple[tuple[Sequence[int], Bank], Fill] | None = None
+        self._deltas: dict[Rows, dict[int, Tensor]] = {}
+        self._fill: tuple[tuple[Sequence[int], Rows], Fill] | None = None
         self._readings: OrderedDict[Any, Readings] = OrderedDict()
 
-    def read(self, chat: Chat, bank: Bank, forms: Sequence[int], top: int) -> Readings:
+    def read(self, chat: Chat, bank: Rows, forms: Sequence[int], top: int) -> Readings:
         """Ask one question under every arm of a bank.
 
         Args:
@@ -82,11 +82,14 @@ class Runtime:
             return self._readings[key]
         logprobs = self.engine.read(self._filled(chat.prior_tokens, bank), chat.question_tokens)
         best = logprobs.nan_to_num(nan=-torch.inf).topk(top, dim=-1)
+        of_forms = logprobs[:, list(forms)]
+        # A form of probability 0 has no finite log-odds, so its row is as useless as one with NaN.
+        finite = logprobs.isnan().any(dim=-1).logical_not() & of_forms.isfinite().all(dim=-1)
         readings = Readings(
-            forms=logprobs[:, list(forms)],
+            forms=of_forms,
             top_ids=best.indices,
             top_logprobs=best.values,
-            finite=logprobs.isnan().logical_not().all(dim=-1).tolist(),
+            finite=finite.tolist(),
         )
         self._readings[key] = readings
         if len(self._readings) > _REMEMBERED_READINGS:
@@ -98,14 +101,14 @@ class Runtime:
         scale = self.library.residual_norm(injection.layers) if injection.relative else 1.0
         return injection.strength * scale
 
-    def _filled(self, prior: Sequence[int], bank: Bank) -> Fill:
+    def _filled(self, prior: Sequence[int], bank: Rows) -> Fill:
         """The prior turn's cache under every arm; the latest one is kept, and trials come ordered by prior turn."""
         if self._fill is None or self._fill[0] != (prior, bank):
             self._fill = None  # free the old cache before the new one is made
             self._fill = ((prior, bank), self.engine.fill(prior, self._bank_deltas(bank), rows=len(bank)))
         return self._fill[1]
 
-    def _bank_deltas(self, bank: Bank) -> Mapping[int, Tensor]:
+    def _bank_deltas(self, bank: Rows) -> Mapping[int, Tensor]:
         """What is added at each layer, one row per arm."""
         if bank not in self._deltas:
             layers = sorted({layer for injection in bank for layer in range(*injection.layers)})
@@ -139,11 +142,11 @@ def form_tokens(
     no: list[tuple[str, int]] = []
     left_out: list[str] = []
     for pair in pairs:
-        tokens = [answer_token(tokenizer, chat, form) for form in pair]
+        yes_token, no_token = (answer_token(tokenizer, chat, form) for form in pair)
         taken = {token for _, token in yes + no}
-        if None in tokens or len(set(tokens)) < 2 or taken & set(tokens):
+        if yes_token is None or no_token is None or yes_token == no_token or taken & {yes_token, no_token}:
             left_out.extend(pair)
             continue
-        yes.append((pair[0], tokens[0] or 0))
-        no.append((pair[1], tokens[1] or 0))
+        yes.append((pair[0], yes_token))
+        no.append((pair[1], no_token))
     return yes, no, left_out

@@ -17,16 +17,18 @@ from inspect_ai import eval, eval_retry, score
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import get_model
-from introbench.evals.introspection import introspection
-from introbench.scorers.yes_shift import plan_of, shift_of_trial, yes_shift
 from scipy.special import logsumexp
 
 from introbench import cli, provider
+from introbench.chat import tokenize_chat
 from introbench.checkpoint import Checkpoint
 from introbench.contrasts import contrasts
 from introbench.engine import Engine
 from introbench.engine.hooks import steering
-from introbench.injection import VectorRecipe
+from introbench.evals.introspection import introspection
+from introbench.injection import VectorRecipe, sham
+from introbench.runtime import Runtime
+from introbench.scorers.yes_shift import plan_of, shift_of_trial, yes_shift
 
 ROOT = Path(__file__).parent.parent
 SMALL: dict[str, Any] = {
@@ -375,3 +377,14 @@ def test_commands_from_the_checkout_and_from_anywhere(tiny_folder: Path, tmp_pat
 def test_the_table_command_refuses_what_is_no_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["table", str(tmp_path)]) == 2
     assert "no introspection log there" in capsys.readouterr().err
+
+
+def test_an_answer_of_probability_zero_is_not_scored(tiny_folder: Path) -> None:
+    runtime = Runtime(Checkpoint(str(tiny_folder), device="cpu"))
+    messages = [{"role": "user", "content": "A."}, {"role": "assistant", "content": "B."}]
+    chat = tokenize_chat(runtime.tokenizer, messages * 2, 2)
+    certain = torch.full((1, 49152), -torch.inf)
+    certain[0, 7] = 0.0
+    runtime.engine.read = lambda *_: certain
+    assert runtime.read(chat, (sham((1, 2)),), [7, 8], top=3).finite == [False]
+    assert runtime.read(chat, (sham((1, 2)),), [7], top=3).finite == [True]
