@@ -8,6 +8,7 @@ from contextlib import contextmanager
 Listener = Callable[[str], None]
 
 _listeners: list[Listener] = [lambda line: print(f"introbench: {line}", flush=True)]
+_cancellation: list[Callable[[], None]] = []
 
 
 def tell(line: str) -> None:
@@ -32,6 +33,17 @@ def heartbeat(step: str, seconds: float = 10) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+def tick() -> None:
+    """Called often while a step goes on; this is where a step whose caller was cancelled ends, by an exception."""
+    for check in _cancellation:
+        check()
+
+
+def cancel_by(check: Callable[[], None]) -> None:
+    """Ask `check` at every tick; it raises to end the step."""
+    _cancellation[:] = [check]
 
 
 def listen(listener: Listener) -> None:

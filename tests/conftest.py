@@ -47,7 +47,18 @@ ARCHITECTURES: dict[str, dict[str, object]] = {
     "falcon": {key: value for key, value in _TINY.items() if "head" not in key and "key" not in key}
     | {"num_attention_heads": 4, "new_decoder_architecture": True, "num_kv_heads": 2},
     "qwen3_moe": _TINY | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24},
+    "mixtral": _TINY | {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "gpt_oss": _TINY | {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 6},
+    "olmo3": _TINY | {"sliding_window": 6},
+    "cohere2": _TINY | {"sliding_window": 6},
+    "gemma": _TINY,
+    "glm4": _TINY,
+    "opt": _TINY | {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "bloom": {"vocab_size": VOCABULARY, "hidden_size": 32, "n_layer": 4, "n_head": 4},
+    "mpt": {"vocab_size": VOCABULARY, "d_model": 32, "n_layers": 4, "n_heads": 4, "max_seq_len": 128},
 }
+OWN_ATTENTION = {"falcon", "bloom", "mpt"}
+"""Architectures of the above whose attention cannot be replaced."""
 
 
 def tiny_model(architecture: str, **overrides: object) -> PreTrainedModel:

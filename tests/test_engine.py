@@ -1,99 +1,195 @@
-"""The engine against plain transformers: what is steered, what is not, and that nothing is left behind."""
+"""The engine against plain transformers: one uncached forward pass per conversation, steered on the prior turn alone."""
 
+import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
-from conftest import VOCABULARY, tiny_model
+from conftest import OWN_ATTENTION, VOCABULARY, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from introbench.engine import Engine
+from introbench import progress
+from introbench.engine import Arms, Engine, Reading, Request, Want
+from introbench.engine import attention as cascade
+from introbench.engine.architecture import find_parts
 from introbench.engine.hooks import steering
+from introbench.engine.memory import Steps
+from introbench.engine.plain import one_forward
+from introbench.engine.requests import Tokens
 from introbench.errors import InputError
 
-LAYERS = (1, 3)
-PRIOR = [5, 9, 33, 2, 71, 18, 40, 11, 64, 3]
-QUESTION = [7, 90, 4, 52]
+PRIOR = (5, 9, 33, 2, 71, 18, 40, 11, 64, 3)
+QUESTIONS: tuple[Tokens, ...] = ((7,), (7, 90, 4, 52), (7, 90), (8, 1), (7, 3, 3))
+EVERYTHING = Want(forms=tuple(range(VOCABULARY)), top=3)
 
 
-def deltas(rows: int, hidden: int, scale: float = 1.0, seed: int = 1) -> dict[int, Tensor]:
+def arms(rows: int, blocks: tuple[int, int] = (1, 3), scale: float = 1.0, seed: int = 1, hidden: int = 32) -> Arms:
     draw = torch.Generator().manual_seed(seed)
-    return {layer: scale * torch.randn(rows, hidden, generator=draw) for layer in range(*LAYERS)}
+    return Arms.steered({block: scale * torch.randn(rows, hidden, generator=draw) for block in range(*blocks)})
 
 
-def one_forward(model: PreTrainedModel, tokens: list[int], steered: int, added: dict[int, Tensor]) -> Tensor:
-    """Log-probabilities from a single pass in which only the first `steered` positions are steered."""
-    rows = next(iter(added.values())).shape[0]
-    with torch.inference_mode(), steering(Engine(model).parts.layers, added, slice(0, steered)):
-        logits = model(torch.tensor([tokens] * rows), use_cache=False).logits[:, -1]
-    return torch.log_softmax(logits.float(), dim=-1)
+def asked(prior: Tokens, questions: Sequence[Tokens], under: Arms | None, want: Want = EVERYTHING) -> list[Request]:
+    return [Request(prior + question, len(prior), want, under) for question in questions]
 
 
-def test_two_steps_equal_one_forward(any_model: PreTrainedModel) -> None:
-    engine = Engine(any_model)
-    added = deltas(3, 32)
-    two_steps = engine.read(engine.fill(PRIOR, added, rows=3), QUESTION)
-    torch.testing.assert_close(
-        two_steps, one_forward(any_model, PRIOR + QUESTION, len(PRIOR), added), atol=1e-4, rtol=0
+def truth(model: PreTrainedModel, request: Request) -> Tensor:
+    deltas = request.arms.deltas if request.arms else {}
+    return one_forward(model, find_parts(model), request.tokens, request.prior, deltas)
+
+
+def assert_true(model: PreTrainedModel, requests: Sequence[Request], readings: Sequence[Reading]) -> None:
+    assert len(readings) == len(requests)
+    for request, reading in zip(requests, readings, strict=True):
+        expected = truth(model, request)[:, list(request.want.forms)]
+        torch.testing.assert_close(reading.forms, expected, atol=1e-4, rtol=0)
+
+
+def hooks_and_patches(model: PreTrainedModel) -> list[Any]:
+    return [
+        (len(module._forward_hooks), len(module._forward_pre_hooks), "forward" in vars(module))
+        for module in model.modules()
+    ] + [model.config._attn_implementation]
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_every_path_gives_what_one_forward_pass_gives(any_model: PreTrainedModel, fast: bool) -> None:
+    engine = Engine(any_model, fast=fast)
+    is_fast = fast and any_model.config.model_type not in OWN_ATTENTION
+    assert engine.notes["path"].startswith("fast: shared prior turns" if is_fast else "plain: question by question")
+    requests = [
+        *asked(PRIOR, QUESTIONS, arms(3)),
+        *asked(PRIOR, QUESTIONS, None),
+        *asked(PRIOR, QUESTIONS, arms(2, blocks=(0, 1), seed=2)),
+        *asked(PRIOR, QUESTIONS, arms(2, blocks=(3, 4), seed=3)),
+        *asked(PRIOR[:1], QUESTIONS, arms(2)),
+    ]
+    readings = engine.read(requests)
+    assert_true(any_model, requests, readings)
+    moved = (readings[0].forms[0] - readings[0].forms[1]).abs().max()
+    assert moved > 1e-3, "the injection must move the answer for this to test anything"
+
+
+def test_a_model_with_an_attention_of_its_own_says_so() -> None:
+    note = Engine(tiny_model("falcon")).notes["path"]
+    assert note == (
+        "plain: question by question (this model's attention does not go through transformers' attention interface)"
     )
-    assert (two_steps[0] - two_steps[1]).abs().max() > 1e-3, (
-        "the injection must move the answer for this to test anything"
-    )
 
 
-def test_arms_share_what_lies_below_the_first_steered_block(any_model: PreTrainedModel) -> None:
-    engine = Engine(any_model)
-    assert engine.sharing_note == "layers below the first steered one are computed once for all arms"
-    added = deltas(5, 32)
-    fill = engine.fill(PRIOR, added, rows=5)
-    assert [layer.keys.shape[0] for layer in fill.cache.layers] == [1, 5, 5, 5]
-    apart = engine.read(engine.fill(PRIOR, added, rows=5, first=0), QUESTION)
-    torch.testing.assert_close(engine.read(fill, QUESTION), apart, atol=1e-4, rtol=0)
+_MODELS = {name: tiny_model(name) for name in ("gemma3_text", "llama", "gpt_oss")}
+_ENGINES = {name: Engine(model) for name, model in _MODELS.items()}
+_tokens = st.lists(st.integers(3, 9), min_size=1, max_size=12).map(tuple)
 
 
-def test_a_model_that_cannot_share_computes_every_arm_from_the_first_layer_on() -> None:
-    model, untouched = tiny_model("llama"), Engine(tiny_model("llama"))
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(sorted(_MODELS)),
+    priors=st.lists(st.lists(st.integers(3, VOCABULARY - 1), min_size=1, max_size=40).map(tuple), min_size=1, max_size=2),
+    questions=st.lists(_tokens, min_size=1, max_size=8),
+    cells=st.lists(
+        st.tuples(st.sampled_from([1, 2, 3, 7, 64]), st.integers(0, 3), st.integers(1, 4), st.floats(0.0, 3.0)),
+        min_size=1,
+        max_size=3,
+    ),
+    with_clean=st.booleans(),
+    pass_tokens=st.sampled_from([16, 40, 1000]),
+    order=st.randoms(use_true_random=False),
+)
+def test_any_tree_of_conversations_under_any_arms(  # noqa: PLR0917
+    name: str,
+    priors: list[Tokens],
+    questions: list[Tokens],
+    cells: list[tuple[int, int, int, float]],
+    with_clean: bool,
+    pass_tokens: int,
+    order: random.Random,
+) -> None:
+    """Beginnings of each other, duplicates, one token, 1 to 64 arms, several layer ranges at once, in any order."""
+    model, engine = _MODELS[name], _ENGINES[name]
+    engine._path = engine._packed(pass_tokens, fused=True)
+    under: list[Arms | None] = [
+        arms(rows, (first, min(4, first + several)), scale, seed)
+        for seed, (rows, first, several, scale) in enumerate(cells)
+    ]
+    requests = [
+        request for prior in priors for each in under + [None] * with_clean for request in asked(prior, questions, each)
+    ]
+    requests += requests[: len(requests) // 3]
+    order.shuffle(requests)
+    readings = engine.read(requests)
+    for index in order.sample(range(len(requests)), min(6, len(requests))):
+        assert_true(model, [requests[index]], [readings[index]])
 
-    def same_batch(_module: torch.nn.Module, args: tuple[Tensor], kwargs: dict[str, Any]) -> None:
-        if args[0].shape[0] != model.batch:
-            raise RuntimeError("another batch than the embeddings had")
 
-    def note_batch(_module: torch.nn.Module, args: tuple[Tensor]) -> None:
-        model.batch = args[0].shape[0]
+@pytest.mark.parametrize("architecture", ["llama", "gemma2", "gpt2", "cohere", "gpt_oss"])
+def test_the_lens_and_the_residuals_are_those_of_one_forward_pass(architecture: str) -> None:
+    model = tiny_model(architecture)
+    engine = Engine(model)
+    assert engine.notes["path"].startswith("fast")
+    under = arms(3)
+    want = Want(forms=EVERYTHING.forms, lens=True, residuals=True)
+    requests = asked(PRIOR, QUESTIONS, under, want) + asked(PRIOR, QUESTIONS, None, want)
+    for request, reading in zip(requests, engine.read(requests), strict=True):
+        deltas = request.arms.deltas if request.arms else {}
+        rows = request.arms.rows if request.arms else 1
+        ids = torch.tensor([list(request.tokens)] * rows)
+        with torch.inference_mode(), steering(engine.parts.layers, deltas, slice(0, request.prior)):
+            states = model(ids, use_cache=False, output_hidden_states=True)
+        for block in range(3):  # the last entry of hidden_states is after the final norm
+            torch.testing.assert_close(reading.residuals[block], states.hidden_states[block + 1][:, -1], atol=1e-4, rtol=1e-4)
+            assert engine._readout is not None
+            lens = torch.log_softmax(engine._readout(states.hidden_states[block + 1][:, -1]), dim=-1)
+            torch.testing.assert_close(reading.lens[block], lens, atol=1e-4, rtol=0)
+        assert torch.equal(reading.lens[3], reading.forms), "the last layer is the answer itself, not normed twice"
+        own = torch.log_softmax(states.logits[:, -1], dim=-1)
+        torch.testing.assert_close(reading.lens[3], own, atol=1e-4, rtol=0)
 
-    model.model.embed_tokens.register_forward_pre_hook(note_batch)
-    model.model.layers[3].register_forward_pre_hook(same_batch, with_kwargs=True)
-    engine, added = Engine(model), deltas(3, 32)
-    assert engine.sharing_note == (
-        "every arm is computed from the first layer on "
-        "(sharing the clean layers: RuntimeError: another batch than the embeddings had)"
-    )
-    read = engine.read(engine.fill(PRIOR, added, rows=3), QUESTION)
-    torch.testing.assert_close(read, untouched.read(untouched.fill(PRIOR, added, rows=3), QUESTION), atol=1e-4, rtol=0)
+
+def test_top_tokens_and_forms_agree(llama: PreTrainedModel) -> None:
+    (reading,) = Engine(llama).read(asked(PRIOR, [(7, 8)], arms(4)))
+    best = reading.forms.topk(3, dim=-1)
+    assert torch.equal(best.indices, reading.top_ids)
+    torch.testing.assert_close(best.values, reading.top_logprobs)
+    torch.testing.assert_close(reading.forms.exp().sum(dim=-1), torch.ones(4))
 
 
-def test_readout_is_the_models_own_distribution(any_model: PreTrainedModel) -> None:
-    engine = Engine(any_model)
-    assert engine.readout_note.startswith("float32 norm and unembedding")
-    with torch.inference_mode():
-        own = torch.log_softmax(any_model(torch.tensor([PRIOR + QUESTION])).logits[0, -1].float(), dim=-1)
-    torch.testing.assert_close(engine.read(engine.fill(PRIOR, {}), QUESTION)[0], own, atol=1e-4, rtol=0)
+def test_equal_requests_are_computed_once_and_shared_parts_too(llama: PreTrainedModel) -> None:
+    engine = Engine(llama)
+    attended = {block: 0 for block in range(4)}
+    attend = cascade.View.attend
+
+    def counted(view: cascade.View, block: int, query: Tensor, *rest: Any) -> Tensor:
+        attended[block] += query.shape[0] * query.shape[2]
+        return attend(view, block, query, *rest)
+
+    under = arms(3, blocks=(2, 3))
+    requests = asked(PRIOR, [(7, 1, 4), (7, 1, 5), (7, 2)], under)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cascade.View, "attend", counted)
+        engine.read(requests * 5)
+    common, branches, ends = 1, 4, 3
+    below = len(PRIOR) + common + branches
+    assert attended[0] == attended[1] == below, "one row below the first steered block"
+    assert attended[2] == 3 * below, "a row per arm from there on; a shared beginning counts once"
+    assert attended[3] == 3 * (below + ends), "the last block is asked for its keys, and at the ends for its output"
 
 
 def test_strength_zero_is_no_injection_bit_for_bit(any_model: PreTrainedModel) -> None:
     engine = Engine(any_model)
-    nothing = engine.read(engine.fill(PRIOR, {}, rows=2, first=LAYERS[0]), QUESTION)
-    zeros = engine.read(engine.fill(PRIOR, deltas(2, 32, scale=0.0), rows=2), QUESTION)
-    assert torch.equal(nothing, zeros)
+    nothing = engine.read(asked(PRIOR, QUESTIONS, Arms(rows=2, first=1, deltas={})))
+    zeros = engine.read(asked(PRIOR, QUESTIONS, arms(2, scale=0.0)))
+    for ours, theirs in zip(nothing, zeros, strict=True):
+        assert torch.equal(ours.forms, theirs.forms)
 
 
 def test_only_the_prior_turn_is_steered_and_by_exactly_the_vector(llama: PreTrainedModel) -> None:
-    added = deltas(1, 32)
-    tokens = torch.tensor([PRIOR + QUESTION])
-    layers = Engine(llama).parts.layers
+    added = arms(1).deltas
+    tokens = torch.tensor([[*PRIOR, 7, 90, 4, 52]])
+    layers = find_parts(llama).layers
 
     def outputs(steered: bool) -> list[Tensor]:
         kept: list[Tensor] = []
@@ -109,118 +205,236 @@ def test_only_the_prior_turn_is_steered_and_by_exactly_the_vector(llama: PreTrai
         return kept
 
     clean, steered = outputs(steered=False), outputs(steered=True)
-    first = LAYERS[0]
-    for below in range(first):
-        assert torch.equal(clean[below], steered[below])
-    assert torch.equal(steered[first][:, : len(PRIOR)], clean[first][:, : len(PRIOR)] + added[first])
-    assert torch.equal(steered[first][:, len(PRIOR) :], clean[first][:, len(PRIOR) :])
+    assert torch.equal(clean[0], steered[0])
+    assert torch.equal(steered[1][:, : len(PRIOR)], clean[1][:, : len(PRIOR)] + added[1])
+    assert torch.equal(steered[1][:, len(PRIOR) :], clean[1][:, len(PRIOR) :])
 
 
-def test_the_fill_steers_every_prior_token_and_the_question_none(llama: PreTrainedModel) -> None:
+class Exploding:
+    """Raises at some calls of the attention, and counts them."""
+
+    def __init__(self, at: set[int], error: Exception) -> None:
+        self.calls = 0
+        self._at = at
+        self._error = error
+
+    def __enter__(self) -> "Exploding":
+        self._attend = attend = cascade.View.attend
+
+        def explode(view: cascade.View, *rest: Any) -> Tensor:
+            self.calls += 1
+            if self.calls in self._at:
+                raise self._error
+            return attend(view, *rest)
+
+        cascade.View.attend = explode  # type: ignore[method-assign, assignment]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        cascade.View.attend = self._attend  # type: ignore[method-assign]
+
+
+@settings(max_examples=40, deadline=None)
+@given(at=st.sets(st.integers(1, 60), max_size=6), rows=st.sampled_from([1, 2, 5]), pass_tokens=st.sampled_from([16, 64]))
+def test_running_out_of_memory_cuts_the_batch_and_loses_nothing(at: set[int], rows: int, pass_tokens: int) -> None:
+    engine = Engine(_MODELS["llama"])
+    engine._path = engine._packed(pass_tokens, fused=True)
+    before = hooks_and_patches(engine.model)
+    requests = asked(PRIOR * 2, QUESTIONS, arms(rows)) + asked(PRIOR, QUESTIONS, arms(rows, seed=4))
+    with Exploding(at, torch.OutOfMemoryError("CUDA out of memory")) as explosions:
+        try:
+            readings = engine.read(requests)
+        except torch.OutOfMemoryError:
+            assert engine.reductions or pass_tokens == Steps.smallest, "given up only where nothing is left to be cut"
+            readings = []
+    happened = len([call for call in at if call <= explosions.calls])
+    if readings:
+        assert_true(engine.model, requests, readings)
+        assert engine.reductions == happened
+    assert hooks_and_patches(engine.model) == before
+    assert_true(engine.model, requests, engine.read(requests))
+
+
+def test_memory_that_never_suffices_is_an_error_and_not_a_loop(llama: PreTrainedModel) -> None:
     engine = Engine(llama)
-    added = deltas(1, 32)
-    fill = engine.fill(PRIOR, added)
-    kept: list[Tensor] = []
-    look = engine.parts.layers[LAYERS[0]].register_forward_hook(lambda _m, _a, output: kept.append(output.clone()))
-    engine.read(fill, QUESTION)
-    engine.read(engine.fill(PRIOR, {}, first=LAYERS[0]), QUESTION)
-    look.remove()
-    asked_steered, _, asked_clean = kept
-    assert asked_steered.shape[1] == len(QUESTION)
-    # At the first injected block nothing steered has been attended to yet, so a question's residuals are untouched.
-    assert torch.equal(asked_steered, asked_clean)
+    with Exploding(set(range(10_000)), MemoryError("never")), pytest.raises(MemoryError):
+        engine.read(asked(PRIOR, QUESTIONS, arms(4)))
+    requests = asked(PRIOR, QUESTIONS, arms(4))
+    assert_true(llama, requests, engine.read(requests))
 
 
-def test_model_is_untouched_after_use_and_after_a_failure(llama: PreTrainedModel) -> None:
-    engine = Engine(llama)
-    tokens = torch.tensor([PRIOR])
-    hooks_before = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in llama.modules()]
-    with torch.inference_mode():
-        before = llama(tokens).logits
-    engine.read(engine.fill(PRIOR, deltas(2, 32), rows=2), QUESTION)
+@pytest.mark.parametrize("memory", [1, 200_000, 10**9])
+def test_any_budget_gives_the_same(memory: int) -> None:
+    for name in ("llama", "falcon"):
+        model = tiny_model(name)
+        requests = asked(PRIOR * 3, QUESTIONS, arms(9))
+        assert_true(model, requests, Engine(model, memory=memory).read(requests))
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_failure_half_way_leaves_the_model_and_what_is_kept_as_they_were(fast: bool) -> None:
+    model = tiny_model("llama")
+    engine = Engine(model, fast=fast)
+    before = hooks_and_patches(model)
+    requests = asked(PRIOR, QUESTIONS, arms(2))
+    readings = engine.read(requests)
 
     def explode(*_: object) -> None:
         raise RuntimeError("in the middle")
 
-    bomb = engine.parts.layers[2].register_forward_hook(explode)
-    with pytest.raises(RuntimeError, match="in the middle"):
-        engine.fill(PRIOR, deltas(2, 32), rows=2)
-    bomb.remove()
-    with torch.inference_mode():
-        assert torch.equal(before, llama(tokens).logits)
-    assert hooks_before == [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in llama.modules()]
+    for others in (asked(PRIOR, [(1, 2)], requests[0].arms), asked(PRIOR, QUESTIONS, arms(2, seed=9))):
+        bomb = model.model.layers[2].mlp.register_forward_hook(explode)
+        with pytest.raises(RuntimeError, match="in the middle"):
+            engine.read(others)
+        bomb.remove()
+        assert hooks_and_patches(model) == before
+        for again, reading in zip(engine.read(requests), readings, strict=True):
+            assert torch.equal(again.forms, reading.forms)
 
 
-def test_a_failed_question_leaves_the_fill_as_it_was(llama: PreTrainedModel) -> None:
+def test_one_bad_request_does_not_spoil_the_next_ones(llama: PreTrainedModel) -> None:
     engine = Engine(llama)
-    fill = engine.fill(PRIOR, deltas(2, 32), rows=2)
-    before = engine.read(fill, QUESTION)
-
-    def explode(*_: object) -> None:
-        raise RuntimeError("half-way")
-
-    bomb = engine.parts.layers[2].register_forward_hook(explode)
-    with pytest.raises(RuntimeError, match="half-way"):
-        engine.read(fill, QUESTION)
-    bomb.remove()
-    assert torch.equal(before, engine.read(fill, QUESTION))
+    good = asked(PRIOR, QUESTIONS, arms(2))
+    with pytest.raises(InputError, match="token id 102: expected one of the model's 97"):
+        engine.read([*good, *asked(PRIOR, [(VOCABULARY + 5,)], good[0].arms)])
+    assert_true(llama, good, engine.read(good))
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    prior=st.lists(st.integers(3, VOCABULARY - 1), min_size=1, max_size=20),
-    questions=st.lists(st.lists(st.integers(3, VOCABULARY - 1), min_size=1, max_size=9), min_size=1, max_size=4),
-    rows=st.integers(1, 9),
-    scale=st.floats(0.0, 20.0),
-)
-def test_every_arm_and_question_equals_itself_alone(
-    prior: list[int], questions: list[list[int]], rows: int, scale: float
-) -> None:
-    engine = Engine(_GEMMA)
-    added = deltas(rows, 32, scale)
-    fill = engine.fill(prior, added, rows)
-    together = [engine.read(fill, question) for question in questions]
-    for question, read in zip(questions, together, strict=True):
-        for row in {0, rows - 1}:
-            alone = {layer: delta[row : row + 1] for layer, delta in added.items()}
-            single = engine.read(engine.fill(prior, alone), question)[0]
-            torch.testing.assert_close(read[row], single, atol=1e-4, rtol=0)
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_cancelled_step_ends_between_two_blocks(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("llama")
+    engine = Engine(model, fast=fast)
+    before = hooks_and_patches(model)
+    ticks = 0
+
+    class Cancelled(BaseException):
+        pass
+
+    def cancel() -> None:
+        nonlocal ticks
+        ticks += 1
+        if ticks == 7:
+            raise Cancelled
+
+    monkeypatch.setattr(progress, "_cancellation", [cancel])
+    requests = asked(PRIOR, QUESTIONS, arms(2))
+    with pytest.raises(Cancelled):
+        engine.read(requests)
+    assert hooks_and_patches(model) == before
+    assert_true(model, requests, engine.read(requests))
 
 
-_GEMMA = tiny_model("gemma3_text")
+def test_fused_attention_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("llama")
+
+    def wrong(*given: Any) -> tuple[Tensor, Tensor]:
+        output, lse = cascade.in_plain_steps(*given)
+        return output, lse * 1.5
+
+    def absent(*_: Any) -> tuple[Tensor, Tensor]:
+        raise AttributeError("no such operator")
+
+    for broken, reason in ((wrong, "fused: moves log-probabilities by"), (absent, "fused: AttributeError: no such")):
+        monkeypatch.setitem(cascade._FUSED, "cpu", broken)
+        engine = Engine(model)
+        assert f"attention in plain steps ({reason}" in engine.notes["path"]
+        requests = asked(PRIOR, QUESTIONS, arms(3))
+        assert_true(model, requests, engine.read(requests))
 
 
-def test_residuals_of_branches_equal_each_conversation_alone(any_model: PreTrainedModel) -> None:
-    engine = Engine(any_model)
-    branches = [[7], [8, 9, 10], [11, 12], [13]]
-    together = engine.residuals(PRIOR, branches)
-    for branch, residual in zip(branches, together, strict=True):
-        torch.testing.assert_close(residual, engine.residuals([5], [PRIOR[1:] + branch])[0], atol=1e-4, rtol=1e-4)
+def test_a_fast_path_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("llama")
+    monkeypatch.setattr(cascade.View, "_trie_mask", lambda *_: None)
+    engine = Engine(model)
+    assert engine.notes["path"].startswith("plain: question by question (the fast path: moves log-probabilities by")
+    requests = asked(PRIOR, QUESTIONS, arms(3))
+    assert_true(model, requests, engine.read(requests))
+
+
+def test_a_model_that_cannot_begin_half_way_takes_the_plain_path() -> None:
+    model = tiny_model("llama")
+
+    def note_batch(_module: torch.nn.Module, args: tuple[Tensor]) -> None:
+        model.batch = args[0].shape[0]
+
+    def same_batch(_module: torch.nn.Module, args: tuple[Tensor], kwargs: dict[str, Any]) -> None:
+        if args[0].shape[0] != model.batch:
+            raise RuntimeError("another batch than the embeddings had")
+
+    model.model.embed_tokens.register_forward_pre_hook(note_batch)
+    model.model.layers[3].register_forward_pre_hook(same_batch, with_kwargs=True)
+    engine = Engine(model)
+    assert "(the fast path: RuntimeError: another batch than the embeddings had)" in engine.notes["path"]
+    requests = asked(PRIOR, QUESTIONS, arms(3))
+    assert_true(model, requests, engine.read(requests))
 
 
 def test_bfloat16_models_are_read_in_float32() -> None:
     rounded = tiny_model("llama").bfloat16()
     engine = Engine(rounded)
-    assert engine.readout_note.startswith("float32")
-    read = engine.read(engine.fill(PRIOR, {}), QUESTION)[0]
-    assert read.dtype == torch.float32
-    with torch.inference_mode():
-        own = torch.log_softmax(rounded(torch.tensor([PRIOR + QUESTION])).logits[0, -1].float(), dim=-1)
-    torch.testing.assert_close(read, own, atol=0.5, rtol=0)
-    gap = read[4] - read[5]  # log-odds of two tokens: on bfloat16 logits, a multiple of their rounding step
+    assert engine.notes["readout"].startswith("float32")
+    assert engine.notes["path"].startswith("fast")
+    request = asked(PRIOR, [(7, 8)], None)[0]
+    (reading,) = engine.read([request])
+    assert reading.forms.dtype == torch.float32
+    torch.testing.assert_close(reading.forms, truth(rounded, request), atol=0.5, rtol=0)
+    gap = reading.forms[0, 4] - reading.forms[0, 5]  # on bfloat16 logits, a multiple of their rounding step
     assert gap != gap.bfloat16().float()
 
 
 def test_a_readout_that_disagrees_falls_back_to_the_models_own_logits() -> None:
     model = tiny_model("llama")
-    head = model.lm_head
-    head.register_forward_hook(lambda _m, _a, logits: logits * 0.5)  # a scaling that no configuration tells of
+    model.lm_head.register_forward_hook(lambda _m, _a, logits: logits * 0.5)  # a scaling that no configuration tells of
     engine = Engine(model)
-    assert "own logits" in engine.readout_note
-    assert "differs" in engine.readout_note
-    with torch.inference_mode():
-        own = torch.log_softmax(model(torch.tensor([PRIOR + QUESTION])).logits[0, -1], dim=-1)
-    torch.testing.assert_close(engine.read(engine.fill(PRIOR, {}), QUESTION)[0], own, atol=1e-4, rtol=0)
+    assert engine.notes["readout"].startswith("the model's own logits, upcast to float32 (differs")
+    assert "needs the float32 readout" in engine.notes["path"]
+    requests = asked(PRIOR, QUESTIONS, arms(3))
+    assert_true(model, requests, engine.read(requests))
+    with pytest.raises(InputError, match="logit lens: only the model's own logits"):
+        engine.read(asked(PRIOR, QUESTIONS, None, Want(lens=True)))
+
+
+class Int8Linear(torch.nn.Module):
+    """Weights in int8 with a scale for each row, as weight-only quantisation keeps them."""
+
+    def __init__(self, linear: torch.nn.Linear) -> None:
+        super().__init__()
+        scale = linear.weight.abs().amax(dim=1, keepdim=True) / 127
+        self.register_buffer("quantised", (linear.weight / scale).round().to(torch.int8))
+        self.register_buffer("scale", scale)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return torch.nn.functional.linear(values, self.quantised * self.scale)
+
+
+@pytest.mark.parametrize("with_unembedding", [False, True])
+def test_quantised_linears_are_right(with_unembedding: bool) -> None:
+    model = tiny_model("llama")
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, torch.nn.Linear) and (name != "lm_head" or with_unembedding):
+                setattr(parent, name, Int8Linear(child))
+    engine = Engine(model)
+    assert engine.notes["path"].startswith("plain" if with_unembedding else "fast")
+    assert ("unembedding of type Int8Linear" in engine.notes["readout"]) == with_unembedding
+    requests = asked(PRIOR, QUESTIONS, arms(3))
+    assert_true(model, requests, engine.read(requests))
+
+
+def test_weights_on_several_devices(tmp_path: Any) -> None:
+    from accelerate import dispatch_model
+
+    model = tiny_model("llama")
+    requests = asked(PRIOR, QUESTIONS, arms(3))
+    expected = [truth(model, request) for request in requests]
+    places = {"model.embed_tokens": "cpu", "model.rotary_emb": "cpu", "model.norm": "cpu", "lm_head": "cpu"}
+    places |= {f"model.layers.{block}": "disk" if block % 2 else "cpu" for block in range(4)}
+    dispatch_model(model, places, main_device="cpu", offload_dir=tmp_path, force_hooks=True)
+    engine = Engine(model)
+    assert engine.notes["path"].startswith("fast")
+    for wanted, reading in zip(expected, engine.read(requests), strict=True):
+        torch.testing.assert_close(reading.forms, wanted, atol=1e-4, rtol=0)
+    assert all("forward" in vars(layer) for layer in model.model.layers), "accelerate's own patches are still there"
 
 
 def test_a_model_whose_cache_gives_something_else_is_refused() -> None:
@@ -239,8 +453,20 @@ def test_a_model_whose_cache_gives_something_else_is_refused() -> None:
 
 
 def test_models_without_a_kv_cache_are_refused() -> None:
-    from transformers import MambaConfig, MambaForCausalLM
+    from transformers import Lfm2Config, Lfm2ForCausalLM, MambaConfig, MambaForCausalLM
 
-    model = MambaForCausalLM(MambaConfig(vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=2, state_size=4))
+    recurrent = MambaForCausalLM(MambaConfig(vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=2, state_size=4))
     with pytest.raises(InputError, match=r"mamba: keeps a recurrent state; expected a KV cache"):
-        Engine(model)
+        Engine(recurrent)
+    config = Lfm2Config(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, layer_types=["conv", "full_attention"])
+    with pytest.raises(InputError, match=r"lfm2: has blocks of type conv; expected attention with a KV cache"):
+        Engine(Lfm2ForCausalLM(config))
+
+
+def test_conversations_beyond_the_positions_are_refused() -> None:
+    engine = Engine(tiny_model("gpt2"))
+    with pytest.raises(InputError, match="conversation of 131 tokens: expected at most 128"):
+        engine.read(asked(PRIOR * 13, [(1,)], None))
+    engine.model.config.rope_parameters = {"rope_type": "longrope", "original_max_position_embeddings": 64}
+    with pytest.raises(InputError, match="conversation of 71 tokens: expected at most 64"):
+        engine.read(asked(PRIOR * 7, [(1,)], None))

@@ -1,5 +1,6 @@
 """Run (tokens, injection, readout) on a transformers model."""
 
-from introbench.engine.plain import Engine, Fill
+from introbench.engine.engine import Engine
+from introbench.engine.requests import Arms, Reading, Request, Want
 
-__all__ = ["Engine", "Fill"]
+__all__ = ["Arms", "Engine", "Reading", "Request", "Want"]

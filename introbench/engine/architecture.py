@@ -1,11 +1,18 @@
 """Find the parts of a transformers model that the instrument touches, or refuse it by name."""
 
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from introbench.errors import InputError
+
+
+CHUNKED = "chunked_attention"
+ATTENTION_LAYERS = ("full_attention", "sliding_attention", CHUNKED)
+"""Kinds of blocks, as configurations name them, that keep the keys and values of every token."""
 
 
 @dataclass(frozen=True)
@@ -17,12 +24,22 @@ class Architecture:
         layers: The decoder blocks; the output of each is the residual stream.
         final_norm: The norm between the last block and the unembedding.
         unembedding: The linear map from the residual stream to logits.
+        embeddings: The map from token ids to the first residual stream.
     """
 
     decoder: nn.Module
     layers: tuple[nn.Module, ...]
     final_norm: nn.Module
     unembedding: nn.Module
+    embeddings: nn.Module
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go in."""
+        device = next(self.embeddings.parameters()).device
+        # accelerate keeps offloaded weights on "meta" and says where they are run
+        hook: Any = getattr(self.embeddings, "_hf_hook", None)
+        return torch.device(hook.execution_device) if device.type == "meta" and hook else device
 
 
 def find_parts(model: PreTrainedModel) -> Architecture:
@@ -37,6 +54,12 @@ def find_parts(model: PreTrainedModel) -> Architecture:
             f"model type {kind}: keeps a recurrent state; expected a KV cache to inject through; choose another model"
         )
     config = model.config.get_text_config()
+    others = sorted(set(getattr(config, "layer_types", None) or ()) - set(ATTENTION_LAYERS))
+    if others:
+        raise InputError(
+            f"model type {kind}: has blocks of type {', '.join(others)}; expected attention with a KV cache to inject "
+            f"through in every block; choose another model"
+        )
     n_layers = getattr(config, "num_hidden_layers", 0)
     decoder = model.get_decoder()
     stacks = [child for child in decoder.children() if isinstance(child, nn.ModuleList) and len(child) == n_layers]
@@ -52,4 +75,10 @@ def find_parts(model: PreTrainedModel) -> Architecture:
             f"model type {kind}: {len(stacks)} stacks of {n_layers} blocks, {len(norms)} norms after them and "
             f"{'an' if unembedding is not None else 'no'} unembedding found; expected one of each; choose another model"
         )
-    return Architecture(decoder=decoder, layers=tuple(stacks[0]), final_norm=norms[-1], unembedding=unembedding)
+    return Architecture(
+        decoder=decoder,
+        layers=tuple(stacks[0]),
+        final_norm=norms[-1],
+        unembedding=unembedding,
+        embeddings=model.get_input_embeddings(),
+    )

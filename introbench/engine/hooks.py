@@ -1,6 +1,6 @@
-"""Forward hooks that add to the residual stream or look at it, and that are always taken off again."""
+"""Forward hooks that add to the residual stream, replace it or look at it, and that are always taken off again."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -30,9 +30,12 @@ def steering(
     def hook(delta: Tensor) -> Any:
         def add(_module: nn.Module, _args: Any, output: Any) -> Any:
             residual = _residual(output)
-            steered = residual.clone()
-            part = steered[:, positions]
-            part.copy_(part.float() + delta.to(residual.device, torch.float32)[:, None, :])
+            added = delta.to(residual.device, torch.float32)[:, None, :]
+            if positions == EVERYWHERE:
+                steered = (residual.float() + added).to(residual.dtype)
+            else:
+                steered = residual.clone()
+                steered[:, positions] = (residual[:, positions].float() + added).to(residual.dtype)
             return (steered, *output[1:]) if isinstance(output, tuple) else steered
 
         return add
@@ -44,18 +47,22 @@ def steering(
 
 
 @contextmanager
-def widening(layer: nn.Module, rows: int) -> Iterator[None]:
-    """Let a forward pass of one batch row become `rows` equal rows where it enters `layer`.
+def entering(layer: nn.Module, residual: Tensor, rows: int) -> Iterator[None]:
+    """Let a forward pass enter `layer` with `rows` copies of another residual stream than the one it arrives with.
 
-    Below the first steered block all arms are the same, so they are computed once.
+    Args:
+        layer: A decoder block.
+        residual: [1, tokens, hidden].
+        rows: Number of batch rows from here on.
     """
+    entry = residual.expand(rows, -1, -1)
 
-    def widen(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    def replace(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         if args:
-            return (args[0].expand(rows, -1, -1), *args[1:]), kwargs
-        return args, kwargs | {"hidden_states": kwargs["hidden_states"].expand(rows, -1, -1)}
+            return (entry.to(args[0].device), *args[1:]), kwargs
+        return args, kwargs | {"hidden_states": entry.to(kwargs["hidden_states"].device)}
 
-    handle = layer.register_forward_pre_hook(widen, with_kwargs=True)
+    handle = layer.register_forward_pre_hook(replace, with_kwargs=True)
     try:
         yield
     finally:
@@ -63,39 +70,87 @@ def widening(layer: nn.Module, rows: int) -> Iterator[None]:
 
 
 @contextmanager
-def last_residuals(layers: Sequence[nn.Module]) -> Iterator[dict[int, Tensor]]:
-    """Collect the residual stream at the last position after every block.
+def skipping(layers: Iterable[nn.Module], as_tuples: bool) -> Iterator[None]:
+    """Let some blocks pass on what they are given, without computing.
+
+    Args:
+        layers: The decoder blocks.
+        as_tuples: Whether this model's blocks return tuples.
+    """
+
+    def pass_on(hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Any:
+        return (hidden_states,) if as_tuples else hidden_states
+
+    with ExitStack() as stack:
+        for layer in layers:
+            own = layer.__dict__.get("forward")  # accelerate puts one there
+            layer.forward = pass_on
+            stack.callback(_restore, layer, own)
+        yield
+
+
+def _restore(layer: nn.Module, own: Callable[..., Any] | None) -> None:
+    if own is None:
+        del layer.forward
+    else:
+        layer.forward = own
+
+
+@contextmanager
+def before_each(layers: Iterable[nn.Module], call: Callable[[], None]) -> Iterator[None]:
+    """Call a function before each of some blocks, so that a long pass can be given up in between."""
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.callback(layer.register_forward_pre_hook(lambda _module, _args: call()).remove)
+        yield
+
+
+@contextmanager
+def looking_at(layers: Sequence[nn.Module], blocks: Iterable[int], positions: Sequence[int]) -> Iterator[dict[int, Tensor]]:
+    """Collect the residual stream after some blocks, at some positions.
 
     Yields:
-        A dict that the forward passes fill: block index to a float32 tensor [rows, hidden].
+        A dict that the forward pass fills: block index to a tensor [rows, positions, hidden].
     """
     seen: dict[int, Tensor] = {}
 
-    def hook(index: int) -> Any:
+    def hook(block: int) -> Any:
         def look(_module: nn.Module, _args: Any, output: Any) -> None:
-            seen[index] = _residual(output)[:, -1].float().clone()
+            residual = _residual(output)
+            seen[block] = residual[:, torch.tensor(positions, dtype=torch.long, device=residual.device)]
 
         return look
 
     with ExitStack() as stack:
-        for index, layer in enumerate(layers):
-            stack.callback(layer.register_forward_hook(hook(index)).remove)
+        for block in blocks:
+            stack.callback(layers[block].register_forward_hook(hook(block)).remove)
         yield seen
 
 
 @contextmanager
-def last_input(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect what `module` is given at the last position: a list that each forward pass extends by [rows, hidden]."""
+def input_of(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect what `module` is given: a list that each forward pass extends by [rows, tokens, hidden]."""
     seen: list[Tensor] = []
 
-    def look(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        seen.append(args[0][:, -1].clone())
+    def look(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        seen.append(args[0] if args else kwargs["hidden_states"])
 
-    handle = module.register_forward_pre_hook(look)
+    handle = module.register_forward_pre_hook(look, with_kwargs=True)
     try:
         yield seen
     finally:
         handle.remove()
+
+
+def returns_tuples(decoder: nn.Module, layer: nn.Module, device: torch.device) -> bool:
+    """Whether a model's blocks return tuples, from one token's pass."""
+    outputs: list[Any] = []
+    handle = layer.register_forward_hook(lambda _module, _args, output: outputs.append(output))
+    try:
+        decoder(input_ids=torch.zeros(1, 1, dtype=torch.long, device=device), use_cache=False)
+    finally:
+        handle.remove()
+    return isinstance(outputs[0], tuple)
 
 
 def _residual(output: Any) -> Tensor:

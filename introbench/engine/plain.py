@@ -1,245 +1,135 @@
-"""The plain engine: fill the prior turn's KV cache once under every arm, then ask each question on that cache.
+"""The plain path, to be read rather than to be fast: fill a transformers cache under every arm, ask question by question.
 
-A batch row is an arm. All rows of a forward pass hold the same tokens, so there is no padding, no mask to get
-wrong, and arms have equal shapes by construction; what differs between two rows is the vector and nothing else.
-Below the first steered block the arms do not differ at all: there, one row stands for all of them.
+All rows of a forward pass hold the same tokens, so there is no padding and no mask; attention, cache and positions
+are transformers' own. It is what the fast path is held against, and what runs where the fast path does not agree.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from copy import deepcopy
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from introbench.engine.architecture import find_parts
-from introbench.engine.hooks import last_input, last_residuals, steering, widening
-from introbench.engine.readout import Readout
-from introbench.errors import InputError, first_line
-
-_PROBE_LENGTH = 8
-_READOUT_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.05}
-"""Largest accepted difference from the model's own logits, as a share of their range."""
-_TWO_STEP_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.2, torch.bfloat16: 1.0}
-"""Largest accepted difference in log-probability between two steps and one; half precision rounds them differently."""
+from introbench.engine.architecture import Architecture
+from introbench.engine.hooks import before_each, looking_at, steering
+from introbench.engine.memory import free_memory, is_out_of_memory
+from introbench.engine.packed import Seen
+from introbench.engine.plan import Job
+from introbench.engine.requests import Arms, Tokens
+from introbench.progress import tick
 
 
-@dataclass(frozen=True)
-class Fill:
-    """A KV cache filled by the prior turn, one batch row per arm.
-
-    Attributes:
-        cache: Keys and values of every layer: [1, heads, length, head size] below `first`, [rows, ...] from there on.
-        rows: Number of arms.
-        length: Number of tokens in the prior turn.
-        first: The first block in which arms are computed apart; below it one row stands for all.
-    """
-
-    cache: DynamicCache
-    rows: int
-    length: int
-    first: int
-
-
-class Engine:
-    """Runs one model.
+class Plain:
+    """Runs jobs on one model.
 
     Args:
-        model: A decoder-only transformers model.
+        model: The model.
+        parts: Its blocks.
+        own_logits: Whether the model's own logits are to be read, rather than the residual stream.
 
-    Raises:
-        InputError: The architecture is not supported.
+    Attributes:
+        reductions: How often memory ran out, so that a batch was cut.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.model = model
-        self.parts = find_parts(model)
-        self._readout: Readout | None = None
-        self._shares_clean_layers = True
-        self.readout_note = self._check_readout()
-        self.sharing_note = self._check_two_steps()
-
-    @property
-    def n_layers(self) -> int:
-        """Number of decoder blocks."""
-        return len(self.parts.layers)
-
-    @property
-    def device(self) -> torch.device:
-        """Where token ids go in."""
-        embeddings = self.model.get_input_embeddings()
-        device = next(embeddings.parameters()).device
-        # accelerate keeps offloaded weights on "meta" and says where they are run
-        hook: Any = getattr(embeddings, "_hf_hook", None)
-        return torch.device(hook.execution_device) if device.type == "meta" else device
+    def __init__(self, model: PreTrainedModel, parts: Architecture, own_logits: bool = False) -> None:
+        self._model = model
+        self._parts = parts
+        self._own_logits = own_logits
+        self.reductions = 0
+        self._filled: tuple[Tokens, Arms | None, DynamicCache] | None = None
 
     @torch.inference_mode()
-    def fill(
-        self, tokens: Sequence[int], deltas: Mapping[int, Tensor], rows: int = 1, first: int | None = None
-    ) -> Fill:
-        """Run the prior turn with every arm steered, and keep its KV cache.
+    def run(self, job: Job) -> Iterator[Seen]:
+        """Ask a job's questions under each of its arms, one after the other."""
+        for arms in job.arms:
+            for question in job.questions:
+                yield self._ask(job, arms, question)
 
-        Args:
-            tokens: Token ids of the prior turn.
-            deltas: Block index to what is added there, [rows, hidden]; a row of zeros is the sham.
-            rows: Number of arms.
-            first: The block from which on arms are computed apart; the first steered one by default.
-        """
-        if first is None:
-            first = min(deltas, default=0)
-        fill = Fill(DynamicCache(), rows, len(tokens), first if self._shares_clean_layers else 0)
-        with steering(self.parts.layers, deltas), self._arms(fill):
-            self._forward(self._batch(tokens, fill), fill.cache, start=0)
-        return fill
-
-    @torch.inference_mode()
-    def read(self, fill: Fill, tokens: Sequence[int]) -> Tensor:
-        """Ask one question on a filled cache, with nothing added, and read the next token's distribution.
-
-        Args:
-            fill: The prior turn's cache; it is as before afterwards.
-            tokens: Token ids of everything after the prior turn.
-
-        Returns:
-            float32 log-probabilities [rows, vocabulary], on the CPU.
-        """
-        with self._arms(fill):
-            return self._read(self._batch(tokens, fill), fill.cache, fill.length)
-
-    @torch.inference_mode()
-    def residuals(self, prefix: Sequence[int], branches: Sequence[Sequence[int]]) -> Tensor:
-        """Residual stream at the last token of each branch, after every block.
-
-        The prefix is run once; branches of equal length share a batch, so that nothing is padded.
-
-        Args:
-            prefix: Token ids that all branches begin with (at least one).
-            branches: Token ids that follow the prefix, each at least one.
-
-        Returns:
-            float32 [branches, layers, hidden], on the CPU.
-        """
-        trunk = DynamicCache()
-        self._forward(torch.tensor([prefix]), trunk, start=0)
-        groups: dict[int, list[int]] = defaultdict(list)
-        for index, branch in enumerate(branches):
-            groups[len(branch)].append(index)
-        result: Tensor | None = None
-        for indices in groups.values():
-            cache = deepcopy(trunk)
-            cache.batch_repeat_interleave(len(indices))
-            with last_residuals(self.parts.layers) as seen:
-                self._forward(torch.tensor([branches[i] for i in indices]), cache, start=len(prefix))
-            stacked = torch.stack([seen[layer].cpu() for layer in range(self.n_layers)], dim=1)
-            if result is None:
-                result = torch.empty(len(branches), *stacked.shape[1:])
-            result[indices] = stacked
-        if result is None:
-            raise ValueError("residuals: no branches")
-        return result
-
-    def _batch(self, tokens: Sequence[int], fill: Fill) -> Tensor:
-        """What goes into the model: one row that becomes all arms at block `first`, or a row for each arm."""
-        return torch.tensor([tokens] * (1 if fill.first else fill.rows))
-
-    def _arms(self, fill: Fill) -> AbstractContextManager[None]:
-        return widening(self.parts.layers[fill.first], fill.rows) if fill.first else nullcontext()
-
-    def _forward(self, ids: Tensor, cache: DynamicCache, start: int) -> None:
-        """Extend `cache` by `ids` [rows, length], whose first token stands at position `start`."""
-        positions = torch.arange(start, start + ids.shape[1], device=self.device)
-        self.parts.decoder(
-            input_ids=ids.to(self.device),
-            position_ids=positions.expand(ids.shape[0], -1),
-            past_key_values=cache,
-            use_cache=True,
+    def _ask(self, job: Job, arms: Arms | None, question: Tokens) -> Seen:
+        try:
+            cache = self._fill(job.prior, arms)
+            return self._read(cache, job, arms, question)
+        except Exception as error:
+            if not is_out_of_memory(error) or arms is None or arms.rows == 1:
+                raise
+        self.release()
+        self.reductions += 1
+        half = arms.rows // 2
+        parts = [self._ask(job, arms.part(*rows), question) for rows in ((0, half), (half, arms.rows))]
+        return Seen(
+            arms,
+            [question],
+            {block: torch.cat([part.residuals[block] for part in parts]) for block in parts[0].residuals},
+            None if parts[0].logits is None else torch.cat([part.logits for part in parts if part.logits is not None]),
         )
 
-    def _read(self, ids: Tensor, cache: DynamicCache, start: int) -> Tensor:
+    def release(self) -> None:
+        """Let go of everything that is kept for later jobs."""
+        self._filled = None
+        free_memory()
+
+    def _fill(self, prior: Tokens, arms: Arms | None) -> DynamicCache:
+        if self._filled is not None and self._filled[:2] == (prior, arms):
+            return self._filled[2]
+        self._filled = None  # free the old cache before the new one is made
+        cache = DynamicCache()
+        with steering(self._parts.layers, arms.deltas if arms else {}):
+            self._forward(prior, arms.rows if arms else 1, cache, start=0)
+        self._filled = (prior, arms, cache)
+        return cache
+
+    def _read(self, cache: DynamicCache, job: Job, arms: Arms | None, question: Tokens) -> Seen:
+        layers = self._parts.layers
+        watched = range(0 if job.every_block else len(layers) - 1, len(layers))
         try:
-            if self._readout is None:
-                positions = torch.arange(start, start + ids.shape[1], device=self.device)
-                logits = self.model(
-                    input_ids=ids.to(self.device),
-                    position_ids=positions.expand(ids.shape[0], -1),
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                ).logits[:, -1]
-                return torch.log_softmax(logits.float(), dim=-1).cpu()
-            with last_input(self.parts.final_norm) as seen:
-                self._forward(ids, cache, start)
-            return self._readout(seen[-1]).cpu()
+            with looking_at(layers, watched, [len(question) - 1]) as seen:
+                logits = self._forward(question, arms.rows if arms else 1, cache, start=len(job.prior))
         finally:
-            _shorten(cache, start)
+            _shorten(cache, len(job.prior))
+        return Seen(arms, [question], seen, logits)
 
-    @property
-    def _probe(self) -> list[int]:
-        vocabulary = self.model.config.get_text_config().vocab_size
-        return [(37 * position + 11) % vocabulary for position in range(_PROBE_LENGTH)]
+    def _forward(self, tokens: Sequence[int], rows: int, cache: DynamicCache, start: int) -> Tensor | None:
+        """Extend the cache by `tokens`, the first of which stands at position `start`; logits [rows, 1, vocabulary]."""
+        device = self._parts.device
+        given = {
+            "input_ids": torch.tensor([list(tokens)] * rows, device=device),
+            "position_ids": torch.arange(start, start + len(tokens), device=device).expand(rows, -1),
+            "past_key_values": cache,
+            "use_cache": True,
+        }
+        with ExitStack() as stack:
+            stack.enter_context(before_each(self._parts.layers, tick))
+            if not self._own_logits:
+                self._parts.decoder(**given)
+                return None
+            logits: Tensor = self._model(**given, logits_to_keep=1).logits
+        return logits.float()
 
-    @torch.inference_mode()
-    def _check_readout(self) -> str:
-        """Compare the float32 readout with the model's own logits once; fall back to those where they disagree."""
-        own = self._plain(torch.tensor([self._probe]))[0]
-        tolerance = _READOUT_TOLERANCE.get(self.model.dtype, 0.05) * float(own.max() - own.min())
-        try:
-            self._readout = Readout(self.model, self.parts)
-            ours = self._read(torch.tensor([self._probe]), DynamicCache(), start=0)[0]
-            difference = float((ours - own).abs().max())
-        except Exception as error:
-            reason = f"{type(error).__name__}: {first_line(error)}"
-        else:
-            if difference <= tolerance:
-                return f"float32 norm and unembedding (within {difference:.1e} of the model's own logits)"
-            reason = f"differs from the model's own logits by {difference:.2g}"
-        self._readout = None
-        return f"the model's own logits, upcast to float32 ({reason})"
 
-    @torch.inference_mode()
-    def _check_two_steps(self) -> str:
-        """Hold a fill and a question against one uncached forward pass that is steered on the prior turn alone.
+def one_forward(
+    model: PreTrainedModel, parts: Architecture, tokens: Sequence[int], prior: int, deltas: Mapping[int, Tensor]
+) -> Tensor:
+    """Log-probabilities after `tokens` from one uncached pass that is steered on the prior turn alone.
 
-        Sharing the layers below the first steered block is given up where it does not agree.
+    This is the definition of what every path computes.
 
-        Raises:
-            InputError: Two steps do not give what one does, so the model's cache cannot be trusted.
-        """
-        first = self.n_layers // 2
-        hidden = self.model.config.get_text_config().hidden_size
-        deltas = {first: torch.stack([torch.zeros(hidden), torch.linspace(-1, 1, hidden)])}
-        prior, question = self._probe[: _PROBE_LENGTH // 2], self._probe[_PROBE_LENGTH // 2 :]
-        with steering(self.parts.layers, deltas, slice(0, len(prior))):
-            expected = self._plain(torch.tensor([prior + question] * 2))
+    Args:
+        model: The model.
+        parts: Its blocks.
+        tokens: The whole conversation.
+        prior: How many of its tokens are steered.
+        deltas: Block index to what is added there, [rows, hidden].
 
-        def disagreement() -> str:
-            try:
-                difference = float((self.read(self.fill(prior, deltas, rows=2), question) - expected).abs().max())
-            except Exception as error:
-                return f"{type(error).__name__}: {first_line(error)}"
-            tolerated = difference <= _TWO_STEP_TOLERANCE.get(self.model.dtype, 1.0)
-            return "" if tolerated else f"moves log-probabilities by {difference:.2g}"
-
-        reason = disagreement()
-        if not reason:
-            return "layers below the first steered one are computed once for all arms"
-        self._shares_clean_layers = False
-        if still := disagreement():
-            raise InputError(
-                f"model type {self.model.config.model_type}: a cache fill and a question do not give what one forward "
-                f"pass gives ({still}); expected the same; choose another model or -M attn_implementation"
-            )
-        return f"every arm is computed from the first layer on (sharing the clean layers: {reason})"
-
-    def _plain(self, ids: Tensor) -> Tensor:
-        """Log-probabilities after `ids` in one pass without a cache, from the model's own logits."""
-        logits = self.model(input_ids=ids.to(self.device), use_cache=False).logits[:, -1]
-        return torch.log_softmax(logits.float(), dim=-1).cpu()
+    Returns:
+        float32 [rows, vocabulary], on the CPU, from the model's own logits.
+    """
+    rows = next((delta.shape[0] for delta in deltas.values()), 1)
+    with torch.inference_mode(), steering(parts.layers, deltas, slice(0, prior)):
+        ids = torch.tensor([list(tokens)] * rows, device=parts.device)
+        logits = model(input_ids=ids, use_cache=False).logits[:, -1]
+    return torch.log_softmax(logits.float(), dim=-1).cpu()
 
 
 def _shorten(cache: DynamicCache, length: int) -> None:

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from introbench.engine.architecture import Architecture
+from introbench.engine.requests import Reading, Want
 
 _CHUNK = 16_384
-"""Rows of the unembedding that are held in float32 at a time."""
+"""Rows of a half-precision unembedding that are held in float32 at a time."""
+LOGITS_BYTES = 256 * 1024**2
+"""Most logits held at a time."""
 
 
 class Readout:
@@ -32,24 +35,50 @@ class Readout:
         # Cohere multiplies its logits by a constant, Granite divides them.
         self._scale: float = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1)
 
+    @torch.inference_mode()
     def __call__(self, residual: Tensor) -> Tensor:
-        """Log-probabilities of the next token.
+        """Logits of the next token.
 
         Args:
-            residual: Residual stream after the last block, before the final norm, [rows, hidden].
+            residual: Residual stream after a block, before the final norm, [positions, hidden].
 
         Returns:
-            float32 [rows, vocabulary], on the device of the unembedding.
+            float32 [positions, vocabulary], on the device of the unembedding.
         """
-        hidden = self._norm(residual.float())
+        weight_of_norm = next(self._norm.parameters(), None)
+        hidden = self._norm(residual.float().to(residual.device if weight_of_norm is None else weight_of_norm.device))
         if not isinstance(self._unembedding, nn.Linear):
             raise TypeError(f"unembedding of type {type(self._unembedding).__name__}")
         weight, bias = self._unembedding.weight, self._unembedding.bias
         hidden = hidden.to(weight.device)
-        logits = torch.cat([hidden @ part.float().T for part in weight.split(_CHUNK)], dim=-1)
+        if weight.dtype == torch.float32:
+            logits = nn.functional.linear(hidden, weight)
+        else:
+            logits = torch.cat([hidden @ part.float().T for part in weight.split(_CHUNK)], dim=-1)
         if bias is not None:
-            logits = logits + bias.float()
-        logits = logits * self._scale
+            logits += bias.float()
+        if self._scale != 1:
+            logits *= self._scale
         if self._softcap is not None:
             logits = torch.tanh(logits / self._softcap) * self._softcap
-        return torch.log_softmax(logits, dim=-1)
+        return logits
+
+
+def summarise(logits: Tensor, want: Want) -> Reading:
+    """Reduce a position's logits to what is wanted.
+
+    Args:
+        logits: float32 [rows, vocabulary].
+        want: What to read.
+    """
+    normaliser = logits.logsumexp(dim=-1, keepdim=True)
+    forms = logits[:, list(want.forms)] - normaliser
+    best = logits.topk(want.top, dim=-1)
+    # A form of probability 0 has no finite log-odds, so its row is as useless as one with NaN.
+    finite = normaliser[:, 0].isfinite() & forms.isfinite().all(dim=-1)
+    return Reading(
+        forms=forms.cpu(),
+        top_ids=best.indices.cpu(),
+        top_logprobs=(best.values - normaliser).cpu(),
+        finite=finite.tolist(),
+    )

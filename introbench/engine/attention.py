@@ -1,0 +1,308 @@
+"""Cascade attention: over the prior turn's keys, which all tokens see, and over a trie's own, merged exactly.
+
+The softmax over two sets of keys follows from the softmax over each and its log-sum-exp. So the long part needs no
+mask, the keys are never copied per question, and the heads that share keys (grouped queries) are one matrix product.
+transformers calls it through its public attention interface, under the name `NAME`.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
+
+from introbench.engine.trie import Trie
+
+NAME = "introbench_cascade"
+_SCORES_BYTES = 64 * 1024**2
+
+Part = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]
+"""(queries, keys, values, additive mask or None, scale) to (outputs, float32 log-sum-exp)."""
+
+
+class KeysAndValues:
+    """Keys and values of some tokens, [rows, heads, length, head size] for each block that has run.
+
+    Args:
+        length: Number of tokens.
+    """
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self._blocks: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def write(self, block: int, start: int, keys: Tensor, values: Tensor) -> None:
+        """Keep what some tokens brought, the first of which is token `start`."""
+        if block not in self._blocks:
+            self._blocks[block] = tuple(  # type: ignore[assignment]
+                part.new_empty(*part.shape[:2], self.length, part.shape[3]) for part in (keys, values)
+            )
+        stop = start + keys.shape[2]
+        for kept, new in zip(self._blocks[block], (keys, values), strict=True):
+            kept[:, :, start:stop] = new
+
+    def read(self, block: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of the tokens from `start` to `stop`."""
+        keys, values = self._blocks[block]
+        return keys[:, :, start:stop], values[:, :, start:stop]
+
+    @property
+    def bytes(self) -> int:
+        """Memory taken."""
+        return sum(part.nbytes for pair in self._blocks.values() for part in pair)
+
+
+class Enough(Exception):
+    """Ends a forward pass at a block's attention, once that block's keys are kept: nothing else was wanted of it."""
+
+
+class View:
+    """What the tokens of one forward pass attend to.
+
+    Args:
+        tries: Tokens, one trie after the other; tries do not see each other.
+        start: Position of every trie's first token: all tokens before it are seen by all.
+        before: Keys of the tokens before `start`.
+        keep: Whether the pass adds its own keys to `before`.
+        fused: Whether to use the device's fused attention where it can be used.
+        last: The block whose keys end the pass, with `Enough`; None to run through.
+        own: Keys of all tokens of the tries at the block `last`: kept there by a pass that ends there, and used from
+            there by a pass in which only the tries' ends ask.
+        ends_only: Whether the pass is one of the tries' ends.
+    """
+
+    def __init__(
+        self,
+        tries: Sequence[Trie],
+        start: int,
+        before: KeysAndValues,
+        keep: bool,
+        fused: bool,
+        last: int | None = None,
+        own: KeysAndValues | None = None,
+        ends_only: bool = False,
+    ) -> None:
+        self._asking = [torch.tensor(trie.ends) if ends_only else torch.arange(len(trie)) for trie in tries]
+        self.positions = start + torch.cat([trie.depths[ask] for trie, ask in zip(tries, self._asking, strict=True)])
+        self.attended = False
+        self.last = last
+        self._own_kept = own
+        self._ends_only = ends_only
+        self._tries = tries
+        self._stops = list(accumulate(len(trie) for trie in tries))
+        self._start = start
+        self._before = before
+        self._keep = keep
+        self._fused = fused
+        self._masks: dict[Any, Tensor] = {}
+
+    def attend(
+        self,
+        block: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scale: float,
+        window: int | None,
+        softcap: float | None,
+        sinks: Tensor | None,
+    ) -> Tensor:
+        """Attention of one block.
+
+        Args:
+            block: Its index.
+            query: [rows, heads, tokens, head size].
+            key: [rows, key heads, tokens, head size].
+            value: [rows, key heads, tokens, head size of the values].
+            scale: Multiplies the scores.
+            window: A token sees this many tokens, itself included; None for all.
+            softcap: Bound that scores approach by a tanh; None for none.
+            sinks: A score per head that takes part in the softmax without a value; None for none.
+
+        Returns:
+            [rows, tokens, heads, head size of the values].
+        """
+        self.attended = True
+        if self._keep:
+            self._before.write(block, self._start, key, value)
+        if block == self.last:
+            if self._own_kept is not None:
+                self._own_kept.write(block, 0, key, value)
+            raise Enough
+        if self._ends_only:
+            assert self._own_kept is not None
+            key, value = self._own_kept.read(block, 0, self._own_kept.length)
+        rows, heads, tokens, size = query.shape
+        groups = heads // key.shape[1]
+        # Heads that share keys stand next to each other: [rows, key heads, groups, tokens, head size].
+        query = query.reshape(rows, key.shape[1], groups, tokens, size)
+        part = self._part(query, value, softcap)
+        own, own_lse = self._own(query, key, value, scale, window, part)
+        if self._start:
+            reached = 0 if window is None else max(0, self._start - window + 1)
+            keys, values = self._before.read(block, reached, self._start)
+            if keys.shape[2]:
+                mask = self._window_mask(window, reached, groups, query)
+                seen, seen_lse = part(query.flatten(2, 3), keys, values, mask, scale)
+                seen, seen_lse = seen.unflatten(2, (groups, tokens)), seen_lse.unflatten(2, (groups, tokens))
+                share = torch.sigmoid(seen_lse - own_lse).to(own.dtype)
+                own = torch.lerp(own, seen, share[..., None])
+                own_lse = torch.logaddexp(own_lse, seen_lse)
+        if sinks is not None:
+            per_head = sinks.float().reshape(1, key.shape[1], groups, 1)
+            own = own * torch.sigmoid(own_lse - per_head)[..., None].to(own.dtype)
+        return own.flatten(1, 2).transpose(1, 2).contiguous()
+
+    def _own(
+        self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None, part: Part
+    ) -> tuple[Tensor, Tensor]:
+        """Attention among the tokens of the pass, trie by trie."""
+        groups = query.shape[2]
+        outputs, sums = [], []
+        begin = 0
+        by_trie = query.split([len(asking) for asking in self._asking], dim=3)
+        for index, (queries, stop) in enumerate(zip(by_trie, self._stops, strict=True)):
+            mask = self._trie_mask(index, window, groups, query)
+            output, lse = part(queries.flatten(2, 3), key[:, :, begin:stop], value[:, :, begin:stop], mask, scale)
+            outputs.append(output.unflatten(2, (groups, queries.shape[3])))
+            sums.append(lse.unflatten(2, (groups, queries.shape[3])))
+            begin = stop
+        if len(outputs) == 1:
+            return outputs[0], sums[0]
+        return torch.cat(outputs, dim=3), torch.cat(sums, dim=3)
+
+    def _part(self, query: Tensor, value: Tensor, softcap: float | None) -> Part:
+        fused = _FUSED.get(query.device.type) if self._fused else None
+        if fused is None or softcap is not None or value.shape[-1] != query.shape[-1]:
+            return lambda q, k, v, mask, scale: in_plain_steps(q, k, v, mask, scale, softcap)
+        return fused
+
+    def _trie_mask(self, index: int, window: int | None, groups: int, like: Tensor) -> Tensor:
+        key = (index, window, groups, like.dtype, like.device)
+        if key not in self._masks:
+            trie = self._tries[index]
+            visible = trie.visible
+            if window is not None:
+                visible = visible & (trie.depths[:, None] - trie.depths[None, :] < window)
+            self._masks[key] = _additive(visible[self._asking[index]], groups, like)
+        return self._masks[key]
+
+    def _window_mask(self, window: int | None, reached: int, groups: int, like: Tensor) -> Tensor | None:
+        if window is None or int(self.positions.max()) - reached < window:
+            return None
+        key = ("before", window, groups, like.dtype, like.device)
+        if key not in self._masks:
+            visible = self.positions[:, None] - torch.arange(reached, self._start)[None, :] < window
+            self._masks[key] = _additive(visible, groups, like)
+        return self._masks[key]
+
+
+def in_plain_steps(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, softcap: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """Attention and its log-sum-exp written out, a few rows at a time.
+
+    Args:
+        query: [rows, heads, queries, head size].
+        key: [rows, heads, keys, head size].
+        value: [rows, heads, keys, head size of the values].
+        mask: Added to the scores, [queries, keys], or None.
+        scale: Multiplies the scores.
+        softcap: Bound that scores approach by a tanh; None for none.
+
+    Returns:
+        Outputs [rows, heads, queries, head size of the values] and float32 log-sum-exp [rows, heads, queries].
+    """
+    outputs, sums = [], []
+    row_bytes = 4 * query.shape[1] * query.shape[2] * key.shape[2]
+    rows = max(1, _SCORES_BYTES // row_bytes)
+    for q, k, v in zip(query.split(rows), key.split(rows), value.split(rows), strict=True):
+        scores = torch.matmul(q, k.transpose(-1, -2)).float() * scale
+        if softcap is not None:
+            scores = torch.tanh(scores / softcap) * softcap
+        if mask is not None:
+            scores = scores + mask
+        lse = scores.logsumexp(dim=-1)
+        outputs.append(torch.matmul((scores - lse[..., None]).exp().to(v.dtype), v))
+        sums.append(lse)
+    return torch.cat(outputs), torch.cat(sums)
+
+
+def _fused_on_cpu(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    output, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        query, key, value, attn_mask=mask, scale=scale
+    )
+    return output, lse
+
+
+def _fused_on_cuda(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    if mask is not None:  # short by construction: the tokens of one trie
+        return in_plain_steps(query, key, value, mask, scale)
+    if query.dtype == torch.float32:
+        output, lse, *_ = torch.ops.aten._scaled_dot_product_efficient_attention(
+            query, key, value, None, True, scale=scale
+        )
+        return output, lse[..., : query.shape[2]]
+    output, lse, *_ = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, scale=scale)
+    return output, lse
+
+
+_FUSED: dict[str, Part] = {"cpu": _fused_on_cpu, "cuda": _fused_on_cuda}
+"""Kernels that return the log-sum-exp. They are private to torch, so an engine proves them before it uses them."""
+
+
+def _additive(visible: Tensor, groups: int, like: Tensor) -> Tensor:
+    """A float mask for the queries of all groups; finite, since a row that sees nothing must not become NaN."""
+    hidden = torch.finfo(like.dtype).min / 2
+    mask = torch.zeros(visible.shape).masked_fill_(visible.logical_not(), hidden)
+    return mask.repeat(groups, 1).to(like.device, like.dtype)
+
+
+_view: ContextVar[View] = ContextVar("introbench_view")
+
+
+def _cascade(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Any = None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    position_bias: Tensor | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """What transformers calls; masks follow from the view, whatever the model made of its own."""
+    if position_bias is not None:
+        raise NotImplementedError("attention with a position bias")
+    scale = 1 / math.sqrt(query.shape[-1]) if scaling is None else scaling
+    block: Any = module.layer_idx
+    return _view.get().attend(block, query, key, value, scale, sliding_window, softcap, s_aux), None
+
+
+AttentionInterface.register(NAME, _cascade)
+
+
+@contextmanager
+def attending(model: PreTrainedModel, view: View) -> Iterator[None]:
+    """Let a model attend by `view` while the context is open."""
+    config: Any = model.config.get_text_config()
+    before = config._attn_implementation
+    token = _view.set(view)
+    config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+        _view.reset(token)

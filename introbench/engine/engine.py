@@ -1,0 +1,151 @@
+"""The engine: requests in, readings out, over the fastest path that has proved itself on this very model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from introbench.engine.architecture import find_parts
+from introbench.engine.memory import Steps, default_budget, token_bytes
+from introbench.engine.packed import Packed, Seen
+from introbench.engine.plan import plan
+from introbench.engine.proof import proven_path, proven_readout
+from introbench.engine.readout import LOGITS_BYTES, summarise
+from introbench.engine.requests import Arms, Reading, Request, Tokens, Want
+from introbench.errors import InputError
+
+FASTEST_PASS = {"cpu": 1536}
+"""Tokens of all rows that a forward pass takes at most; more are no faster and only take memory."""
+_FASTEST_PASS_ELSEWHERE = 16_384
+
+_Wants = Mapping[Want, list[int]]
+"""What is wanted of one question, and which requests want it."""
+
+
+class Engine:
+    """Runs one model.
+
+    Args:
+        model: A decoder-only transformers model.
+        memory: Bytes that forward passes and their caches may take; half of what the device has by default.
+        fast: Whether the fast path may be used at all.
+
+    Attributes:
+        notes: How numbers are computed: a line on the `readout` and one on the `path`, as they proved themselves.
+
+    Raises:
+        InputError: The architecture is not supported.
+    """
+
+    def __init__(self, model: PreTrainedModel, memory: int | None = None, fast: bool = True) -> None:
+        self.model = model
+        self.parts = find_parts(model)
+        self._memory = memory or default_budget(self.parts.device)
+        self._readout, on_readout = proven_readout(model, self.parts)
+        self._path, on_path = proven_path(model, self.parts, self._readout, self._packed if fast else None)
+        self.notes = {"readout": on_readout, "path": on_path}
+
+    @property
+    def n_layers(self) -> int:
+        """Number of decoder blocks."""
+        return len(self.parts.layers)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the residual stream."""
+        return int(self.model.config.get_text_config().hidden_size)
+
+    @property
+    def reductions(self) -> int:
+        """How often memory ran out, so that a batch was cut."""
+        return self._path.reductions
+
+    def read(self, requests: Sequence[Request]) -> list[Reading]:
+        """Answer requests, in any number and order; what several have in common is computed once.
+
+        Args:
+            requests: Conversations under arms; see `Request`.
+
+        Returns:
+            One reading per request, in their order.
+
+        Raises:
+            InputError: A conversation is longer than the model's positions or has ids that are no tokens of it, or its
+                lens cannot be read.
+        """
+        self._refuse(requests)
+        waiting: dict[tuple[Tokens, Arms | None, Tokens], dict[Want, list[int]]] = {}
+        for index, request in enumerate(requests):
+            wants = waiting.setdefault((request.prior_tokens, request.arms, request.question), {})
+            wants.setdefault(request.want, []).append(index)
+        readings: dict[int, Reading] = {}
+        for job in plan(requests):
+            for seen in self._path.run(job):
+                asked = [waiting[job.prior, seen.arms, question] for question in seen.questions]
+                readings |= self._readings(seen, asked)
+        return [readings[index] for index in range(len(requests))]
+
+    def release(self) -> None:
+        """Let go of the caches that are kept for further requests on the same prior turn."""
+        self._path.release()
+
+    @torch.inference_mode()
+    def _readings(self, seen: Seen, asked: Sequence[_Wants]) -> dict[int, Reading]:
+        """Reduce what was seen to what is wanted, a few questions at a time."""
+        readings: dict[int, Reading] = {}
+        for begin, logits in self._logits(seen):
+            for offset, wants in enumerate(asked[begin : begin + logits.shape[1]]):
+                for want, indices in wants.items():
+                    reading = summarise(logits[:, offset], want)
+                    if want.every_block:
+                        at_end = [seen.residuals[block][:, begin + offset] for block in range(self.n_layers)]
+                        reading = self._with_blocks(reading, want, at_end)
+                    readings |= dict.fromkeys(indices, reading)
+        return readings
+
+    def _logits(self, seen: Seen) -> Any:
+        """Index of the first of some questions, and float32 logits [rows, questions, vocabulary] of them."""
+        if seen.logits is not None or self._readout is None:
+            yield 0, seen.logits
+            return
+        last = seen.residuals[self.n_layers - 1]
+        size = max(1, LOGITS_BYTES // (4 * last.shape[0] * self.model.config.get_text_config().vocab_size))
+        for begin in range(0, last.shape[1], size):
+            yield begin, self._readout(last[:, begin : begin + size])
+
+    def _with_blocks(self, reading: Reading, want: Want, residuals: Sequence[Tensor]) -> Reading:
+        """Add what is wanted of every block, from [rows, hidden] after each."""
+        if want.lens and self._readout is not None:
+            lens = [summarise(self._readout(residual), Want(want.forms)).forms for residual in residuals[:-1]]
+            reading = replace(reading, lens=torch.stack([*lens, reading.forms]))
+        if want.residuals:
+            reading = replace(reading, residuals=torch.stack([residual.float().cpu() for residual in residuals]))
+        return reading
+
+    def _refuse(self, requests: Sequence[Request]) -> None:
+        config: Any = self.model.config.get_text_config()
+        longest = max((len(request.tokens) for request in requests), default=0)
+        positions = getattr(config, "max_position_embeddings", None)
+        rope = getattr(config, "rope_parameters", None) or {}
+        if rope.get("rope_type") in ("dynamic", "longrope"):
+            # Beyond it the encoding of all positions changes, so that a cache that is filled already would be wrong.
+            positions = rope.get("original_max_position_embeddings") or positions
+        if positions and longest > positions:
+            raise InputError(
+                f"conversation of {longest} tokens: expected at most {positions} with this model's position encoding; "
+                f"shorten the document, or choose another model"
+            )
+        vocabulary = config.vocab_size
+        for token in {token for request in requests for token in request.tokens}:
+            if not 0 <= token < vocabulary:
+                raise InputError(f"token id {token}: expected one of the model's {vocabulary}; use the model's tokenizer")
+        if self._readout is None and any(request.want.lens for request in requests):
+            raise InputError(f"logit lens: only {self.notes['readout']} can be read; choose another model")
+
+    def _packed(self, pass_tokens: int | None, fused: bool) -> Packed:
+        fastest = pass_tokens or FASTEST_PASS.get(self.parts.device.type, _FASTEST_PASS_ELSEWHERE)
+        steps = Steps(token_bytes(self.model), self._memory // 2, fastest)
+        return Packed(self.model, self.parts, steps, keys_bytes=self._memory // 2, fused=fused)

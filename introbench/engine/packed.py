@@ -1,0 +1,366 @@
+"""The fast path: nothing is computed twice.
+
+The prior turn is run once as it is, up to the first block in which arms differ; from there on it is resumed with all
+arms side by side, and their keys and values are kept. The questions are token tries on top of it: run once as they
+are up to the same block, and resumed from there over every arm's keys. A pass takes as many tokens as are fast and
+fit the budget, so memory does not grow with the number of arms, questions or cells.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from itertools import accumulate
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from introbench.engine.architecture import Architecture
+from introbench.engine.attention import Enough, KeysAndValues, View, attending
+from introbench.engine.hooks import before_each, entering, input_of, looking_at, returns_tuples, skipping, steering
+from introbench.engine.memory import Steps, free_memory, is_out_of_memory
+from introbench.engine.plan import Job
+from introbench.engine.requests import Arms, Tokens
+from introbench.engine.trie import Trie, chain, common_beginning, tries
+from introbench.progress import tick
+
+TRIE_TOKENS = 64
+"""Tokens of questions that share a mask. Larger tries repeat less and attend to more that is masked."""
+CHAIN_TOKENS = 512
+"""Tokens of the prior turn that a pass takes at most: its mask grows with the square of them."""
+COMMON_TOKENS = 32
+"""Most tokens with which all questions begin that are run ahead of them."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The residual stream at the last token of some questions, under some arms.
+
+    Attributes:
+        arms: The arms.
+        questions: The questions.
+        residuals: Block index to a tensor [rows, questions, hidden]; the last block's is always there.
+        logits: The model's own logits [rows, questions, vocabulary], where they are what is to be read.
+    """
+
+    arms: Arms | None
+    questions: Sequence[Tokens]
+    residuals: Mapping[int, Tensor]
+    logits: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What one forward pass takes of a text: some of its tokens, from `begin` to `end`, which stand at `start`.
+
+    If `keep`, what follows sees these tokens, so that their keys are kept.
+    """
+
+    tries: Sequence[Trie]
+    start: int
+    begin: int
+    end: int
+    keep: bool
+
+    @property
+    def tokens(self) -> list[int]:
+        """Their ids."""
+        return [token for trie in self.tries for token in trie.tokens]
+
+    @property
+    def ends(self) -> list[int]:
+        """Which of them are the last of a sequence."""
+        begins = accumulate((len(trie) for trie in self.tries), initial=0)
+        return [begin + end for begin, trie in zip(begins, self.tries, strict=False) for end in trie.ends]
+
+
+class _Prior:
+    """The prior turn: one sequence, which can be cut anywhere."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self.length = len(tokens)
+        self._tokens = tokens
+
+    def piece(self, begin: int, size: int) -> _Piece:
+        end = min(begin + min(size, CHAIN_TOKENS), self.length)
+        return _Piece([chain(self._tokens[begin:end])], begin, begin, end, keep=True)
+
+
+class _Questions:
+    """What follows a prior turn: a beginning that all questions share, and tries on top of it."""
+
+    def __init__(self, questions: Sequence[Tokens], start: int) -> None:
+        shared = common_beginning(questions, COMMON_TOKENS)
+        endings, self._tries = tries([question[shared:] for question in questions], TRIE_TOKENS)
+        self._common = questions[0][:shared]
+        self._start = start
+        self.questions = [self._common + ending for ending in endings]
+        self.length = shared + sum(len(trie) for trie in self._tries)
+
+    def piece(self, begin: int, size: int) -> _Piece:
+        offset = len(self._common)
+        if begin < offset:
+            return _Piece([chain(self._common)], self._start, begin, offset, keep=True)
+        taken: list[Trie] = []
+        end = begin
+        for trie in self._tries:
+            if offset >= begin:
+                if taken and offset + len(trie) > begin + size:
+                    break
+                taken.append(trie)
+                end = offset + len(trie)
+            offset += len(trie)
+        return _Piece(taken, self._start + len(self._common), begin, end, keep=False)
+
+
+@dataclass
+class _Clean:
+    """A text run as one row with nothing added, as far as block `reached`."""
+
+    text: _Prior | _Questions
+    before: KeysAndValues
+    every_block: bool = False
+    reached: int = -1
+    residual: Tensor = field(default_factory=lambda: torch.empty(0))
+    seen: dict[int, Tensor] = field(default_factory=dict)
+
+
+class Packed:
+    """Runs jobs on one model.
+
+    Args:
+        model: The model.
+        parts: Its blocks and final norm.
+        steps: How many tokens a pass takes.
+        keys_bytes: Most memory that the arms' keys may take at a time.
+        fused: Whether to use the device's fused attention.
+
+    Attributes:
+        attended: Whether a pass has gone through the model's attention; where it never does, no pass can be right.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        parts: Architecture,
+        steps: Steps,
+        keys_bytes: int,
+        fused: bool,
+    ) -> None:
+        self._model = model
+        self._parts = parts
+        self._layers = parts.layers
+        self._n_layers = len(parts.layers)
+        self._steps = steps
+        self._keys_bytes = keys_bytes
+        self._fused = fused
+        self.attended = False
+        self._as_tuples = returns_tuples(parts.decoder, parts.layers[0], parts.device)
+        self._prior: tuple[Tokens, _Clean] | None = None
+        self._filled: tuple[Tokens, Arms, KeysAndValues] | None = None
+
+    @torch.inference_mode()
+    def run(self, job: Job) -> Iterator[Seen]:
+        """Ask a job's questions under each of its arms in turn."""
+        questions = _Questions(job.questions, len(job.prior))
+        asked: _Clean | None = None
+        for arms in job.arms:
+            first = self._n_layers if arms is None else arms.first
+            prior = self._clean_prior(job.prior, arms)
+            if asked is None or asked.before is not prior.before:
+                asked = _Clean(questions, prior.before, job.every_block)
+            self._advance(prior, first)
+            self._advance(asked, first)
+            if arms is None:
+                seen = {block: asked.seen[block] for block in self._watched(job.every_block)}
+            else:
+                seen = self._under(arms, job, prior, asked)
+            yield Seen(arms, questions.questions, seen)
+
+    @property
+    def reductions(self) -> int:
+        """How often memory ran out, so that a batch was cut."""
+        return self._steps.reductions
+
+    def release(self) -> None:
+        """Let go of everything that is kept for later jobs."""
+        self._prior = self._filled = None
+        free_memory()
+
+    def _watched(self, every_block: bool) -> range:
+        return range(0 if every_block else self._n_layers - 1, self._n_layers)
+
+    def _clean_prior(self, tokens: Tokens, arms: Arms | None) -> _Clean:
+        """The clean run of a prior turn; the latest is kept, and begun anew if arms start below where it stands."""
+        if self._prior is not None and self._prior[0] == tokens:
+            kept = self._prior[1]
+            if arms is None or arms.first >= kept.reached or self._is_filled(tokens, arms):
+                return kept
+        self._prior = None
+        if self._filled is not None and self._filled[0] != tokens:
+            self._filled = None
+        clean = _Clean(_Prior(tokens), KeysAndValues(len(tokens) + COMMON_TOKENS))
+        self._prior = (tokens, clean)
+        return clean
+
+    def _is_filled(self, tokens: Tokens, arms: Arms) -> bool:
+        return self._filled is not None and self._filled[0] == tokens and self._filled[1] is arms
+
+    def _under(self, arms: Arms, job: Job, prior: _Clean, asked: _Clean) -> Mapping[int, Tensor]:
+        """Fill the prior turn under some arms and ask, with as many of the arms at a time as fit."""
+        per_row = prior.before.bytes // max(1, prior.reached) * (self._n_layers - arms.first)
+        parts = 1 if self._is_filled(job.prior, arms) else -(-arms.rows * per_row // self._keys_bytes)
+        while True:
+            size = -(-arms.rows // max(1, parts))
+            try:
+                cut = [arms] if size >= arms.rows else [
+                    arms.part(row, min(row + size, arms.rows)) for row in range(0, arms.rows, size)
+                ]
+                several = [self._ask(part, job, prior, asked) for part in cut]
+                return {block: torch.cat([seen[block] for seen in several]) for block in several[0]}
+            except Exception as error:
+                if not is_out_of_memory(error) or size == 1:
+                    raise
+            self._filled = None
+            free_memory()
+            self._keys_bytes = per_row * (size // 2)
+            parts = -(-arms.rows // (size // 2))
+            self._steps.restore()
+
+    def _ask(self, arms: Arms, job: Job, prior: _Clean, asked: _Clean) -> Mapping[int, Tensor]:
+        filled = self._fill(arms, job.prior, prior)
+        pieces: list[Mapping[int, Tensor]] = []
+
+        def ask(piece: _Piece) -> None:
+            entry = asked.residual[:, piece.begin : piece.end]
+            pieces.append(self._above(piece, arms, filled, job.every_block, entry))
+
+        self._in_pieces(asked.text, arms.rows, ask)
+        above = {block: torch.cat([seen[block] for seen in pieces if seen], dim=1) for block in pieces[-1]}
+        below = {block: seen.expand(arms.rows, -1, -1) for block, seen in asked.seen.items() if block < arms.first}
+        return below | above
+
+    def _above(
+        self, piece: _Piece, arms: Arms, before: KeysAndValues, every_block: bool, entry: Tensor, steered: bool = False
+    ) -> Mapping[int, Tensor]:
+        """Run a piece under every arm, from the first block on in which arms differ.
+
+        Of the last block, every token's keys are needed, but its output only where a question ends.
+        """
+        last = self._n_layers - 1
+        watched = range(arms.first, last) if every_block and not piece.keep else ()
+        own = None if piece.keep else KeysAndValues(piece.end - piece.begin)
+        view = View(piece.tries, piece.start, before, piece.keep, self._fused, last, own)
+        residual, seen = self._pass(
+            view, piece.tokens, (arms.first, last), watched, piece.ends, entry, arms.rows, arms.deltas if steered else {}
+        )
+        if own is None:
+            return {}
+        view = View(piece.tries, piece.start, before, False, self._fused, own=own, ends_only=True)
+        ends = [piece.tokens[end] for end in piece.ends]
+        at_ends = residual[:, torch.tensor(piece.ends, device=residual.device)]
+        _, seen_last = self._pass(view, ends, (last, last), [last], range(len(ends)), at_ends, arms.rows)
+        return seen | seen_last
+
+    def _fill(self, arms: Arms, tokens: Tokens, prior: _Clean) -> KeysAndValues:
+        """Keys and values of the prior turn under every arm, from the first block on in which arms differ."""
+        if self._is_filled(tokens, arms):
+            assert self._filled is not None
+            return self._filled[2]
+        self._filled = None  # free the old keys before the new ones are made
+        filled = KeysAndValues(len(tokens) + COMMON_TOKENS)
+
+        def fill(piece: _Piece) -> None:
+            entry = prior.residual[:, piece.begin : piece.end]
+            self._above(piece, arms, filled, every_block=False, entry=entry, steered=True)
+
+        self._in_pieces(prior.text, arms.rows, fill)
+        self._filled = (tokens, arms, filled)
+        return filled
+
+    def _advance(self, clean: _Clean, to: int) -> None:
+        """Run a text further, as one row with nothing added, until it enters block `to`."""
+        if clean.reached >= to:
+            return
+        start = max(0, clean.reached)
+        residuals: list[Tensor] = []
+        pieces: list[Mapping[int, Tensor]] = []
+        watched = [block for block in range(start, to) if clean.every_block or block == self._n_layers - 1]
+
+        def go_on(piece: _Piece) -> None:
+            entry = clean.residual[:, piece.begin : piece.end] if clean.reached >= 0 else None
+            view = View(piece.tries, piece.start, clean.before, piece.keep, self._fused)
+            ends = [] if piece.keep else piece.ends
+            residual, seen = self._pass(view, piece.tokens, (start, to - 1), watched, ends, entry)
+            residuals.append(residual)
+            pieces.append(seen)
+
+        self._in_pieces(clean.text, 1, go_on)
+        clean.residual = torch.cat(residuals, dim=1)
+        clean.seen |= {block: torch.cat([seen[block] for seen in pieces], dim=1) for block in watched}
+        clean.reached = to
+
+    def _in_pieces(self, text: _Prior | _Questions, rows: int, step: Callable[[_Piece], None]) -> None:
+        """Take a text piece by piece; one that is too large for the memory is taken again in smaller ones."""
+        done = 0
+        while done < text.length:
+            piece = text.piece(done, self._steps.tokens(rows))
+            try:
+                step(piece)
+                done = piece.end
+            except Exception as error:
+                if not is_out_of_memory(error) or not self._steps.halve():
+                    raise
+                exhausted = True
+            else:
+                exhausted = False
+            if exhausted:
+                free_memory()
+
+    def _pass(
+        self,
+        view: View,
+        tokens: Sequence[int],
+        blocks: tuple[int, int],
+        watched: Iterable[int],
+        positions: Sequence[int],
+        entry: Tensor | None = None,
+        rows: int = 1,
+        deltas: Mapping[int, Tensor] = MappingProxyType({}),
+    ) -> tuple[Tensor, Mapping[int, Tensor]]:
+        """One forward pass through some blocks.
+
+        Args:
+            view: What the tokens attend to; if it ends the pass at a block's keys, at the last of these blocks.
+            tokens: Their ids.
+            blocks: First and last block to run; none if the last is below the first.
+            watched: Blocks after which to look at some positions.
+            positions: Which ones, among the tokens.
+            entry: Residual stream at the first block, [1 or rows, tokens, hidden]; None to begin with the embeddings.
+            rows: Number of arms.
+            deltas: What is added to blocks' outputs, [rows, hidden].
+
+        Returns:
+            The residual stream where the pass stops, [rows, tokens, hidden]: after the last block, or where it enters
+            the last block if the view ends it there; and what was seen, [rows, positions, hidden] by block.
+        """
+        first, last = blocks
+        layers = self._layers
+        outside = [layer for block, layer in enumerate(layers) if not first <= block <= last]
+        stop = last if view.last is not None else last + 1
+        with ExitStack() as stack:
+            stack.enter_context(attending(self._model, view))
+            stack.enter_context(skipping(outside, self._as_tuples))
+            stack.enter_context(before_each(layers[first : last + 1], tick))
+            if entry is not None and first < self._n_layers:
+                stack.enter_context(entering(layers[first], entry, rows))
+            stack.enter_context(steering(layers, {block: delta for block, delta in deltas.items() if block < stop}))
+            seen = stack.enter_context(looking_at(layers, watched, positions))
+            arrived = stack.enter_context(input_of(layers[stop] if stop < self._n_layers else self._parts.final_norm))
+            ids = torch.tensor([tokens], device=self._parts.device)
+            positions_of_ids = view.positions[None].to(self._parts.device)
+            with suppress(Enough):
+                self._parts.decoder(input_ids=ids, position_ids=positions_of_ids, attention_mask=None, use_cache=False)
+        self.attended |= view.attended
+        return arrived[-1], seen
