@@ -29,7 +29,10 @@ def conversations(checkpoint: Checkpoint, questions: int, prior: int) -> list[Ch
     texts = fitted_texts(data.documents(), checkpoint.tokenizer)
     words = " ".join([texts["info"], *[texts["lorem"]] * (1 + prior // 200)]).split()
     asked = [
-        ({"role": "user", "content": f"{question.text} {form.instruction}"}, {"role": "assistant", "content": form.prefill})
+        (
+            {"role": "user", "content": f"{question.text} {form.instruction}"},
+            {"role": "assistant", "content": form.prefill},
+        )
         for question in data.questions()
         for form in data.answer_formats().values()
     ]

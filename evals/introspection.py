@@ -6,7 +6,16 @@ from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessag
 from inspect_ai.viewer import ScoreColorScale, TaskSamplesColumn, TaskSamplesSort, TaskSamplesView, ViewerConfig
 
 from introbench import data
-from introbench.battery import Bank, Trial, choose, make_trials, parse_concepts, parse_count, split_into_banks
+from introbench.battery import (
+    Bank,
+    Trial,
+    choose,
+    distinct_questions,
+    make_trials,
+    parse_concepts,
+    parse_count,
+    split_into_banks,
+)
 from introbench.checkpoint import software_versions
 from introbench.injection import VectorRecipe, parse_layers, parse_strength
 from introbench.provider import active_checkpoint, one_line_errors
@@ -77,19 +86,21 @@ def introspection(
         banks = split_into_banks(whole)
         chosen_documents = choose(documents, data.documents(), "documents")
         chosen_families = choose(families, data.FAMILIES, "families")
-        trials = make_trials(
-            checkpoint.tokenizer,
-            banks=banks,
-            documents=chosen_documents,
-            families=chosen_families,
-            formats=choose(formats, data.answer_formats(), "formats"),
-            system=None if system in (None, "none") else system,
+        trials = list(
+            make_trials(
+                checkpoint.tokenizer,
+                banks=banks,
+                documents=chosen_documents,
+                families=chosen_families,
+                formats=choose(formats, data.answer_formats(), "formats"),
+                system=None if system in (None, "none") else system,
+            )
         )
         plan = {"documents": list(chosen_documents), "families": list(chosen_families)}
         samples = [_sample(trial, plan) for trial in trials]
     return Task(
         dataset=MemoryDataset(samples, name="introspection"),
-        solver=inject_prior_turn(banks=[bank.to_json() for bank in banks]),
+        solver=inject_prior_turn([bank.to_json() for bank in banks], distinct_questions(trials)),
         scorer=yes_shift(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),

@@ -175,6 +175,16 @@ def make_trials(
                     yield Trial(document, concept, question, answer_format, messages, number)
 
 
+def distinct_questions(trials: Iterable[Trial]) -> list[dict[str, Any]]:
+    """What is asked after the prior turns, each once, as `inject_prior_turn` takes it."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for trial in trials:
+        user, assistant = (message["content"] for message in trial.messages[-2:])
+        forms = [list(pair) for pair in trial.answer_format.forms]
+        found[user, assistant] = {"user": user, "assistant": assistant, "forms": forms}
+    return list(found.values())
+
+
 def first_turn(document_text: str, location: str, system: str | None) -> tuple[dict[str, str], ...]:
     """The prior turn: system (unless None), setting with document and location sentence, and the short reply."""
     told = data.setting()

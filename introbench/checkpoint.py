@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from introbench import data, embedded
 from introbench.engine.architecture import find_parts
+from introbench.engine.memory import parse_budget
 from introbench.errors import InputError, first_line
 
 CHATML = "chatml"
@@ -34,6 +35,7 @@ class Checkpoint:
         trust_remote_code: Whether code from the model's repository may run; off unless asked for.
         chat_template: Jinja chat template to use instead of the model's own: a file, or `chatml` for the shipped one
             (for models such as Qwen3, whose own template rewrites earlier turns).
+        memory: GiB that forward passes and their caches may take; half of what the device has by default.
     """
 
     name: str
@@ -45,9 +47,11 @@ class Checkpoint:
     quantization_config: Any = None
     trust_remote_code: bool = False
     chat_template: str | None = None
+    memory: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other or name nothing, before anything is loaded."""
+        parse_budget(self.memory)
         if self.dtype is not None and self.dtype not in DTYPES:
             raise InputError(f"dtype={self.dtype!r}: expected one of {', '.join(DTYPES)}; pass e.g. -M dtype=bfloat16")
         if self.device is not None and self.device_map is not None:

@@ -4,9 +4,11 @@ The call's `extra_body` holds an `injection` spec of plain JSON (see `trial_spec
 call, so that re-scoring a log or listing tasks never loads a model, and at most one model is resident.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
+from contextvars import ContextVar
+from dataclasses import dataclass, fields
 from typing import Any
 
 import anyio
@@ -30,16 +32,18 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_ai.util import display_counter, display_type
 
-from introbench.chat import Chat, tokenize_chat
+from introbench.chat import tokenize_chat
 from introbench.checkpoint import Checkpoint
+from introbench.engine import Reading, Want
 from introbench.errors import InputError, first_line
 from introbench.injection import Injection
 from introbench.measures import ArmReading, arm_readings
-from introbench.progress import listen
-from introbench.runtime import Readings, Runtime, form_tokens
+from introbench.progress import cancel_by, listen
+from introbench.runtime import Asked, Runtime, form_tokens
 from introbench.turns import Turns
 
 TOP_TOKENS = 8
+REMEMBERED_QUESTIONS = 4096
 SPEC_KEYS = {"prior_messages", "bank", "arms", "forms"}
 
 
@@ -60,6 +64,31 @@ def trial_spec(
         "arms": dict(arms),
         "forms": [list(pair) for pair in forms],
     }
+
+
+RoleAndContent = tuple[tuple[str, str], ...]
+Forms = tuple[tuple[str, ...], ...]
+Conversation = tuple[RoleAndContent, Forms]
+"""Role and content of each message, and the pairs of answer forms to be read after them."""
+
+_together: ContextVar[Callable[[], Sequence[Conversation]]] = ContextVar("introbench_together", default=lambda: ())
+
+
+@contextmanager
+def asked_together(conversations: Callable[[], Sequence[Conversation]]) -> Iterator[None]:
+    """Say which conversations are to be run as one with those that are asked for in this context.
+
+    They have the prior turn and the bank in common. The engine then runs a prior turn and what its questions share
+    once, and a conversation's numbers do not depend on which others happen to be in flight.
+
+    Args:
+        conversations: Called once they have to be run; most calls are answered by what others have run.
+    """
+    token = _together.set(conversations)
+    try:
+        yield
+    finally:
+        _together.reset(token)
 
 
 @contextmanager
@@ -122,7 +151,8 @@ class InjectAPI(ModelAPI):
                 raise PrerequisiteError(f"-M {key}: unknown; expected one of {', '.join(known)}; correct it")
         with one_line_errors():
             self.checkpoint = Checkpoint(model_name, **model_args)
-        self._chats: dict[tuple[Any, ...], Chat] = {}
+        self._questions: dict[tuple[Conversation, int], _Question] = {}
+        self._banks: dict[str, tuple[Injection, ...]] = {}
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
@@ -136,16 +166,25 @@ class InjectAPI(ModelAPI):
             )
         async with _turns().turn(repr(self.checkpoint)):
             with one_line_errors():
-                return await anyio.to_thread.run_sync(self._answer, input, spec)
+                return await anyio.to_thread.run_sync(self._answer, input, spec, _together.get())
 
-    def _answer(self, input: list[ChatMessage], spec: dict[str, Any]) -> ModelOutput:
+    def _answer(
+        self, input: list[ChatMessage], spec: dict[str, Any], together: Callable[[], Sequence[Conversation]]
+    ) -> ModelOutput:
         runtime = resident(self.checkpoint)
-        chat = self._chat(input, spec["prior_messages"])
-        bank = tuple(Injection.from_json(entry) for entry in spec["bank"])
-        yes, no, left_out = form_tokens(runtime.tokenizer, chat, spec["forms"])
-        if not yes:
+        prior_messages = spec["prior_messages"]
+        conversation = (
+            tuple((message.role, message.text) for message in input),
+            tuple(tuple(pair) for pair in spec["forms"]),
+        )
+        question = self._question(conversation, prior_messages)
+        if not question.yes:
             raise InputError(f"answer forms {spec['forms']}: none is one token after the prefill for this tokenizer")
-        readings = runtime.read(chat, bank, [token for _, token in yes + no], TOP_TOKENS)
+        bank = self._bank(spec["bank"])
+        readings = runtime.read(
+            question.asked, bank, lambda: [self._question(each, prior_messages).asked for each in together()]
+        )
+        chat, yes, no, left_out = question.asked.chat, question.yes, question.no, question.left_out
         names = [form for form, _ in yes + no]
         arms = []
         choices = []
@@ -176,27 +215,54 @@ class InjectAPI(ModelAPI):
             },
         )
 
-    def _chat(self, messages: list[ChatMessage], prior_messages: int) -> Chat:
-        turns = tuple((message.role, message.text) for message in messages)
-        if (turns, prior_messages) not in self._chats:
+    def _question(self, conversation: Conversation, prior_messages: int) -> "_Question":
+        """A conversation's tokens and its forms'; both are looked up once."""
+        key = (conversation, prior_messages)
+        if key not in self._questions:
+            turns, forms = conversation
+            tokenizer = self.checkpoint.tokenizer
             plain = [{"role": role, "content": content} for role, content in turns]
-            self._chats[turns, prior_messages] = tokenize_chat(self.checkpoint.tokenizer, plain, prior_messages)
-        return self._chats[turns, prior_messages]
+            chat = tokenize_chat(tokenizer, plain, prior_messages)
+            yes, no, left_out = form_tokens(tokenizer, chat, forms)
+            if len(self._questions) >= REMEMBERED_QUESTIONS:
+                self._questions.clear()
+            asked = Asked(chat, Want(tuple(token for _, token in yes + no), TOP_TOKENS))
+            self._questions[key] = _Question(asked, yes, no, left_out)
+        return self._questions[key]
+
+    def _bank(self, entries: Sequence[Mapping[str, Any]]) -> tuple[Injection, ...]:
+        key = json.dumps(entries, sort_keys=True)
+        if key not in self._banks:
+            self._banks[key] = tuple(Injection.from_json(entry) for entry in entries)
+        return self._banks[key]
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A question with the answer forms that can be read after it, and their token ids."""
+
+    asked: Asked
+    yes: list[tuple[str, int]]
+    no: list[tuple[str, int]]
+    left_out: list[str]
 
 
 def _show(line: str) -> None:
-    """A line about a slow step: in the console, and in the status line of the full-screen display.
-
-    A slow step is also given up here once its caller was cancelled, rather than run to its end.
-    """
+    """A line about a slow step: in the console, and in the status line of the full-screen display."""
     if display_type() != "none":
         print(f"introbench: {line}", flush=True)
-    with suppress(RuntimeError):  # outside of a worker thread there is no running display and nobody to cancel
-        anyio.from_thread.check_cancelled()
+    with suppress(RuntimeError):  # outside of a worker thread there is no running display
         anyio.from_thread.run_sync(display_counter, "introbench", line)
 
 
+def _end_if_cancelled() -> None:
+    """A slow step is given up once its caller was cancelled, rather than run to its end."""
+    with suppress(RuntimeError):  # outside of a worker thread there is nobody to cancel
+        anyio.from_thread.check_cancelled()
+
+
 listen(_show)
+cancel_by(_end_if_cancelled)
 
 _resident: dict[str, Runtime | InputError] = {}
 _current_turns: RunVar[Turns] = RunVar("introbench_turns")
@@ -235,7 +301,7 @@ def _turns() -> Turns:
         return _current_turns.get()
 
 
-def _choice(model: str, tokenizer: Any, readings: Readings, row: int, forms: Sequence[str]) -> ChatCompletionChoice:
+def _choice(model: str, tokenizer: Any, readings: Reading, row: int, forms: Sequence[str]) -> ChatCompletionChoice:
     """One arm as a completion: its most likely token, with log-probabilities of the top tokens and the forms."""
     if not readings.finite[row]:
         message = ChatMessageAssistant(content="(not finite)", model=model, source="generate")

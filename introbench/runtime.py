@@ -1,17 +1,17 @@
 """One loaded model with everything that answers trials: engine, vectors, and what was already computed."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from introbench import data
 from introbench.chat import Chat, answer_token
 from introbench.checkpoint import Checkpoint, weights_fingerprint
-from introbench.engine import Engine, Fill
+from introbench.engine import Arms, Engine, Reading, Request, Want
+from introbench.engine.memory import parse_budget
 from introbench.injection import Injection
 from introbench.progress import heartbeat, tell
 from introbench.vectors import VectorLibrary
@@ -19,24 +19,20 @@ from introbench.vectors import VectorLibrary
 Rows = tuple[Injection, ...]
 """The injections that share a batch, row by row."""
 
-_REMEMBERED_READINGS = 1024
+_REMEMBERED_READINGS = 4096
 
 
 @dataclass(frozen=True)
-class Readings:
-    """What one question gave under every arm of a bank.
+class Asked:
+    """One question: a conversation and what to read after it.
 
     Attributes:
-        forms: Log-probabilities of the answer forms, float32 [rows, forms].
-        top_ids: The most likely tokens, [rows, top].
-        top_logprobs: Their log-probabilities, float32 [rows, top].
-        finite: Whether a row's numbers are all finite.
+        chat: The conversation.
+        want: What to read.
     """
 
-    forms: Tensor
-    top_ids: Tensor
-    top_logprobs: Tensor
-    finite: list[bool]
+    chat: Chat
+    want: Want
 
 
 class Runtime:
@@ -50,78 +46,72 @@ class Runtime:
         self.tokenizer = checkpoint.tokenizer
         with heartbeat(f"loading {checkpoint.name}"):
             model = checkpoint.load()
-            self.engine = Engine(model)
+            self.engine = Engine(model, parse_budget(checkpoint.memory))
             self.fingerprint = weights_fingerprint(model)
         self.library = VectorLibrary(self.engine, self.tokenizer, self.fingerprint, data.openings())
-        self.facts = {
+        self._facts = {
             "dtype": str(model.dtype).removeprefix("torch."),
             "device": str(model.device),
             "attention": str(model.config._attn_implementation),
-            "readout": self.engine.readout_note,
-            "sharing": self.engine.sharing_note,
             "weights": self.fingerprint[:16],
+            **self.engine.notes,
         }
-        tell(f"{checkpoint.name} is ready: {self.facts['dtype']} on {self.facts['device']}")
-        tell(f"readout: {self.engine.readout_note}; {self.engine.sharing_note}")
-        self._deltas: dict[Rows, dict[int, Tensor]] = {}
-        self._fill: tuple[tuple[Sequence[int], Rows], Fill] | None = None
-        self._readings: OrderedDict[Any, Readings] = OrderedDict()
+        tell(f"{checkpoint.name} is ready: {self._facts['dtype']} on {self._facts['device']}")
+        for what, note in self.engine.notes.items():
+            tell(f"{what}: {note}")
+        self._arms: dict[Rows, Arms] = {}
+        self._readings: OrderedDict[tuple[Asked, Rows], Reading] = OrderedDict()
 
-    def read(self, chat: Chat, bank: Rows, forms: Sequence[int], top: int) -> Readings:
+    @property
+    def facts(self) -> dict[str, str]:
+        """How numbers are computed, for the log."""
+        reductions = self.engine.reductions
+        if not reductions:
+            return self._facts
+        return self._facts | {"memory": f"ran out {reductions} times; batches were cut each time"}
+
+    def read(self, asked: Asked, bank: Rows, together: Callable[[], Sequence[Asked]] = lambda: ()) -> Reading:
         """Ask one question under every arm of a bank.
 
         Args:
-            chat: The conversation.
+            asked: The question.
             bank: The arms, in batch order.
-            forms: Token ids of the answer forms.
-            top: How many of the most likely tokens to report.
+            together: The questions that are always run as one with it, so that its numbers do not depend on which
+                happen to wait at the same time.
         """
-        key = (chat.tokens, chat.prior, bank, tuple(forms), top)
-        if key in self._readings:
-            self._readings.move_to_end(key)
-            return self._readings[key]
-        logprobs = self.engine.read(self._filled(chat.prior_tokens, bank), chat.question_tokens)
-        best = logprobs.nan_to_num(nan=-torch.inf).topk(top, dim=-1)
-        of_forms = logprobs[:, list(forms)]
-        # A form of probability 0 has no finite log-odds, so its row is as useless as one with NaN.
-        finite = logprobs.isnan().any(dim=-1).logical_not() & of_forms.isfinite().all(dim=-1)
-        readings = Readings(
-            forms=of_forms,
-            top_ids=best.indices,
-            top_logprobs=best.values,
-            finite=finite.tolist(),
-        )
-        self._readings[key] = readings
-        if len(self._readings) > _REMEMBERED_READINGS:
+        if (asked, bank) not in self._readings:
+            several = list(dict.fromkeys([*together(), asked]))
+            prior = asked.chat.prior
+            with heartbeat(f"{len(several)} questions on a prior turn of {prior} tokens under {len(bank)} arms"):
+                arms = self._bank_arms(bank)
+                readings = self.engine.read(
+                    [Request(each.chat.tokens, each.chat.prior, each.want, arms) for each in several]
+                )
+            for each, reading in zip(several, readings, strict=True):
+                self._readings[each, bank] = reading
+        self._readings.move_to_end((asked, bank))
+        while len(self._readings) > _REMEMBERED_READINGS:
             self._readings.popitem(last=False)
-        return readings
+        return self._readings[asked, bank]
 
     def strength(self, injection: Injection) -> float:
         """The norm of what an injection adds at each layer."""
         scale = self.library.residual_norm(injection.layers) if injection.relative else 1.0
         return injection.strength * scale
 
-    def _filled(self, prior: Sequence[int], bank: Rows) -> Fill:
-        """The prior turn's cache under every arm; the latest one is kept, and trials come ordered by prior turn."""
-        if self._fill is None or self._fill[0] != (prior, bank):
-            self._fill = None  # free the old cache before the new one is made
-            self._fill = ((prior, bank), self.engine.fill(prior, self._bank_deltas(bank), rows=len(bank)))
-        return self._fill[1]
-
-    def _bank_deltas(self, bank: Rows) -> Mapping[int, Tensor]:
+    def _bank_arms(self, bank: Rows) -> Arms:
         """What is added at each layer, one row per arm."""
-        if bank not in self._deltas:
+        if bank not in self._arms:
             layers = sorted({layer for injection in bank for layer in range(*injection.layers)})
-            hidden = self.engine.model.config.get_text_config().hidden_size
-            deltas = {layer: torch.zeros(len(bank), hidden) for layer in layers}
+            deltas = {layer: torch.zeros(len(bank), self.engine.hidden_size) for layer in layers}
             for row, injection in enumerate(bank):
                 if injection.vector is None:
                     continue
                 directions, strength = self.library.directions(injection.vector), self.strength(injection)
                 for layer in range(*injection.layers):
                     deltas[layer][row] = strength * directions[layer]
-            self._deltas[bank] = deltas
-        return self._deltas[bank]
+            self._arms[bank] = Arms.steered(deltas)
+        return self._arms[bank]
 
 
 def form_tokens(

@@ -20,14 +20,14 @@ from inspect_ai.model import get_model
 from scipy.special import logsumexp
 
 from introbench import cli, provider
-from introbench.chat import tokenize_chat
 from introbench.checkpoint import Checkpoint
 from introbench.contrasts import contrasts
-from introbench.engine import Engine
+from introbench.engine import Want
+from introbench.engine.architecture import find_parts
 from introbench.engine.hooks import steering
+from introbench.engine.readout import summarise
 from introbench.evals.introspection import introspection
-from introbench.injection import VectorRecipe, sham
-from introbench.runtime import Runtime
+from introbench.injection import VectorRecipe
 from introbench.scorers.yes_shift import plan_of, shift_of_trial, yes_shift
 
 ROOT = Path(__file__).parent.parent
@@ -106,7 +106,7 @@ def test_the_log_says_what_ran(log: EvalLog) -> None:
 def test_scores_equal_a_plain_computation(log: EvalLog, tiny_folder: Path) -> None:
     """One unpadded, uncached forward pass per arm, steered on the prior turn, read off the model's own logits."""
     model = Checkpoint(str(tiny_folder), device="cpu").load()
-    layers = Engine(model).parts.layers
+    layers = find_parts(model).layers
     runtime = next(iter(provider._resident.values()))
     tokenizer = runtime.tokenizer
     for sample in [s for s in log.samples or [] if "untouched" in str(s.id) or "detect.one-zero" in str(s.id)][:8]:
@@ -379,12 +379,10 @@ def test_the_table_command_refuses_what_is_no_log(tmp_path: Path, capsys: pytest
     assert "no introspection log there" in capsys.readouterr().err
 
 
-def test_an_answer_of_probability_zero_is_not_scored(tiny_folder: Path) -> None:
-    runtime = Runtime(Checkpoint(str(tiny_folder), device="cpu"))
-    messages = [{"role": "user", "content": "A."}, {"role": "assistant", "content": "B."}]
-    chat = tokenize_chat(runtime.tokenizer, messages * 2, 2)
+def test_an_answer_of_probability_zero_is_not_scored() -> None:
     certain = torch.full((1, 49152), -torch.inf)
     certain[0, 7] = 0.0
-    runtime.engine.read = lambda *_: certain
-    assert runtime.read(chat, (sham((1, 2)),), [7, 8], top=3).finite == [False]
-    assert runtime.read(chat, (sham((1, 2)),), [7], top=3).finite == [True]
+    assert summarise(certain, Want((7, 8), top=3)).finite == [False]
+    assert summarise(certain, Want((7,), top=3)).finite == [True]
+    certain[0, 3] = torch.nan
+    assert summarise(certain, Want((7,), top=3)).finite == [False]

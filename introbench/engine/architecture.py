@@ -9,7 +9,6 @@ from transformers import PreTrainedModel
 
 from introbench.errors import InputError
 
-
 CHUNKED = "chunked_attention"
 ATTENTION_LAYERS = ("full_attention", "sliding_attention", CHUNKED)
 """Kinds of blocks, as configurations name them, that keep the keys and values of every token."""

@@ -57,7 +57,7 @@ class KeysAndValues:
         return sum(part.nbytes for pair in self._blocks.values() for part in pair)
 
 
-class Enough(Exception):
+class Enough(Exception):  # noqa: N818 (it is no error)
     """Ends a forward pass at a block's attention, once that block's keys are kept: nothing else was wanted of it."""
 
 

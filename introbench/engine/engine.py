@@ -138,10 +138,13 @@ class Engine:
                 f"conversation of {longest} tokens: expected at most {positions} with this model's position encoding; "
                 f"shorten the document, or choose another model"
             )
-        vocabulary = config.vocab_size
+        embeddings: Any = self.parts.embeddings
+        vocabulary = embeddings.weight.shape[0]
         for token in {token for request in requests for token in request.tokens}:
             if not 0 <= token < vocabulary:
-                raise InputError(f"token id {token}: expected one of the model's {vocabulary}; use the model's tokenizer")
+                raise InputError(
+                    f"token id {token}: expected one of the model's {vocabulary}; use the model's tokenizer"
+                )
         if self._readout is None and any(request.want.lens for request in requests):
             raise InputError(f"logit lens: only {self.notes['readout']} can be read; choose another model")
 

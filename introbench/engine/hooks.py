@@ -106,7 +106,9 @@ def before_each(layers: Iterable[nn.Module], call: Callable[[], None]) -> Iterat
 
 
 @contextmanager
-def looking_at(layers: Sequence[nn.Module], blocks: Iterable[int], positions: Sequence[int]) -> Iterator[dict[int, Tensor]]:
+def looking_at(
+    layers: Sequence[nn.Module], blocks: Iterable[int], positions: Sequence[int]
+) -> Iterator[dict[int, Tensor]]:
     """Collect the residual stream after some blocks, at some positions.
 
     Yields:

@@ -7,7 +7,7 @@ fit the budget, so memory does not grow with the number of arms, questions or ce
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import accumulate
 from types import MappingProxyType
@@ -173,7 +173,7 @@ class Packed:
             self._advance(prior, first)
             self._advance(asked, first)
             if arms is None:
-                seen = {block: asked.seen[block] for block in self._watched(job.every_block)}
+                seen: Mapping[int, Tensor] = {block: asked.seen[block] for block in self._watched(job.every_block)}
             else:
                 seen = self._under(arms, job, prior, asked)
             yield Seen(arms, questions.questions, seen)
@@ -214,9 +214,11 @@ class Packed:
         while True:
             size = -(-arms.rows // max(1, parts))
             try:
-                cut = [arms] if size >= arms.rows else [
-                    arms.part(row, min(row + size, arms.rows)) for row in range(0, arms.rows, size)
-                ]
+                cut = (
+                    [arms]
+                    if size >= arms.rows
+                    else [arms.part(row, min(row + size, arms.rows)) for row in range(0, arms.rows, size)]
+                )
                 several = [self._ask(part, job, prior, asked) for part in cut]
                 return {block: torch.cat([seen[block] for seen in several]) for block in several[0]}
             except Exception as error:
@@ -253,7 +255,14 @@ class Packed:
         own = None if piece.keep else KeysAndValues(piece.end - piece.begin)
         view = View(piece.tries, piece.start, before, piece.keep, self._fused, last, own)
         residual, seen = self._pass(
-            view, piece.tokens, (arms.first, last), watched, piece.ends, entry, arms.rows, arms.deltas if steered else {}
+            view,
+            piece.tokens,
+            (arms.first, last),
+            watched,
+            piece.ends,
+            entry,
+            arms.rows,
+            arms.deltas if steered else {},
         )
         if own is None:
             return {}
@@ -261,7 +270,7 @@ class Packed:
         ends = [piece.tokens[end] for end in piece.ends]
         at_ends = residual[:, torch.tensor(piece.ends, device=residual.device)]
         _, seen_last = self._pass(view, ends, (last, last), [last], range(len(ends)), at_ends, arms.rows)
-        return seen | seen_last
+        return {**seen, **seen_last}
 
     def _fill(self, arms: Arms, tokens: Tokens, prior: _Clean) -> KeysAndValues:
         """Keys and values of the prior turn under every arm, from the first block on in which arms differ."""
@@ -360,7 +369,10 @@ class Packed:
             arrived = stack.enter_context(input_of(layers[stop] if stop < self._n_layers else self._parts.final_norm))
             ids = torch.tensor([tokens], device=self._parts.device)
             positions_of_ids = view.positions[None].to(self._parts.device)
-            with suppress(Enough):
+            try:
                 self._parts.decoder(input_ids=ids, position_ids=positions_of_ids, attention_mask=None, use_cache=False)
-        self.attended |= view.attended
+            except Enough:
+                pass
+            finally:
+                self.attended |= view.attended
         return arrived[-1], seen

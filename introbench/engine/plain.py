@@ -1,4 +1,4 @@
-"""The plain path, to be read rather than to be fast: fill a transformers cache under every arm, ask question by question.
+"""The plain path, to be read rather than to be fast: fill a transformers cache, then ask question by question.
 
 All rows of a forward pass hold the same tokens, so there is no padding and no mask; attention, cache and positions
 are transformers' own. It is what the fast path is held against, and what runs where the fast path does not agree.

@@ -34,7 +34,7 @@ def plan(requests: Iterable[Request]) -> list[Job]:
         alike: dict[tuple[frozenset[Tokens], bool], list[Arms | None]] = {}
         for arms, questions in by_arms.items():
             alike.setdefault((frozenset(questions), any(questions.values())), []).append(arms)
-        for (questions, every_block), several in alike.items():
+        for (distinct, every_block), several in alike.items():
             several.sort(key=lambda arms: (arms is None, arms.first if arms else 0))
-            jobs.append(Job(prior, tuple(sorted(questions)), tuple(several), every_block))
+            jobs.append(Job(prior, tuple(sorted(distinct)), tuple(several), every_block))
     return jobs

@@ -119,7 +119,10 @@ def proven_path(
     last = len(parts.layers) - 1
 
     def logits(seen: Seen) -> Tensor:
-        return seen.logits if seen.logits is not None or readout is None else readout(seen.residuals[last])
+        if seen.logits is not None:
+            return seen.logits
+        assert readout is not None
+        return readout(seen.residuals[last])
 
     trial = Trial.of(model, parts)
     plain = Plain(model, parts, own_logits=readout is None)
@@ -136,7 +139,7 @@ def proven_path(
         return plain, f"{one_by_one} (the fast path needs the float32 readout)"
     if CHUNKED in (getattr(model.config.get_text_config(), "layer_types", None) or ()):
         return plain, f"{one_by_one} (the fast path does not cut attention into chunks)"
-    reasons = []
+    reasons: list[str] = []
     for fused in (True, False):
         candidate = packed(PASS_TOKENS, fused)
         if not (reason := trial.disagreement(candidate, logits)):

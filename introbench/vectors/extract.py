@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from introbench.chat import encode, render
-from introbench.engine import Engine
+from introbench.engine import Engine, Request, Want
+from introbench.engine.trie import common_beginning
 from introbench.errors import InputError
 
 PROMPT = "Please talk about {concept}."
@@ -34,14 +35,12 @@ def opening_residuals(engine: Engine, tokenizer: Any, concept: str, openings: Se
     """
     prompt = {"role": "user", "content": PROMPT.format(concept=concept)}
     replies = [
-        encode(tokenizer, render(tokenizer, [prompt, {"role": "assistant", "content": opening}]))
+        tuple(encode(tokenizer, render(tokenizer, [prompt, {"role": "assistant", "content": opening}])))
         for opening in openings
     ]
-    shared = 0
-    shortest = min(len(reply) for reply in replies)
-    while shared < shortest - 1 and len({reply[shared] for reply in replies}) == 1:
-        shared += 1
-    return engine.residuals(replies[0][:shared], [reply[shared:] for reply in replies])
+    shared = max(1, common_beginning(replies, most=len(replies[0])))
+    readings = engine.read([Request(reply, shared, Want(residuals=True)) for reply in replies])
+    return torch.stack([reading.residuals[:, 0] for reading in readings])
 
 
 def mean_diff(differences: Tensor) -> Tensor:
