@@ -17,6 +17,7 @@ from introbench.engine import Arms, Engine, Reading, Request, Want
 from introbench.engine import attention as cascade
 from introbench.engine.architecture import find_parts
 from introbench.engine.hooks import steering
+from introbench.engine.kernels import Kernels, candidates
 from introbench.engine.memory import Steps
 from introbench.engine.plain import one_forward
 from introbench.engine.requests import Tokens
@@ -99,6 +100,7 @@ _tokens = st.lists(st.integers(3, 9), min_size=1, max_size=12).map(tuple)
     ),
     with_clean=st.booleans(),
     pass_tokens=st.sampled_from([16, 40, 1000]),
+    kernels=st.sampled_from(candidates(torch.device("cpu"), torch.float32)),
     order=st.randoms(use_true_random=False),
 )
 def test_any_tree_of_conversations_under_any_arms(
@@ -108,11 +110,12 @@ def test_any_tree_of_conversations_under_any_arms(
     cells: list[tuple[int, int, int, float]],
     with_clean: bool,
     pass_tokens: int,
+    kernels: Kernels,
     order: random.Random,
 ) -> None:
     """Beginnings of each other, duplicates, one token, 1 to 64 arms, several layer ranges at once, in any order."""
     model, engine = _MODELS[name], _ENGINES[name]
-    engine._path = engine._packed(pass_tokens, fused=True)
+    engine._path = engine._packed(pass_tokens, kernels)
     under: list[Arms | None] = [
         arms(rows, (first, min(4, first + several)), scale, seed)
         for seed, (rows, first, several, scale) in enumerate(cells)
@@ -244,7 +247,8 @@ class Exploding:
 )
 def test_running_out_of_memory_cuts_the_batch_and_loses_nothing(at: set[int], rows: int, pass_tokens: int) -> None:
     engine = Engine(_MODELS["llama"])
-    engine._path = engine._packed(pass_tokens, fused=True)
+    kernels = Kernels(fused_attention=True, onednn=False)
+    engine._path = engine._packed(pass_tokens, kernels)
     before = hooks_and_patches(engine.model)
     requests = asked(PRIOR * 2, QUESTIONS, arms(rows)) + asked(PRIOR, QUESTIONS, arms(rows, seed=4))
     with Exploding(at, torch.OutOfMemoryError("CUDA out of memory")) as explosions:
@@ -340,10 +344,17 @@ def test_fused_attention_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPat
     def absent(*_: Any) -> tuple[Tensor, Tensor]:
         raise AttributeError("no such operator")
 
-    for broken, reason in ((wrong, "fused: moves log-probabilities by"), (absent, "fused: AttributeError: no such")):
+    reasons = (
+        "not with fused attention: moves log-probabilities by",
+        "not with fused attention: AttributeError: no such",
+    )
+    for broken, reason in zip((wrong, absent), reasons, strict=True):
         monkeypatch.setitem(cascade._FUSED, "cpu", broken)
         engine = Engine(model)
-        assert f"attention in plain steps ({reason}" in engine.notes["path"]
+        assert engine.notes["path"].startswith(
+            "fast: shared prior turns, token tries, attention in plain steps; not with"
+        )
+        assert reason in engine.notes["path"]
         requests = asked(PRIOR, QUESTIONS, arms(3))
         assert_true(model, requests, engine.read(requests))
 
@@ -352,7 +363,7 @@ def test_a_fast_path_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) 
     model = tiny_model("llama")
     monkeypatch.setattr(cascade.View, "_trie_mask", lambda *_: None)
     engine = Engine(model)
-    assert engine.notes["path"].startswith("plain: question by question (the fast path: moves log-probabilities by")
+    assert engine.notes["path"].startswith("plain: question by question; not with attention in plain steps: moves ")
     requests = asked(PRIOR, QUESTIONS, arms(3))
     assert_true(model, requests, engine.read(requests))
 
@@ -370,7 +381,10 @@ def test_a_model_that_cannot_begin_half_way_takes_the_plain_path() -> None:
     model.model.embed_tokens.register_forward_pre_hook(note_batch)
     model.model.layers[3].register_forward_pre_hook(same_batch, with_kwargs=True)
     engine = Engine(model)
-    assert "(the fast path: RuntimeError: another batch than the embeddings had)" in engine.notes["path"]
+    assert (
+        "plain: question by question; not with attention in plain steps: RuntimeError: another batch"
+        in engine.notes["path"]
+    )
     requests = asked(PRIOR, QUESTIONS, arms(3))
     assert_true(model, requests, engine.read(requests))
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from introbench.engine.architecture import find_parts
+from introbench.engine.kernels import Kernels
 from introbench.engine.memory import Steps, default_budget, token_bytes
 from introbench.engine.packed import Packed, Seen
 from introbench.engine.plan import plan
@@ -148,7 +149,7 @@ class Engine:
         if self._readout is None and any(request.want.lens for request in requests):
             raise InputError(f"logit lens: only {self.notes['readout']} can be read; choose another model")
 
-    def _packed(self, pass_tokens: int | None, fused: bool) -> Packed:
+    def _packed(self, pass_tokens: int | None, kernels: Kernels) -> Packed:
         fastest = pass_tokens or FASTEST_PASS.get(self.parts.device.type, _FASTEST_PASS_ELSEWHERE)
         steps = Steps(token_bytes(self.model), self._memory // 2, fastest)
-        return Packed(self.model, self.parts, steps, keys_bytes=self._memory // 2, fused=fused)
+        return Packed(self.model, self.parts, steps, keys_bytes=self._memory // 2, kernels=kernels)

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from introbench.engine.architecture import Architecture
 from introbench.engine.attention import Enough, KeysAndValues, View, attending
 from introbench.engine.hooks import before_each, entering, input_of, looking_at, returns_tuples, skipping, steering
+from introbench.engine.kernels import Kernels, onednn_products
 from introbench.engine.memory import Steps, free_memory, is_out_of_memory
 from introbench.engine.plan import Job
 from introbench.engine.requests import Arms, Tokens
@@ -134,7 +135,7 @@ class Packed:
         parts: Its blocks and final norm.
         steps: How many tokens a pass takes.
         keys_bytes: Most memory that the arms' keys may take at a time.
-        fused: Whether to use the device's fused attention.
+        kernels: Which kernels to use.
 
     Attributes:
         attended: Whether a pass has gone through the model's attention; where it never does, no pass can be right.
@@ -146,7 +147,7 @@ class Packed:
         parts: Architecture,
         steps: Steps,
         keys_bytes: int,
-        fused: bool,
+        kernels: Kernels,
     ) -> None:
         self._model = model
         self._parts = parts
@@ -154,7 +155,7 @@ class Packed:
         self._n_layers = len(parts.layers)
         self._steps = steps
         self._keys_bytes = keys_bytes
-        self._fused = fused
+        self._kernels = kernels
         self.attended = False
         self._as_tuples = returns_tuples(parts.decoder, parts.layers[0], parts.device)
         self._prior: tuple[Tokens, _Clean] | None = None
@@ -253,7 +254,7 @@ class Packed:
         last = self._n_layers - 1
         watched = range(arms.first, last) if every_block and not piece.keep else ()
         own = None if piece.keep else KeysAndValues(piece.end - piece.begin)
-        view = View(piece.tries, piece.start, before, piece.keep, self._fused, last, own)
+        view = View(piece.tries, piece.start, before, piece.keep, self._kernels.fused_attention, last, own)
         residual, seen = self._pass(
             view,
             piece.tokens,
@@ -266,7 +267,7 @@ class Packed:
         )
         if own is None:
             return {}
-        view = View(piece.tries, piece.start, before, False, self._fused, own=own, ends_only=True)
+        view = View(piece.tries, piece.start, before, False, self._kernels.fused_attention, own=own, ends_only=True)
         ends = [piece.tokens[end] for end in piece.ends]
         at_ends = residual[:, torch.tensor(piece.ends, device=residual.device)]
         _, seen_last = self._pass(view, ends, (last, last), [last], range(len(ends)), at_ends, arms.rows)
@@ -299,7 +300,7 @@ class Packed:
 
         def go_on(piece: _Piece) -> None:
             entry = clean.residual[:, piece.begin : piece.end] if clean.reached >= 0 else None
-            view = View(piece.tries, piece.start, clean.before, piece.keep, self._fused)
+            view = View(piece.tries, piece.start, clean.before, piece.keep, self._kernels.fused_attention)
             ends = [] if piece.keep else piece.ends
             residual, seen = self._pass(view, piece.tokens, (start, to - 1), watched, ends, entry)
             residuals.append(residual)
@@ -360,6 +361,7 @@ class Packed:
         stop = last if view.last is not None else last + 1
         with ExitStack() as stack:
             stack.enter_context(attending(self._model, view))
+            stack.enter_context(onednn_products(self._kernels.onednn))
             stack.enter_context(skipping(outside, self._as_tuples))
             stack.enter_context(before_each(layers[first : last + 1], tick))
             if entry is not None and first < self._n_layers:

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from introbench.engine.architecture import CHUNKED, Architecture
+from introbench.engine.kernels import Kernels, candidates
 from introbench.engine.packed import Packed, Seen
 from introbench.engine.plain import Plain, one_forward
 from introbench.engine.plan import Job
@@ -102,7 +103,7 @@ def proven_path(
     model: PreTrainedModel,
     parts: Architecture,
     readout: Readout | None,
-    packed: Callable[[int | None, bool], Packed] | None,
+    packed: Callable[[int | None, Kernels], Packed] | None,
 ) -> tuple[Plain | Packed, str]:
     """The fastest path that agrees with one forward pass, and a line that says which and why not a faster one.
 
@@ -110,8 +111,8 @@ def proven_path(
         model: The model.
         parts: Its blocks.
         readout: The float32 readout, or None to read the model's own logits.
-        packed: Makes the fast path, of passes of so many tokens, or None as many as are fast, and with fused
-            attention or without; None to do without.
+        packed: Makes the fast path, of passes of so many tokens, or None as many as are fast, and with some kernels;
+            None to do without.
 
     Raises:
         InputError: Not even the plain path agrees, so the model's cache cannot be trusted.
@@ -139,16 +140,15 @@ def proven_path(
         return plain, f"{one_by_one} (the fast path needs the float32 readout)"
     if CHUNKED in (getattr(model.config.get_text_config(), "layer_types", None) or ()):
         return plain, f"{one_by_one} (the fast path does not cut attention into chunks)"
-    reasons: list[str] = []
-    for fused in (True, False):
-        candidate = packed(PASS_TOKENS, fused)
+    given_up: list[str] = []
+    for kernels in candidates(parts.device, model.dtype):
+        candidate = packed(PASS_TOKENS, kernels)
         if not (reason := trial.disagreement(candidate, logits)):
-            attention = "fused attention" if fused else f"attention in plain steps (fused: {reasons[0]})"
-            return packed(None, fused), f"fast: shared prior turns, token tries, {attention}"
+            return packed(None, kernels), "; ".join([f"fast: shared prior turns, token tries, {kernels}", *given_up])
         if not candidate.attended:
             return plain, f"{one_by_one} (this model's attention does not go through transformers' attention interface)"
-        reasons.append(reason)
-    return plain, f"{one_by_one} (the fast path: {reasons[-1]})"
+        given_up.append(f"not with {kernels}: {reason}")
+    return plain, "; ".join([one_by_one, *given_up[-1:]])
 
 
 def _probe(model: PreTrainedModel, length: int) -> Tokens:
