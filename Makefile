@@ -13,7 +13,7 @@ export INSPECT_EVAL_MODEL ?= inject/smollm2
 .PHONY: introspect test check setup clean
 
 introspect: setup
-	$(BIN)/inspect eval evals/introspection.py --log-dir $(LOGS) $(ARGS)
+	$(BIN)/inspect eval evals/introspection.py --log-dir $(LOGS) --no-log-realtime --no-score-display $(ARGS)
 	@$(BIN)/introbench table $(LOGS)
 	@echo
 	@echo "Every trial, with all arms and tokens, in the log viewer:  $(BIN)/inspect view --log-dir $(LOGS)"

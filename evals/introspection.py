@@ -24,7 +24,7 @@ from introbench.solvers.inject_prior_turn import inject_prior_turn
 
 UNKNOWN_MODEL_STRENGTH = "residual:0.05"
 """For models without a known setting: about what strength 8 is for the embedded model."""
-TRIALS_IN_FLIGHT = 64
+TRIALS_IN_FLIGHT = 1000
 
 
 @task

@@ -1,11 +1,10 @@
 """What one arm's answer distribution says: log-odds, probabilities, mass; and how two arms differ."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from scipy.special import logsumexp
 from tabulate import tabulate
 
 
@@ -46,12 +45,16 @@ def arm_readings(arms: Sequence[Mapping[str, Any]], top: Sequence[Sequence[tuple
     for record, tokens in zip(arms, top, strict=True):
         if not record["finite"]:
             continue
-        yes, no = float(logsumexp(record["yes"])), float(logsumexp(record["no"]))
-        likely = tuple((token, float(np.exp(logprob))) for token, logprob in tokens)
-        readings.append(
-            ArmReading(record["arm"], record["vector"], yes - no, float(np.exp(yes)), float(np.exp(no)), likely)
-        )
+        yes, no = _logsumexp(record["yes"]), _logsumexp(record["no"])
+        likely = tuple((token, math.exp(logprob)) for token, logprob in tokens)
+        readings.append(ArmReading(record["arm"], record["vector"], yes - no, math.exp(yes), math.exp(no), likely))
     return readings
+
+
+def _logsumexp(values: Sequence[float]) -> float:
+    """Of a few finite numbers; scipy's takes longer to look at its arguments than to compute."""
+    most = max(values)
+    return most + math.log(math.fsum(math.exp(value - most) for value in values))
 
 
 def published_form(before: float, after: float) -> str:

@@ -47,20 +47,25 @@ REMEMBERED_QUESTIONS = 4096
 SPEC_KEYS = {"prior_messages", "bank", "arms", "forms"}
 
 
+def bank_text(bank: Sequence[Injection]) -> str:
+    """The injections that share a batch as JSON text: one value, rather than hundreds that every log event copies."""
+    return json.dumps([injection.to_json() for injection in bank])
+
+
 def trial_spec(
-    prior_messages: int, bank: Sequence[Injection], arms: Mapping[str, int], forms: Sequence[Sequence[str]]
+    prior_messages: int, bank: str, arms: Mapping[str, int], forms: Sequence[Sequence[str]]
 ) -> dict[str, Any]:
     """What a trial's call carries as `extra_body={"injection": ...}`.
 
     Args:
         prior_messages: How many leading messages are the prior turn.
-        bank: The injections that share a batch.
+        bank: The injections that share a batch, as `bank_text` writes them.
         arms: Names of the trial's arms and their rows in the bank.
         forms: Pairs of a yes form and a no form.
     """
     return {
         "prior_messages": prior_messages,
-        "bank": [injection.to_json() for injection in bank],
+        "bank": bank,
         "arms": dict(arms),
         "forms": [list(pair) for pair in forms],
     }
@@ -230,11 +235,10 @@ class InjectAPI(ModelAPI):
             self._questions[key] = _Question(asked, yes, no, left_out)
         return self._questions[key]
 
-    def _bank(self, entries: Sequence[Mapping[str, Any]]) -> tuple[Injection, ...]:
-        key = json.dumps(entries, sort_keys=True)
-        if key not in self._banks:
-            self._banks[key] = tuple(Injection.from_json(entry) for entry in entries)
-        return self._banks[key]
+    def _bank(self, text: str) -> tuple[Injection, ...]:
+        if text not in self._banks:
+            self._banks[text] = tuple(Injection.from_json(entry) for entry in json.loads(text))
+        return self._banks[text]
 
 
 @dataclass(frozen=True)

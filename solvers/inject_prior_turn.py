@@ -9,7 +9,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from introbench.battery import Bank
 from introbench.measures import arm_table
-from introbench.provider import Conversation, asked_together, read_output, trial_spec
+from introbench.provider import Conversation, asked_together, bank_text, read_output, trial_spec
 
 QUESTIONS_TOGETHER = 64
 """How many of the task's questions are run as one: enough to share nearly all that can be shared."""
@@ -27,13 +27,14 @@ def inject_prior_turn(banks: list[dict[str, Any]], questions: list[dict[str, Any
             that stand near each other in this list are run as one.
     """
     parsed = [Bank.from_json(values) for values in banks]
+    texts = [bank_text(bank.injections) for bank in parsed]
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         bank = parsed[state.metadata["bank"]]
         prior_messages = state.metadata["prior_messages"]
         spec = trial_spec(
             prior_messages=prior_messages,
-            bank=bank.injections,
+            bank=texts[state.metadata["bank"]],
             arms=bank.arms(state.metadata["concept"]),
             forms=state.metadata["forms"],
         )
