@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tabulate import tabulate
-
 
 @dataclass(frozen=True)
 class ArmReading:
@@ -78,7 +76,11 @@ def arm_table(readings: Sequence[ArmReading]) -> str:
         for reading in readings
     ]
     headers = ["arm", "vector", "P(yes)", "P(no)", "yes+no", "log-odds", "shift", "top tokens"]
-    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+    return _markdown([headers, ["---"] * len(headers), *rows])
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _visible(token: str) -> str:

@@ -42,7 +42,7 @@ from introbench.progress import cancel_by, listen
 from introbench.runtime import Asked, Runtime, form_tokens
 from introbench.turns import Turns
 
-TOP_TOKENS = 8
+TOP_TOKENS = 4
 REMEMBERED_QUESTIONS = 4096
 SPEC_KEYS = {"prior_messages", "bank", "arms", "forms"}
 
@@ -169,43 +169,56 @@ class InjectAPI(ModelAPI):
                 "inject/ models answer injection trials only (extra_body={'injection': {...}}); "
                 "run an introbench task, or use its solver inject_prior_turn"
             )
-        async with _turns().turn(repr(self.checkpoint)):
-            with one_line_errors():
-                return await anyio.to_thread.run_sync(self._answer, input, spec, _together.get())
-
-    def _answer(
-        self, input: list[ChatMessage], spec: dict[str, Any], together: Callable[[], Sequence[Conversation]]
-    ) -> ModelOutput:
-        runtime = resident(self.checkpoint)
-        prior_messages = spec["prior_messages"]
-        conversation = (
-            tuple((message.role, message.text) for message in input),
-            tuple(tuple(pair) for pair in spec["forms"]),
-        )
-        question = self._question(conversation, prior_messages)
+        prior_messages, bank = spec["prior_messages"], self._bank(spec["bank"])
+        turns = tuple((message.role, message.text) for message in input)
+        with one_line_errors():
+            question = self._question((turns, tuple(map(tuple, spec["forms"]))), prior_messages)
         if not question.yes:
             raise InputError(f"answer forms {spec['forms']}: none is one token after the prefill for this tokenizer")
-        bank = self._bank(spec["bank"])
-        readings = runtime.read(
-            question.asked, bank, lambda: [self._question(each, prior_messages).asked for each in together()]
-        )
+        model, together = repr(self.checkpoint), _together.get()
+
+        def read() -> tuple[Runtime, Reading]:
+            def others() -> list[Asked]:
+                return [self._question(conversation, prior_messages).asked for conversation in together()]
+
+            runtime = resident(self.checkpoint)
+            return runtime, runtime.read(question.asked, bank, others)
+
+        # Those that wait for the same cache fill stand in one line, so that the next fill need not wait for them all.
+        async with _turns().line(model, (spec["bank"], turns[:prior_messages])):
+            loaded = _resident.get(model)
+            if isinstance(loaded, Runtime) and (known := loaded.known(question.asked, bank)):
+                return self._output(loaded, question, bank, spec["arms"], known)
+            with one_line_errors():
+                async with _turns().turn(model):
+                    runtime, reading = await anyio.to_thread.run_sync(read)
+                return self._output(runtime, question, bank, spec["arms"], reading)
+
+    def _output(
+        self,
+        runtime: Runtime,
+        question: "_Question",
+        bank: Sequence[Injection],
+        rows: Mapping[str, int],
+        readings: Reading,
+    ) -> ModelOutput:
         chat, yes, no, left_out = question.asked.chat, question.yes, question.no, question.left_out
-        names = [form for form, _ in yes + no]
         arms = []
         choices = []
-        for arm, row in spec["arms"].items():
+        for arm, row in rows.items():
+            vector = bank[row].vector
             arms.append(
                 {
                     "arm": arm,
                     "vector": bank[row].label,
-                    "sha256": runtime.library.sha256(bank[row].vector)[:16] if bank[row].vector else None,
+                    "sha256": runtime.library.sha256(vector)[:16] if vector else None,
                     "strength": runtime.strength(bank[row]),
                     "finite": readings.finite[row],
                     "yes": readings.forms[row, : len(yes)].tolist() if readings.finite[row] else None,
                     "no": readings.forms[row, len(yes) :].tolist() if readings.finite[row] else None,
                 }
             )
-            choices.append(_choice(self.model_name, runtime.tokenizer, readings, row, names))
+            choices.append(_choice(self.model_name, runtime.tokenizer, readings, row))
         return ModelOutput(
             model=self.model_name,
             choices=choices,
@@ -305,8 +318,8 @@ def _turns() -> Turns:
         return _current_turns.get()
 
 
-def _choice(model: str, tokenizer: Any, readings: Reading, row: int, forms: Sequence[str]) -> ChatCompletionChoice:
-    """One arm as a completion: its most likely token, with log-probabilities of the top tokens and the forms."""
+def _choice(model: str, tokenizer: Any, readings: Reading, row: int) -> ChatCompletionChoice:
+    """One arm as a completion: its most likely token, with the log-probabilities of the top tokens."""
     if not readings.finite[row]:
         message = ChatMessageAssistant(content="(not finite)", model=model, source="generate")
         return ChatCompletionChoice(message=message, stop_reason="unknown")
@@ -314,14 +327,8 @@ def _choice(model: str, tokenizer: Any, readings: Reading, row: int, forms: Sequ
         TopLogprob(token=tokenizer.decode([token]), logprob=logprob)
         for token, logprob in zip(readings.top_ids[row].tolist(), readings.top_logprobs[row].tolist(), strict=True)
     ]
-    shown = {entry.token for entry in top}
-    read = [
-        TopLogprob(token=form, logprob=logprob)
-        for form, logprob in zip(forms, readings.forms[row].tolist(), strict=True)
-        if form not in shown
-    ]
     return ChatCompletionChoice(
         message=ChatMessageAssistant(content=top[0].token, model=model, source="generate"),
         stop_reason="max_tokens",
-        logprobs=Logprobs(content=[Logprob(token=top[0].token, logprob=top[0].logprob, top_logprobs=top + read)]),
+        logprobs=Logprobs(content=[Logprob(token=top[0].token, logprob=top[0].logprob, top_logprobs=top)]),
     )

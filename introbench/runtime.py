@@ -1,6 +1,5 @@
 """One loaded model with everything that answers trials: engine, vectors, and what was already computed."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +59,7 @@ class Runtime:
         for what, note in self.engine.notes.items():
             tell(f"{what}: {note}")
         self._arms: dict[Rows, Arms] = {}
-        self._readings: OrderedDict[tuple[Asked, Rows], Reading] = OrderedDict()
+        self._readings: dict[tuple[Asked, Rows], Reading] = {}
 
     @property
     def facts(self) -> dict[str, str]:
@@ -79,20 +78,25 @@ class Runtime:
             together: The questions that are always run as one with it, so that its numbers do not depend on which
                 happen to wait at the same time.
         """
-        if (asked, bank) not in self._readings:
-            several = list(dict.fromkeys([*together(), asked]))
-            prior = asked.chat.prior
-            with heartbeat(f"{len(several)} questions on a prior turn of {prior} tokens under {len(bank)} arms"):
-                arms = self._bank_arms(bank)
-                readings = self.engine.read(
-                    [Request(each.chat.tokens, each.chat.prior, each.want, arms) for each in several]
-                )
-            for each, reading in zip(several, readings, strict=True):
-                self._readings[each, bank] = reading
-        self._readings.move_to_end((asked, bank))
+        known = self.known(asked, bank)
+        if known is not None:
+            return known
+        several = list(dict.fromkeys([*together(), asked]))
+        prior = asked.chat.prior
+        with heartbeat(f"{len(several)} questions on a prior turn of {prior} tokens under {len(bank)} arms"):
+            arms = self._bank_arms(bank)
+            readings = self.engine.read(
+                [Request(each.chat.tokens, each.chat.prior, each.want, arms) for each in several]
+            )
+        for each, reading in zip(several, readings, strict=True):
+            self._readings[each, bank] = reading
         while len(self._readings) > _REMEMBERED_READINGS:
-            self._readings.popitem(last=False)
+            del self._readings[next(iter(self._readings))]
         return self._readings[asked, bank]
+
+    def known(self, asked: Asked, bank: Rows) -> Reading | None:
+        """What a question gave under a bank if it has been asked lately; safe to call while `read` runs."""
+        return self._readings.get((asked, bank))
 
     def strength(self, injection: Injection) -> float:
         """The norm of what an injection adds at each layer."""

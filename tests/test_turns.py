@@ -51,3 +51,27 @@ def test_cancelled_callers_leave_no_gap() -> None:
 
     anyio.run(main)
     assert served == [1, 3, 4]
+
+
+def test_a_line_is_served_one_by_one_and_lets_others_pass() -> None:
+    served: list[str] = []
+
+    async def call(turns: Turns, key: str, name: str, cancelled: bool = False) -> None:
+        with anyio.CancelScope() as scope:
+            if cancelled:
+                scope.cancel()
+            async with turns.line("model", key):
+                await anyio.lowlevel.checkpoint()
+                served.append(name)
+
+    async def main() -> None:
+        turns = Turns()
+        async with anyio.create_task_group() as tasks:
+            for number in range(3):
+                tasks.start_soon(call, turns, "a", f"a{number}", number == 1)
+            tasks.start_soon(call, turns, "b", "b0")
+        assert not turns._lines, "a line that nobody stands in is forgotten"
+
+    anyio.run(main)
+    assert [name for name in served if name.startswith("a")] == ["a0", "a2"]
+    assert served.index("b0") < served.index("a2"), "another line does not wait for this one"

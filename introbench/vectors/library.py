@@ -42,6 +42,8 @@ class VectorLibrary:
         self._openings = tuple(openings)
         self._store = store or VectorStore()
         self._vectors: dict[VectorRecipe, Tensor] = {}
+        self._hashes: dict[VectorRecipe, str] = {}
+        self._norms: Tensor | None = None
         self._neutral: Tensor | None = None
         example: Messages = [{"role": "user", "content": PROMPT}, {"role": "assistant", "content": openings[0]}]
         self._key = {
@@ -59,16 +61,19 @@ class VectorLibrary:
 
     def sha256(self, recipe: VectorRecipe) -> str:
         """Digest of a recipe's vectors, as logs record it."""
-        return content_hash(self.directions(recipe))
+        if recipe not in self._hashes:
+            self._hashes[recipe] = content_hash(self.directions(recipe))
+        return self._hashes[recipe]
 
     def residual_norm(self, layers: LayerRange) -> float:
         """Median norm of the residual stream over `layers`, at the ends of neutral reply openings."""
-        key = self._key | {"residual_norms": "median"}
-        norms = self._store.load(key)
-        if norms is None:
-            norms = self._neutral_residuals().norm(dim=-1).median(dim=0).values
-            self._store.save(key, norms)
-        return float(norms[layers[0] : layers[1]].median())
+        if self._norms is None:
+            key = self._key | {"residual_norms": "median"}
+            self._norms = self._store.load(key)
+            if self._norms is None:
+                self._norms = self._neutral_residuals().norm(dim=-1).median(dim=0).values
+                self._store.save(key, self._norms)
+        return float(self._norms[layers[0] : layers[1]].median())
 
     def _resolve(self, recipe: VectorRecipe) -> Tensor:
         if recipe.seed is not None:
