@@ -14,6 +14,9 @@ from introbench.errors import InputError
 CONCEPT_METHODS = ("pca_center", "mean_diff")
 """Ways to extract a concept's direction; see `introbench.vectors.extract`."""
 
+CONTROLS = ("rotation", "covariance")
+"""Ways to make a random vector; see `introbench.vectors.random`."""
+
 LayerRange = tuple[int, int]
 """Half-open range of decoder blocks, counted from 0; layer L means the output of block L."""
 
@@ -26,20 +29,24 @@ class VectorRecipe:
         method: One of `CONCEPT_METHODS`.
         concept: The concept's word.
         seed: None for the concept's own vector; otherwise the seed of a random vector, which is the concept's
-            vector turned by a random rotation (see `introbench.vectors.random`).
+            vector turned by a random rotation, unless `control` says otherwise.
         draw: Which of the seed's random vectors.
+        control: How a random vector is made: one of `CONTROLS`.
     """
 
     method: str
     concept: str
     seed: int | None = None
     draw: int = 0
+    control: str = "rotation"
 
     def __post_init__(self) -> None:
         """Refuse recipes that name no vector."""
         if self.method not in CONCEPT_METHODS:
             expected = ", ".join(CONCEPT_METHODS)
             raise InputError(f"method={self.method!r}: expected one of {expected}; pass e.g. -T method=pca_center")
+        if self.control not in CONTROLS:
+            raise InputError(f"control={self.control!r}: expected one of {', '.join(CONTROLS)}; correct it")
         if not self.concept.strip():
             raise InputError(f"concept={self.concept!r}: expected a word; pass e.g. -T concepts=cats,bread")
 
@@ -51,7 +58,8 @@ class VectorRecipe:
     @property
     def label(self) -> str:
         """Short name for tables: `cats`, or `random cats-0`."""
-        return f"random {self.concept}-{self.draw}" if self.is_random else self.concept
+        kind = "random" if self.control == "rotation" else f"random {self.control}"
+        return f"{kind} {self.concept}-{self.draw}" if self.is_random else self.concept
 
 
 @dataclass(frozen=True)

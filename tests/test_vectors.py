@@ -16,7 +16,7 @@ from introbench.errors import InputError
 from introbench.injection import VectorRecipe
 from introbench.vectors.extract import PROMPT, mean_diff, opening_residuals, pca_center
 from introbench.vectors.library import VectorLibrary
-from introbench.vectors.random import random_rotation
+from introbench.vectors.random import covariance_matched, random_rotation
 from introbench.vectors.store import VectorStore, content_hash
 
 OPENINGS = ["Well,", "Sure, let me", "I think that", "In short,", "Picture this:", "Now,", "For me,"]
@@ -89,6 +89,28 @@ def test_random_vectors_keep_norms_and_angles_and_nothing_else(differences: Tens
     ]
     for other in others:
         assert (turned * other).sum(dim=-1).abs().max() < 0.25
+
+
+def test_covariance_matched_vectors_have_the_covariance_of_the_texts() -> None:
+    spread = torch.tensor([3.0, 1.0, 0.3, 0.1])
+    texts = torch.randn(400, 2, 4, generator=torch.Generator().manual_seed(5)) * spread + 7.0
+    drawn = torch.stack([covariance_matched(texts, "cats", seed=0, draw=draw) for draw in range(2000)])
+    torch.testing.assert_close(drawn.norm(dim=-1), torch.ones(2000, 2))
+    sizes = drawn[:, 0].square().mean(dim=0).sqrt()
+    assert sizes[0] > 2 * sizes[1] > 4 * sizes[2], "most where the texts vary most"
+    assert drawn.mean(dim=0).abs().max() < 0.06, "the mean of the texts is no direction of theirs"
+    assert torch.equal(drawn[3], covariance_matched(texts, "cats", seed=0, draw=3))
+    assert not torch.equal(drawn[3], covariance_matched(texts, "bread", seed=0, draw=3))
+
+
+def test_the_library_makes_both_kinds_of_controls(engine: Engine, tokenizer: Any, tmp_path: Path) -> None:
+    library = VectorLibrary(engine, tokenizer, "weights", OPENINGS, VectorStore(tmp_path))
+    recipe = VectorRecipe("pca_center", "cats", seed=0, control="covariance")
+    assert recipe.label == "random covariance cats-0"
+    neutral = opening_residuals(engine, tokenizer, "anything", OPENINGS)
+    assert torch.equal(library.directions(recipe), covariance_matched(neutral, "cats", 0, 0))
+    with pytest.raises(InputError, match="control='shuffle': expected one of rotation, covariance"):
+        VectorRecipe("pca_center", "cats", seed=0, control="shuffle")
 
 
 def test_library_extracts_once_and_says_what_it_has(

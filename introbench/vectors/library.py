@@ -12,7 +12,7 @@ from introbench.engine import Engine
 from introbench.injection import LayerRange, VectorRecipe
 from introbench.progress import tell
 from introbench.vectors.extract import NEUTRAL, PROMPT, mean_diff, opening_residuals, pca_center
-from introbench.vectors.random import random_rotation
+from introbench.vectors.random import covariance_matched, random_rotation
 from introbench.vectors.store import VectorStore, content_hash
 
 _EXTRACTORS = {"mean_diff": mean_diff, "pca_center": pca_center}
@@ -76,6 +76,8 @@ class VectorLibrary:
         return float(self._norms[layers[0] : layers[1]].median())
 
     def _resolve(self, recipe: VectorRecipe) -> Tensor:
+        if recipe.seed is not None and recipe.control == "covariance":
+            return covariance_matched(self._neutral_residuals(), recipe.concept, recipe.seed, recipe.draw)
         if recipe.seed is not None:
             own = self.directions(replace(recipe, seed=None, draw=0))
             return random_rotation(own, recipe.concept, recipe.seed, recipe.draw)

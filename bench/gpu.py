@@ -1,0 +1,143 @@
+"""The engine on a GPU: random weights in the shape of Qwen2.5-Coder-32B, bfloat16; needs torch and transformers only.
+
+    python bench/gpu.py                     # on a GPU
+    python bench/gpu.py --layers 2 --hidden 64 --device cpu --prior 40 --questions 4    # what it does, on a CPU
+
+Prints trials per second, the share of the peak (MFU) of the cache fills and of the whole, the naive schedule's
+time beside it, peak memory; and how far a small model's shifts in bfloat16 are from float32.
+"""
+
+import argparse
+import random
+import sys
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # introbench itself need not be installed
+
+from measure import gemm_peak, seconds, show_peak
+from naive import one_arm, passes
+
+from introbench.engine import Arms, Engine, Request, Want
+from introbench.engine.trie import tries
+
+
+def qwen(layers: int, hidden: int, device: str, dtype: torch.dtype, seed: int = 0) -> PreTrainedModel:
+    """Random weights in the proportions of Qwen2.5-Coder-32B."""
+    heads = max(1, hidden // 128)
+    torch.manual_seed(seed)
+    config = Qwen2Config(
+        vocab_size=152064 if hidden > 1000 else 997,
+        hidden_size=hidden,
+        intermediate_size=27648 * hidden // 5120,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=max(1, heads // 5),
+        max_position_embeddings=32768,
+    )
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            model = AutoModelForCausalLM.from_config(config)
+    finally:
+        torch.set_default_dtype(before)
+    return model.eval().requires_grad_(False)
+
+
+def arms_of(model: PreTrainedModel, rows: int, strength: float) -> Arms:
+    """A sham and random vectors on the middle third."""
+    draw = torch.Generator().manual_seed(1)
+    config = model.config
+    deltas = {}
+    for block in range(config.num_hidden_layers // 3, max(1, 2 * config.num_hidden_layers // 3)):
+        vectors = torch.randn(rows, config.hidden_size, generator=draw)
+        vectors[0] = 0
+        deltas[block] = strength * vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+    return Arms.steered(deltas)
+
+
+def battery(model: PreTrainedModel, arms: Arms, questions: int, prior: int) -> list[Request]:
+    """Questions of 30 to 60 random tokens, the first ten of which some have in common."""
+    draw = random.Random(0)
+    vocabulary = model.config.vocab_size
+
+    def tokens(count: int) -> tuple[int, ...]:
+        return tuple(draw.randrange(vocabulary) for _ in range(count))
+
+    setting, openings = tokens(prior), [tokens(10) for _ in range(max(1, questions // 7))]
+    asked = [setting + draw.choice(openings) + tokens(draw.randint(20, 50)) for _ in range(questions)]
+    return [Request(each, prior, Want((1, 2, 3, 4), top=4), arms) for each in asked]
+
+
+def flops(model: PreTrainedModel, arms: Arms, tokens: int, reads: int) -> float:
+    """Of so many tokens in one row below the first steered block and in all rows above it, without attention."""
+    per_block = 2 * sum(parameter.numel() for parameter in model.model.layers[0].parameters())
+    blocks = arms.first + arms.rows * (model.config.num_hidden_layers - arms.first)
+    return tokens * per_block * blocks + 2 * reads * arms.rows * model.config.hidden_size * model.config.vocab_size
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--layers", type=int, default=64)
+    parser.add_argument("--hidden", type=int, default=5120)
+    parser.add_argument("--rows", type=int, default=10)
+    parser.add_argument("--questions", type=int, default=70)
+    parser.add_argument("--prior", type=int, default=600)
+    options = parser.parse_args()
+    speed(options)
+    readout_error(options.device)
+
+
+def speed(options: argparse.Namespace) -> None:
+    """Trials per second, MFU and memory, beside the naive schedule."""
+    peak = gemm_peak(options.device, torch.bfloat16)
+    model = qwen(options.layers, options.hidden, options.device, torch.bfloat16)
+    engine = Engine(model)
+    arms = arms_of(model, options.rows, strength=20)
+    asked = battery(model, arms, options.questions, options.prior)
+    one = [Request(asked[0].tokens[: options.prior + 2], options.prior, Want((1,), top=1), arms)]
+    _, whole = tries([request.question for request in asked], size=10**9)
+    engine.read(asked)  # warm
+    taken, fill, slow = [], [], []
+    for request in asked[:5]:
+        engine.release()
+        taken.append(seconds(lambda: engine.read(asked)))
+        engine.release()
+        fill.append(seconds(lambda: engine.read(one)))
+        slow.append(seconds(lambda request=request: one_arm(model, engine.parts, request, arms, 1, last_only=False)))
+    all_, fill_, naive = (sorted(times)[len(times) // 2] for times in (taken, fill, slow))
+    best = max(peak.values())
+    print(show_peak(peak), "|", engine.notes["path"])
+    print(f"{len(asked) / all_:.1f} trials of {options.rows} arms per second")
+    print(f"MFU of a fill {flops(model, arms, options.prior, 1) / fill_ / best:.2f}")
+    total = flops(model, arms, options.prior + len(whole[0]), len(asked))
+    print(f"MFU of the whole {total / all_ / best:.2f}; {naive * passes(len(asked), options.rows) / all_:.0f} x naive")
+    if torch.cuda.is_available():
+        print(f"peak memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+
+
+def readout_error(device: str) -> None:
+    """How far shifts of a small model in bfloat16 are from the same weights in float32."""
+    rounded = qwen(8, 512, device, torch.bfloat16, seed=2)
+    exact = qwen(8, 512, device, torch.float32, seed=2)
+    exact.load_state_dict({name: value.float() for name, value in rounded.state_dict().items()})
+    shifts = []
+    for model in (rounded, exact):
+        arms = arms_of(model, 4, strength=2)
+        readings = Engine(model).read(battery(model, arms, 20, 100))
+        odds = torch.stack([reading.forms[:, 0] - reading.forms[:, 1] for reading in readings])
+        shifts.append(odds - odds[:, :1])
+    error = (shifts[0] - shifts[1]).abs()
+    print(
+        f"shifts in bfloat16: median error {float(error.median()):.4f} nats, largest {float(error.max()):.4f}", end=""
+    )
+    print(f"; median shift {float(shifts[1].abs().median()):.4f}")
+
+
+if __name__ == "__main__":
+    main()
