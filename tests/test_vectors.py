@@ -97,7 +97,9 @@ def test_covariance_matched_vectors_have_the_covariance_of_the_texts() -> None:
     drawn = torch.stack([covariance_matched(texts, "cats", seed=0, draw=draw) for draw in range(2000)])
     torch.testing.assert_close(drawn.norm(dim=-1), torch.ones(2000, 2))
     sizes = drawn[:, 0].square().mean(dim=0).sqrt()
-    assert sizes[0] > 2 * sizes[1] > 4 * sizes[2], "most where the texts vary most"
+    # at unit norm the largest share is less than its spread alone would make it
+    assert sizes[0] > 1.5 * sizes[1], "most where the texts vary most"
+    assert sizes[1] > 2 * sizes[2] > 4 * sizes[3]
     assert drawn.mean(dim=0).abs().max() < 0.06, "the mean of the texts is no direction of theirs"
     assert torch.equal(drawn[3], covariance_matched(texts, "cats", seed=0, draw=3))
     assert not torch.equal(drawn[3], covariance_matched(texts, "bread", seed=0, draw=3))
