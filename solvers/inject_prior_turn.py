@@ -57,13 +57,13 @@ def _run_as_one(
     turns = tuple((message.role, message.text) for message in messages)
     prior, asked = turns[:prior_messages], turns[prior_messages:]
     for index, question in enumerate(questions):
-        if _turns(question) == asked:
+        if _messages(question) == asked:
             start = index - index % QUESTIONS_TOGETHER
-            return [(prior + _turns(each), _forms(each)) for each in questions[start : start + QUESTIONS_TOGETHER]]
+            return [(prior + _messages(each), _forms(each)) for each in questions[start : start + QUESTIONS_TOGETHER]]
     return []
 
 
-def _turns(question: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+def _messages(question: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return ("user", question["user"]), ("assistant", question["assistant"])
 
 

@@ -265,6 +265,19 @@ def test_running_out_of_memory_cuts_the_batch_and_loses_nothing(at: set[int], ro
     assert_true(engine.model, requests, engine.read(requests))
 
 
+def test_arms_are_split_from_the_right_block_though_the_clean_run_has_gone_on(llama: PreTrainedModel) -> None:
+    engine = Engine(llama)
+    engine._path = engine._packed(Steps.smallest, Kernels(fused_attention=True, onednn=False))
+    under = arms(4)
+    engine.read(asked(PRIOR, QUESTIONS, under))
+    engine.read(asked(PRIOR, QUESTIONS, None))  # the clean run now stands at the end; the arms' keys are kept
+    again = asked(PRIOR, [(20, 21), (22,)], under)
+    with Exploding({3}, torch.OutOfMemoryError("CUDA out of memory")):
+        readings = engine.read(again)
+    assert engine.reductions == 1
+    assert_true(llama, again, readings)
+
+
 def test_memory_that_never_suffices_is_an_error_and_not_a_loop(llama: PreTrainedModel) -> None:
     engine = Engine(llama)
     with Exploding(set(range(10_000)), MemoryError("never")), pytest.raises(MemoryError):
@@ -357,6 +370,12 @@ def test_fused_attention_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPat
         assert reason in engine.notes["path"]
         requests = asked(PRIOR, QUESTIONS, arms(3))
         assert_true(model, requests, engine.read(requests))
+
+
+def test_attention_with_a_position_bias_is_refused() -> None:
+    query = torch.ones(1, 2, 3, 4)
+    with pytest.raises(InputError, match=r"position bias of shape \(1, 2, 3, 3\): expected attention without one"):
+        cascade._cascade(torch.nn.Identity(), query, query, query, position_bias=torch.zeros(1, 2, 3, 3))
 
 
 def test_a_fast_path_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
 from introbench.engine.trie import Trie
+from introbench.errors import InputError
 
 NAME = "introbench_cascade"
 _SCORES_BYTES = 64 * 1024**2
@@ -285,7 +286,10 @@ def _cascade(
 ) -> tuple[Tensor, None]:
     """What transformers calls; masks follow from the view, whatever the model made of its own."""
     if position_bias is not None:
-        raise NotImplementedError("attention with a position bias")
+        raise InputError(
+            f"position bias of shape {tuple(position_bias.shape)}: expected attention without one; "
+            "the engine's plain path runs such a model"
+        )
     scale = 1 / math.sqrt(query.shape[-1]) if scaling is None else scaling
     block: Any = module.layer_idx
     return _view.get().attend(block, query, key, value, scale, sliding_window, softcap, s_aux), None

@@ -279,6 +279,9 @@ class Packed:
             assert self._filled is not None
             return self._filled[2]
         self._filled = None  # free the old keys before the new ones are made
+        if prior.reached != arms.first:  # memory ran out under kept keys, and the clean run has gone on since
+            prior = _Clean(_Prior(tokens), KeysAndValues(len(tokens) + COMMON_TOKENS))
+            self._advance(prior, arms.first)
         filled = KeysAndValues(len(tokens) + COMMON_TOKENS)
 
         def fill(piece: _Piece) -> None:
@@ -318,15 +321,13 @@ class Packed:
             piece = text.piece(done, self._steps.tokens(rows))
             try:
                 step(piece)
-                done = piece.end
             except Exception as error:
                 if not is_out_of_memory(error) or not self._steps.halve():
                     raise
-                exhausted = True
             else:
-                exhausted = False
-            if exhausted:
-                free_memory()
+                done = piece.end
+                continue
+            free_memory()  # outside the handler: the error holds the frames that hold the memory
 
     def _pass(
         self,
