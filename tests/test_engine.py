@@ -21,6 +21,7 @@ from introbench.engine.kernels import Kernels, candidates
 from introbench.engine.memory import Steps
 from introbench.engine.plain import one_forward
 from introbench.engine.requests import Tokens
+from introbench.engine.weights import Weights
 from introbench.errors import InputError
 
 PRIOR = (5, 9, 33, 2, 71, 18, 40, 11, 64, 3)
@@ -33,13 +34,19 @@ def arms(rows: int, blocks: tuple[int, int] = (1, 3), scale: float = 1.0, seed: 
     return Arms.steered({block: scale * torch.randn(rows, hidden, generator=draw) for block in range(*blocks)})
 
 
+def active(rows: int, blocks: tuple[int, int] = (1, 3), seed: int = 1) -> Arms:
+    """Arms that are steered while the question is read as well, and elsewhere than on the prior turn."""
+    under, other = arms(rows, blocks, seed=seed), arms(rows, (max(0, blocks[0] - 1), blocks[1]), seed=seed + 100)
+    return Arms.steered(under.deltas, other.deltas)
+
+
 def asked(prior: Tokens, questions: Sequence[Tokens], under: Arms | None, want: Want = EVERYTHING) -> list[Request]:
     return [Request(prior + question, len(prior), want, under) for question in questions]
 
 
 def truth(model: PreTrainedModel, request: Request) -> Tensor:
-    deltas = request.arms.deltas if request.arms else {}
-    return one_forward(model, find_parts(model), request.tokens, request.prior, deltas)
+    deltas = (request.arms.deltas, request.arms.question_deltas) if request.arms else ({}, {})
+    return one_forward(Weights(model), request.tokens, request.prior, *deltas)
 
 
 def assert_true(model: PreTrainedModel, requests: Sequence[Request], readings: Sequence[Reading]) -> None:
@@ -67,6 +74,8 @@ def test_every_path_gives_what_one_forward_pass_gives(any_model: PreTrainedModel
         *asked(PRIOR, QUESTIONS, arms(2, blocks=(0, 1), seed=2)),
         *asked(PRIOR, QUESTIONS, arms(2, blocks=(3, 4), seed=3)),
         *asked(PRIOR[:1], QUESTIONS, arms(2)),
+        *asked(PRIOR, QUESTIONS, active(2)),
+        *asked(PRIOR, QUESTIONS, active(2, blocks=(3, 4))),
     ]
     readings = engine.read(requests)
     assert_true(any_model, requests, readings)
@@ -94,7 +103,9 @@ _tokens = st.lists(st.integers(3, 9), min_size=1, max_size=12).map(tuple)
     ),
     questions=st.lists(_tokens, min_size=1, max_size=8),
     cells=st.lists(
-        st.tuples(st.sampled_from([1, 2, 3, 7, 64]), st.integers(0, 3), st.integers(1, 4), st.floats(0.0, 3.0)),
+        st.tuples(
+            st.sampled_from([1, 2, 3, 7, 64]), st.integers(0, 3), st.integers(1, 4), st.floats(0.0, 3.0), st.booleans()
+        ),
         min_size=1,
         max_size=3,
     ),
@@ -107,7 +118,7 @@ def test_any_tree_of_conversations_under_any_arms(
     name: str,
     priors: list[Tokens],
     questions: list[Tokens],
-    cells: list[tuple[int, int, int, float]],
+    cells: list[tuple[int, int, int, float, bool]],
     with_clean: bool,
     pass_tokens: int,
     kernels: Kernels,
@@ -117,8 +128,10 @@ def test_any_tree_of_conversations_under_any_arms(
     model, engine = _MODELS[name], _ENGINES[name]
     engine._path = engine._packed(pass_tokens, kernels)
     under: list[Arms | None] = [
-        arms(rows, (first, min(4, first + several)), scale, seed)
-        for seed, (rows, first, several, scale) in enumerate(cells)
+        active(rows, (first, min(4, first + several)), seed)
+        if in_question
+        else arms(rows, (first, min(4, first + several)), scale, seed)
+        for seed, (rows, first, several, scale, in_question) in enumerate(cells)
     ]
     requests = [
         request for prior in priors for each in under + [None] * with_clean for request in asked(prior, questions, each)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from introbench.engine.architecture import find_parts
 from introbench.engine.kernels import Kernels
 from introbench.engine.memory import Steps, default_budget, token_bytes
 from introbench.engine.packed import Packed, Seen
@@ -16,6 +15,7 @@ from introbench.engine.plan import plan
 from introbench.engine.proof import proven_path, proven_readout
 from introbench.engine.readout import LOGITS_BYTES, summarise
 from introbench.engine.requests import Arms, Reading, Request, Tokens, Want
+from introbench.engine.weights import Weights
 from introbench.errors import InputError
 
 FASTEST_PASS = {"cpu": 1536}
@@ -30,7 +30,7 @@ class Engine:
     """Runs one model.
 
     Args:
-        model: A decoder-only transformers model.
+        model: A decoder-only transformers model, or the weights of one that has several.
         memory: Bytes that forward passes and their caches may take; half of what the device has by default.
         fast: Whether the fast path may be used at all.
 
@@ -41,12 +41,12 @@ class Engine:
         InputError: The architecture is not supported.
     """
 
-    def __init__(self, model: PreTrainedModel, memory: int | None = None, fast: bool = True) -> None:
-        self.model = model
-        self.parts = find_parts(model)
+    def __init__(self, model: PreTrainedModel | Weights, memory: int | None = None, fast: bool = True) -> None:
+        self.weights = model if isinstance(model, Weights) else Weights(model)
+        self.model, self.parts = self.weights.model, self.weights.parts
         self._memory = memory or default_budget(self.parts.device)
-        self._readout, on_readout = proven_readout(model, self.parts)
-        self._path, on_path = proven_path(model, self.parts, self._readout, self._packed if fast else None)
+        self._readout, on_readout = proven_readout(self.weights)
+        self._path, on_path = proven_path(self.weights, self._readout, self._packed if fast else None)
         self.notes = {"readout": on_readout, "path": on_path}
 
     @property
@@ -152,4 +152,4 @@ class Engine:
     def _packed(self, pass_tokens: int | None, kernels: Kernels) -> Packed:
         fastest = pass_tokens or FASTEST_PASS.get(self.parts.device.type, _FASTEST_PASS_ELSEWHERE)
         steps = Steps(token_bytes(self.model), self._memory // 2, fastest)
-        return Packed(self.model, self.parts, steps, keys_bytes=self._memory // 2, kernels=kernels)
+        return Packed(self.weights, steps, keys_bytes=self._memory // 2, kernels=kernels)

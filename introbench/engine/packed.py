@@ -10,20 +10,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import accumulate
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from introbench.engine.architecture import Architecture
 from introbench.engine.attention import Enough, KeysAndValues, View, attending
-from introbench.engine.hooks import before_each, entering, input_of, looking_at, returns_tuples, skipping, steering
+from introbench.engine.hooks import before_each, entering, input_of, looking_at, skipping, steering
 from introbench.engine.kernels import Kernels, onednn_products
 from introbench.engine.memory import Steps, free_memory, is_out_of_memory
 from introbench.engine.plan import Job
-from introbench.engine.requests import Arms, Tokens
+from introbench.engine.requests import NO_DELTAS, Arms, Deltas, Tokens
 from introbench.engine.trie import Trie, chain, common_beginning, tries
+from introbench.engine.weights import Weights
 from introbench.progress import tick
 
 TRIE_TOKENS = 64
@@ -77,10 +75,11 @@ class _Piece:
 
 
 class _Prior:
-    """The prior turn: one sequence, which can be cut anywhere."""
+    """The prior turn: one sequence, which can be cut anywhere, and which other weights may read."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, weights: Weights) -> None:
         self.length = len(tokens)
+        self.weights = weights
         self._tokens = tokens
 
     def piece(self, begin: int, size: int) -> _Piece:
@@ -91,7 +90,8 @@ class _Prior:
 class _Questions:
     """What follows a prior turn: a beginning that all questions share, and tries on top of it."""
 
-    def __init__(self, questions: Sequence[Tokens], start: int) -> None:
+    def __init__(self, questions: Sequence[Tokens], start: int, weights: Weights) -> None:
+        self.weights = weights
         shared = common_beginning(questions, COMMON_TOKENS)
         endings, self._tries = tries([question[shared:] for question in questions], TRIE_TOKENS)
         self._common = questions[0][:shared]
@@ -131,8 +131,7 @@ class Packed:
     """Runs jobs on one model.
 
     Args:
-        model: The model.
-        parts: Its blocks and final norm.
+        weights: The model that answers.
         steps: How many tokens a pass takes.
         keys_bytes: Most memory that the arms' keys may take at a time.
         kernels: Which kernels to use.
@@ -143,28 +142,24 @@ class Packed:
 
     def __init__(
         self,
-        model: PreTrainedModel,
-        parts: Architecture,
+        weights: Weights,
         steps: Steps,
         keys_bytes: int,
         kernels: Kernels,
     ) -> None:
-        self._model = model
-        self._parts = parts
-        self._layers = parts.layers
-        self._n_layers = len(parts.layers)
+        self._weights = weights
+        self._n_layers = len(weights.parts.layers)
         self._steps = steps
         self._keys_bytes = keys_bytes
         self._kernels = kernels
         self.attended = False
-        self._as_tuples = returns_tuples(parts.decoder, parts.layers[0], parts.device)
-        self._prior: tuple[Tokens, _Clean] | None = None
+        self._prior: tuple[Tokens, Weights, _Clean] | None = None
         self._filled: tuple[Tokens, Arms, KeysAndValues] | None = None
 
     @torch.inference_mode()
     def run(self, job: Job) -> Iterator[Seen]:
         """Ask a job's questions under each of its arms in turn."""
-        questions = _Questions(job.questions, len(job.prior))
+        questions = _Questions(job.questions, len(job.prior), self._weights)
         asked: _Clean | None = None
         for arms in job.arms:
             first = self._n_layers if arms is None else arms.first
@@ -194,15 +189,16 @@ class Packed:
 
     def _clean_prior(self, tokens: Tokens, arms: Arms | None) -> _Clean:
         """The clean run of a prior turn; the latest is kept, and begun anew if arms start below where it stands."""
-        if self._prior is not None and self._prior[0] == tokens:
-            kept = self._prior[1]
+        weights = (arms.filler if arms else None) or self._weights
+        if self._prior is not None and self._prior[:2] == (tokens, weights):
+            kept = self._prior[2]
             if arms is None or arms.first >= kept.reached or self._is_filled(tokens, arms):
                 return kept
         self._prior = None
         if self._filled is not None and self._filled[0] != tokens:
             self._filled = None
-        clean = _Clean(_Prior(tokens), KeysAndValues(len(tokens) + COMMON_TOKENS))
-        self._prior = (tokens, clean)
+        clean = _new_clean(tokens, weights)
+        self._prior = (tokens, weights, clean)
         return clean
 
     def _is_filled(self, tokens: Tokens, arms: Arms) -> bool:
@@ -210,7 +206,7 @@ class Packed:
 
     def _under(self, arms: Arms, job: Job, prior: _Clean, asked: _Clean) -> Mapping[int, Tensor]:
         """Fill the prior turn under some arms and ask, with as many of the arms at a time as fit."""
-        per_row = prior.before.bytes // max(1, prior.reached) * (self._n_layers - arms.first)
+        per_row = self._keys_of_one_block(prior) * (self._n_layers - arms.first)
         parts = 1 if self._is_filled(job.prior, arms) else -(-arms.rows * per_row // self._keys_bytes)
         while True:
             size = -(-arms.rows // max(1, parts))
@@ -231,13 +227,20 @@ class Packed:
             parts = -(-arms.rows // (size // 2))
             self._steps.restore()
 
+    def _keys_of_one_block(self, prior: _Clean) -> int:
+        """Bytes that a prior turn's keys and values take in one block: measured, or at most, if no block has run."""
+        if prior.reached > 0:
+            return prior.before.bytes // prior.reached
+        model = self._weights.model
+        return 2 * prior.before.length * int(model.config.get_text_config().hidden_size) * model.dtype.itemsize
+
     def _ask(self, arms: Arms, job: Job, prior: _Clean, asked: _Clean) -> Mapping[int, Tensor]:
         filled = self._fill(arms, job.prior, prior)
         pieces: list[Mapping[int, Tensor]] = []
 
         def ask(piece: _Piece) -> None:
             entry = asked.residual[:, piece.begin : piece.end]
-            pieces.append(self._above(piece, arms, filled, job.every_block, entry))
+            pieces.append(self._above(asked.text, piece, arms, filled, entry, arms.question_deltas, job.every_block))
 
         self._in_pieces(asked.text, arms.rows, ask)
         above = {block: torch.cat([seen[block] for seen in pieces if seen], dim=1) for block in pieces[-1]}
@@ -245,7 +248,14 @@ class Packed:
         return below | above
 
     def _above(
-        self, piece: _Piece, arms: Arms, before: KeysAndValues, every_block: bool, entry: Tensor, steered: bool = False
+        self,
+        text: _Prior | _Questions,
+        piece: _Piece,
+        arms: Arms,
+        before: KeysAndValues,
+        entry: Tensor,
+        deltas: Deltas,
+        every_block: bool,
     ) -> Mapping[int, Tensor]:
         """Run a piece under every arm, from the first block on in which arms differ.
 
@@ -255,22 +265,18 @@ class Packed:
         watched = range(arms.first, last) if every_block and not piece.keep else ()
         own = None if piece.keep else KeysAndValues(piece.end - piece.begin)
         view = View(piece.tries, piece.start, before, piece.keep, self._kernels.fused_attention, last, own)
+        blocks = (arms.first, last)
         residual, seen = self._pass(
-            view,
-            piece.tokens,
-            (arms.first, last),
-            watched,
-            piece.ends,
-            entry,
-            arms.rows,
-            arms.deltas if steered else {},
+            text.weights, view, piece.tokens, blocks, watched, piece.ends, entry, arms.rows, deltas
         )
         if own is None:
             return {}
         view = View(piece.tries, piece.start, before, False, self._kernels.fused_attention, own=own, ends_only=True)
         ends = [piece.tokens[end] for end in piece.ends]
         at_ends = residual[:, torch.tensor(piece.ends, device=residual.device)]
-        _, seen_last = self._pass(view, ends, (last, last), [last], range(len(ends)), at_ends, arms.rows)
+        _, seen_last = self._pass(
+            text.weights, view, ends, (last, last), [last], range(len(ends)), at_ends, arms.rows, deltas
+        )
         return {**seen, **seen_last}
 
     def _fill(self, arms: Arms, tokens: Tokens, prior: _Clean) -> KeysAndValues:
@@ -280,13 +286,13 @@ class Packed:
             return self._filled[2]
         self._filled = None  # free the old keys before the new ones are made
         if prior.reached != arms.first:  # memory ran out under kept keys, and the clean run has gone on since
-            prior = _Clean(_Prior(tokens), KeysAndValues(len(tokens) + COMMON_TOKENS))
+            prior = _new_clean(tokens, prior.text.weights)
             self._advance(prior, arms.first)
         filled = KeysAndValues(len(tokens) + COMMON_TOKENS)
 
         def fill(piece: _Piece) -> None:
             entry = prior.residual[:, piece.begin : piece.end]
-            self._above(piece, arms, filled, every_block=False, entry=entry, steered=True)
+            self._above(prior.text, piece, arms, filled, entry, arms.deltas, every_block=False)
 
         self._in_pieces(prior.text, arms.rows, fill)
         self._filled = (tokens, arms, filled)
@@ -305,7 +311,7 @@ class Packed:
             entry = clean.residual[:, piece.begin : piece.end] if clean.reached >= 0 else None
             view = View(piece.tries, piece.start, clean.before, piece.keep, self._kernels.fused_attention)
             ends = [] if piece.keep else piece.ends
-            residual, seen = self._pass(view, piece.tokens, (start, to - 1), watched, ends, entry)
+            residual, seen = self._pass(clean.text.weights, view, piece.tokens, (start, to - 1), watched, ends, entry)
             residuals.append(residual)
             pieces.append(seen)
 
@@ -331,6 +337,7 @@ class Packed:
 
     def _pass(
         self,
+        weights: Weights,
         view: View,
         tokens: Sequence[int],
         blocks: tuple[int, int],
@@ -338,11 +345,12 @@ class Packed:
         positions: Sequence[int],
         entry: Tensor | None = None,
         rows: int = 1,
-        deltas: Mapping[int, Tensor] = MappingProxyType({}),
+        deltas: Deltas = NO_DELTAS,
     ) -> tuple[Tensor, Mapping[int, Tensor]]:
         """One forward pass through some blocks.
 
         Args:
+            weights: Which weights to run.
             view: What the tokens attend to; if it ends the pass at a block's keys, at the last of these blocks.
             tokens: Their ids.
             blocks: First and last block to run; none if the last is below the first.
@@ -357,25 +365,33 @@ class Packed:
             the last block if the view ends it there; and what was seen, [rows, positions, hidden] by block.
         """
         first, last = blocks
-        layers = self._layers
+        parts = weights.parts
+        layers = parts.layers
         outside = [layer for block, layer in enumerate(layers) if not first <= block <= last]
         stop = last if view.last is not None else last + 1
+        as_tuples = weights.as_tuples  # runs the model once, so before it is prepared for this pass
         with ExitStack() as stack:
-            stack.enter_context(attending(self._model, view))
+            stack.enter_context(weights.switched())
+            stack.enter_context(attending(weights.model, view))
             stack.enter_context(onednn_products(self._kernels.onednn))
-            stack.enter_context(skipping(outside, self._as_tuples))
+            stack.enter_context(skipping(outside, as_tuples))
             stack.enter_context(before_each(layers[first : last + 1], tick))
             if entry is not None and first < self._n_layers:
                 stack.enter_context(entering(layers[first], entry, rows))
-            stack.enter_context(steering(layers, {block: delta for block, delta in deltas.items() if block < stop}))
+            stack.enter_context(steering(layers, {block: deltas[block] for block in deltas if first <= block < stop}))
             seen = stack.enter_context(looking_at(layers, watched, positions))
-            arrived = stack.enter_context(input_of(layers[stop] if stop < self._n_layers else self._parts.final_norm))
-            ids = torch.tensor([tokens], device=self._parts.device)
-            positions_of_ids = view.positions[None].to(self._parts.device)
+            arrived = stack.enter_context(input_of(layers[stop] if stop < self._n_layers else parts.final_norm))
+            ids = torch.tensor([tokens], device=parts.device)
+            positions_of_ids = view.positions[None].to(parts.device)
             try:
-                self._parts.decoder(input_ids=ids, position_ids=positions_of_ids, attention_mask=None, use_cache=False)
+                parts.decoder(input_ids=ids, position_ids=positions_of_ids, attention_mask=None, use_cache=False)
             except Enough:
                 pass
             finally:
                 self.attended |= view.attended
         return arrived[-1], seen
+
+
+def _new_clean(tokens: Tokens, weights: Weights) -> _Clean:
+    """A prior turn of which nothing has run yet."""
+    return _Clean(_Prior(tokens, weights), KeysAndValues(len(tokens) + COMMON_TOKENS))

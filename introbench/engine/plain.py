@@ -4,20 +4,20 @@ All rows of a forward pass hold the same tokens, so there is no padding and no m
 are transformers' own. It is what the fast path is held against, and what runs where the fast path does not agree.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from introbench.engine.architecture import Architecture
 from introbench.engine.hooks import before_each, looking_at, steering
 from introbench.engine.memory import free_memory, is_out_of_memory
 from introbench.engine.packed import Seen
 from introbench.engine.plan import Job
-from introbench.engine.requests import Arms, Tokens
+from introbench.engine.requests import NO_DELTAS, Arms, Deltas, Tokens
+from introbench.engine.weights import Weights
 from introbench.progress import tick
 
 
@@ -25,17 +25,15 @@ class Plain:
     """Runs jobs on one model.
 
     Args:
-        model: The model.
-        parts: Its blocks.
+        weights: The model that answers.
         own_logits: Whether the model's own logits are to be read, rather than the residual stream.
 
     Attributes:
         reductions: How often memory ran out, so that a batch was cut.
     """
 
-    def __init__(self, model: PreTrainedModel, parts: Architecture, own_logits: bool = False) -> None:
-        self._model = model
-        self._parts = parts
+    def __init__(self, weights: Weights, own_logits: bool = False) -> None:
+        self._weights = weights
         self._own_logits = own_logits
         self.reductions = 0
         self._filled: tuple[Tokens, Arms | None, DynamicCache] | None = None
@@ -75,24 +73,28 @@ class Plain:
             return self._filled[2]
         self._filled = None  # free the old cache before the new one is made
         cache = DynamicCache()
-        with steering(self._parts.layers, arms.deltas if arms else {}):
-            self._forward(prior, arms.rows if arms else 1, cache, start=0)
+        weights = (arms.filler if arms else None) or self._weights
+        with steering(weights.parts.layers, arms.deltas if arms else NO_DELTAS):
+            self._forward(weights, prior, arms.rows if arms else 1, cache, start=0)
         self._filled = (prior, arms, cache)
         return cache
 
     def _read(self, cache: DynamicCache, job: Job, arms: Arms | None, question: Tokens) -> Seen:
-        layers = self._parts.layers
+        layers = self._weights.parts.layers
         watched = range(0 if job.every_block else len(layers) - 1, len(layers))
+        deltas = arms.question_deltas if arms else NO_DELTAS
         try:
-            with looking_at(layers, watched, [len(question) - 1]) as seen:
-                logits = self._forward(question, arms.rows if arms else 1, cache, start=len(job.prior))
+            with steering(layers, deltas), looking_at(layers, watched, [len(question) - 1]) as seen:
+                logits = self._forward(self._weights, question, arms.rows if arms else 1, cache, start=len(job.prior))
         finally:
             _shorten(cache, len(job.prior))
         return Seen(arms, [question], seen, logits)
 
-    def _forward(self, tokens: Sequence[int], rows: int, cache: DynamicCache, start: int) -> Tensor | None:
+    def _forward(
+        self, weights: Weights, tokens: Sequence[int], rows: int, cache: DynamicCache, start: int
+    ) -> Tensor | None:
         """Extend the cache by `tokens`, the first of which stands at position `start`; logits [rows, 1, vocabulary]."""
-        device = self._parts.device
+        device = weights.parts.device
         given = {
             "input_ids": torch.tensor([list(tokens)] * rows, device=device),
             "position_ids": torch.arange(start, start + len(tokens), device=device).expand(rows, -1),
@@ -100,35 +102,41 @@ class Plain:
             "use_cache": True,
         }
         with ExitStack() as stack:
-            stack.enter_context(before_each(self._parts.layers, tick))
+            stack.enter_context(weights.switched())
+            stack.enter_context(before_each(weights.parts.layers, tick))
             if not self._own_logits:
-                self._parts.decoder(**given)
+                weights.parts.decoder(**given)
                 return None
-            logits: Tensor = self._model(**given, logits_to_keep=1).logits
+            logits: Tensor = weights.model(**given, logits_to_keep=1).logits
         return logits.float()
 
 
 def one_forward(
-    model: PreTrainedModel, parts: Architecture, tokens: Sequence[int], prior: int, deltas: Mapping[int, Tensor]
+    weights: Weights, tokens: Sequence[int], prior: int, deltas: Deltas, question_deltas: Deltas = NO_DELTAS
 ) -> Tensor:
-    """Log-probabilities after `tokens` from one uncached pass that is steered on the prior turn alone.
+    """Log-probabilities after `tokens` from one uncached pass, steered on the prior turn and the question apart.
 
-    This is the definition of what every path computes.
+    This is the definition of what every path computes, unless other weights fill the cache.
 
     Args:
-        model: The model.
-        parts: Its blocks.
+        weights: The model.
         tokens: The whole conversation.
-        prior: How many of its tokens are steered.
-        deltas: Block index to what is added there, [rows, hidden].
+        prior: How many of its tokens are the prior turn.
+        deltas: What is added on the prior turn.
+        question_deltas: What is added on all other tokens.
 
     Returns:
         float32 [rows, vocabulary], on the CPU, from the model's own logits.
     """
-    rows = next((delta.shape[0] for delta in deltas.values()), 1)
-    with torch.inference_mode(), steering(parts.layers, deltas, slice(0, prior)):
-        ids = torch.tensor([list(tokens)] * rows, device=parts.device)
-        logits = model(input_ids=ids, use_cache=False).logits[:, -1]
+    rows = next((delta.shape[0] for delta in (*deltas.values(), *question_deltas.values())), 1)
+    layers = weights.parts.layers
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode())
+        stack.enter_context(weights.switched())
+        stack.enter_context(steering(layers, deltas, slice(0, prior)))
+        stack.enter_context(steering(layers, question_deltas, slice(prior, None)))
+        ids = torch.tensor([list(tokens)] * rows, device=weights.parts.device)
+        logits = weights.model(input_ids=ids, use_cache=False).logits[:, -1]
     return torch.log_softmax(logits.float(), dim=-1).cpu()
 
 

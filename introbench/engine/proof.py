@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from introbench.engine.architecture import CHUNKED, Architecture
+from introbench.engine.architecture import CHUNKED
 from introbench.engine.kernels import Kernels, candidates
 from introbench.engine.packed import Packed, Seen
 from introbench.engine.plain import Plain, one_forward
 from introbench.engine.plan import Job
 from introbench.engine.readout import Readout
 from introbench.engine.requests import Arms, Tokens
+from introbench.engine.weights import Weights
 from introbench.errors import InputError, first_line
 
 PASS_TOKENS = 12
@@ -46,18 +47,17 @@ class Trial:
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, model: PreTrainedModel, parts: Architecture) -> "Trial":
+    def of(cls, weights: Weights) -> "Trial":
         """Run every conversation by itself, without a cache, steered on the prior turn alone."""
-        n_layers, hidden = len(parts.layers), model.config.get_text_config().hidden_size
+        model = weights.model
+        n_layers, hidden = len(weights.parts.layers), model.config.get_text_config().hidden_size
         draw = torch.Generator().manual_seed(0)
         deltas = {
             block: torch.cat([torch.zeros(1, hidden), torch.randn(1, hidden, generator=draw)])
             for block in range(n_layers // 2, min(n_layers // 2 + 2, n_layers))
         }
         prior = _probe(model, 10)
-        expected = {
-            question: one_forward(model, parts, prior + question, len(prior), deltas) for question in _QUESTIONS
-        }
+        expected = {question: one_forward(weights, prior + question, len(prior), deltas) for question in _QUESTIONS}
         return cls(Job(prior, _QUESTIONS, (Arms.steered(deltas),), every_block=False), expected, model.dtype)
 
     def disagreement(self, path: Plain | Packed, logits: Callable[[Seen], Tensor]) -> str:
@@ -80,14 +80,15 @@ class Trial:
         return "" if tolerated else f"moves log-probabilities by {worst:.2g}"
 
 
-def proven_readout(model: PreTrainedModel, parts: Architecture) -> tuple[Readout | None, str]:
+def proven_readout(weights: Weights) -> tuple[Readout | None, str]:
     """The float32 readout, or None where it does not agree with the model's own logits, and a line that says so."""
+    model, parts = weights.model, weights.parts
     tokens = _probe(model, 8)
-    own = one_forward(model, parts, tokens, 0, {})[0]
+    own = one_forward(weights, tokens, 0, {})[0]
     tolerance = _READOUT_TOLERANCE.get(model.dtype, 0.05) * float(own.max() - own.min())
     try:
         readout = Readout(model, parts)
-        (seen,) = Plain(model, parts).run(Job(tokens[:1], (tokens[1:],), (None,), every_block=False))
+        (seen,) = Plain(weights).run(Job(tokens[:1], (tokens[1:],), (None,), every_block=False))
         found = torch.log_softmax(readout(seen.residuals[len(parts.layers) - 1])[0, 0], dim=-1)
         difference = float((found.cpu() - own).abs().max())
     except Exception as error:
@@ -100,16 +101,14 @@ def proven_readout(model: PreTrainedModel, parts: Architecture) -> tuple[Readout
 
 
 def proven_path(
-    model: PreTrainedModel,
-    parts: Architecture,
+    weights: Weights,
     readout: Readout | None,
     packed: Callable[[int | None, Kernels], Packed] | None,
 ) -> tuple[Plain | Packed, str]:
     """The fastest path that agrees with one forward pass, and a line that says which and why not a faster one.
 
     Args:
-        model: The model.
-        parts: Its blocks.
+        weights: The model.
         readout: The float32 readout, or None to read the model's own logits.
         packed: Makes the fast path, of passes of so many tokens, or None as many as are fast, and with some kernels;
             None to do without.
@@ -117,6 +116,7 @@ def proven_path(
     Raises:
         InputError: Not even the plain path agrees, so the model's cache cannot be trusted.
     """
+    model, parts = weights.model, weights.parts
     last = len(parts.layers) - 1
 
     def logits(seen: Seen) -> Tensor:
@@ -125,8 +125,8 @@ def proven_path(
         assert readout is not None
         return readout(seen.residuals[last])
 
-    trial = Trial.of(model, parts)
-    plain = Plain(model, parts, own_logits=readout is None)
+    trial = Trial.of(weights)
+    plain = Plain(weights, own_logits=readout is None)
     if reason := trial.disagreement(plain, logits):
         raise InputError(
             f"model type {model.config.model_type}: a cache fill and a question do not give what one forward pass "

@@ -2,10 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
+from introbench.engine.weights import Weights
+
+Deltas = Mapping[int, Tensor]
+"""Block index to what is added to that block's output, float32 [rows, hidden]; a row of zeros is a sham."""
+NO_DELTAS: Deltas = MappingProxyType({})
 Tokens = tuple[int, ...]
 
 
@@ -18,22 +24,27 @@ class Arms:
     Attributes:
         rows: Number of arms.
         first: The block from which on arms differ; below it one row stands for all of them.
-        deltas: Block index to what is added to that block's output, float32 [rows, hidden]; a row of zeros is a sham.
+        deltas: What is added while the prior turn is read, when its cache is filled.
+        question_deltas: What is added while the question is read, so that the injection is still on in the answer.
+        filler: Weights that fill the prior turn's cache in place of those that answer; None for the latter.
     """
 
     rows: int
     first: int
-    deltas: Mapping[int, Tensor] = field(repr=False)
+    deltas: Deltas = field(repr=False)
+    question_deltas: Deltas = field(default_factory=lambda: NO_DELTAS, repr=False)
+    filler: Weights | None = field(default=None, repr=False)
 
     @classmethod
-    def steered(cls, deltas: Mapping[int, Tensor]) -> "Arms":
+    def steered(cls, deltas: Deltas, question_deltas: Deltas = NO_DELTAS, filler: Weights | None = None) -> "Arms":
         """The arms of some deltas: they differ from the first steered block on."""
-        first = min(deltas)
-        return cls(rows=deltas[first].shape[0], first=first, deltas=deltas)
+        first = min([*deltas, *question_deltas])
+        rows = {**deltas, **question_deltas}[first].shape[0]
+        return cls(rows, first, deltas, question_deltas, filler)
 
     def __post_init__(self) -> None:
         """Refuse deltas that do not fit."""
-        for block, delta in self.deltas.items():
+        for block, delta in [*self.deltas.items(), *self.question_deltas.items()]:
             if block < self.first or delta.dim() != 2 or delta.shape[0] != self.rows:
                 raise ValueError(
                     f"delta of shape {tuple(delta.shape)} at block {block}: expected [{self.rows}, hidden] "
@@ -42,7 +53,10 @@ class Arms:
 
     def part(self, start: int, stop: int) -> "Arms":
         """Some of the rows."""
-        return Arms(stop - start, self.first, {block: delta[start:stop] for block, delta in self.deltas.items()})
+        deltas, question_deltas = (
+            {block: delta[start:stop] for block, delta in each.items()} for each in (self.deltas, self.question_deltas)
+        )
+        return Arms(stop - start, self.first, deltas, question_deltas, self.filler)
 
 
 @dataclass(frozen=True)
