@@ -7,9 +7,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from introbench import data
-from introbench.battery import first_turn
 from introbench.chat import Chat, tokenize_chat
 from introbench.checkpoint import Checkpoint
+from introbench.conversations import opening
 from introbench.documents import fitted_texts
 from introbench.engine import Arms, Request, Want
 from introbench.engine.requests import Tokens
@@ -40,8 +40,8 @@ def conversations(checkpoint: Checkpoint, questions: int, prior: int) -> list[Ch
         raise ValueError(f"questions={questions}: expected at most {len(asked)}")
 
     def chats(n_words: int, some: Sequence[tuple[dict[str, str], dict[str, str]]]) -> list[Chat]:
-        opening = first_turn(" ".join(words[:n_words]), data.documents()["info"].location, "")
-        return [tokenize_chat(checkpoint.tokenizer, (*opening, *pair), len(opening)) for pair in some]
+        prior_turn = opening(" ".join(words[:n_words]), data.documents()["info"].location, "")
+        return [tokenize_chat(checkpoint.tokenizer, (*prior_turn, *pair), len(prior_turn)) for pair in some]
 
     fewest, most = 0, len(words)
     while most - fewest > 1:

@@ -1,30 +1,18 @@
 """Does a model notice a concept that was injected while it read an earlier turn? (experiments 1 to 4)."""
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig
+from inspect_ai.dataset import MemoryDataset
+from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ScoreColorScale, TaskSamplesColumn, TaskSamplesSort, TaskSamplesView, ViewerConfig
 
 from introbench import data
-from introbench.battery import (
-    Bank,
-    Trial,
-    choose,
-    distinct_questions,
-    make_trials,
-    parse_concepts,
-    parse_count,
-    split_into_banks,
-)
-from introbench.checkpoint import software_versions
-from introbench.injection import VectorRecipe, parse_layers, parse_strength
+from introbench.arguments import choose
+from introbench.bank import bank_text, make_bank, split_into_banks
+from introbench.conversations import battery, published
 from introbench.provider import active_checkpoint, one_line_errors
 from introbench.scorers.yes_shift import yes_shift
 from introbench.solvers.inject_prior_turn import inject_prior_turn
-
-UNKNOWN_MODEL_STRENGTH = "residual:0.05"
-"""For models without a known setting: about what strength 8 is for the embedded model."""
-TRIALS_IN_FLIGHT = 1000
+from introbench.trials import TRIALS_IN_FLIGHT, concept_trials, distinct_questions, facts, plan_of, system_turn
 
 
 @task
@@ -39,6 +27,9 @@ def introspection(
     random_vectors: int = 3,
     seed: int = 0,
     system: str | None = "",
+    steering: str = "cache",
+    prompts: str | None = None,
+    vectors: str | None = None,
 ) -> Task:
     """Ask about an injected thought, and everything that such an injection might disturb as well.
 
@@ -66,78 +57,54 @@ def introspection(
         random_vectors: Random vectors per trial.
         seed: Seed of the random vectors.
         system: Content of the system turn; "none" for no system turn.
+        steering: When the injection is on: cache (while the prior turn is read, as published), active (to the end,
+            while the model answers too) or both, side by side on the same trials.
+        prompts: A file or folder of published conversations (arXiv 2602.20031's format) to run in place of our own;
+            documents, families, formats and system are then theirs.
+        vectors: A folder of control-vector files (GGUF, as repeng and llama.cpp write them), named by concept, to
+            inject in place of extracted vectors.
     """
     with one_line_errors():
         checkpoint = active_checkpoint()
         checkpoint.check()
-        known = data.known_settings(checkpoint.name)
-        number, relative = parse_strength(
-            strength if strength is not None else known.get("strength", UNKNOWN_MODEL_STRENGTH)
+        bank = make_bank(
+            checkpoint,
+            concepts=concepts,
+            method=method,
+            layers=layers,
+            strength=strength,
+            random_vectors=random_vectors,
+            seed=seed,
+            steering=steering,
+            vectors=vectors,
         )
-        whole = Bank(
-            concepts=parse_concepts(concepts),
-            method=VectorRecipe(method, "any").method,
-            layers=parse_layers(layers if layers is not None else known.get("layers"), checkpoint.n_layers),
-            strength=number,
-            relative=relative,
-            random_arms=parse_count(random_vectors, "random_vectors", most=9),
-            seed=parse_count(seed, "seed", most=2**32 - 1),
-        )
-        banks = split_into_banks(whole)
-        chosen_documents = choose(documents, data.documents(), "documents")
-        chosen_families = choose(families, data.FAMILIES, "families")
-        trials = list(
-            make_trials(
-                checkpoint.tokenizer,
-                banks=banks,
-                documents=chosen_documents,
-                families=chosen_families,
-                formats=choose(formats, data.answer_formats(), "formats"),
-                system=None if system in (None, "none") else system,
+        banks = split_into_banks(bank)
+        conversations = (
+            published(checkpoint.tokenizer, prompts)
+            if prompts
+            else list(
+                battery(
+                    checkpoint.tokenizer,
+                    documents=choose(documents, data.documents(), "documents"),
+                    families=choose(families, data.FAMILIES, "families"),
+                    formats=choose(formats, data.answer_formats(), "formats"),
+                    system=system_turn(system),
+                )
             )
         )
-        plan = {"documents": list(chosen_documents), "families": list(chosen_families)}
-        samples = [_sample(trial, plan) for trial in trials]
+        samples = list(concept_trials(conversations, banks, plan_of(conversations)))
     return Task(
         dataset=MemoryDataset(samples, name="introspection"),
-        solver=inject_prior_turn([bank.to_json() for bank in banks], distinct_questions(trials)),
+        solver=inject_prior_turn([bank_text(each.injections) for each in banks], distinct_questions(conversations)),
         scorer=yes_shift(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
-        viewer=_viewer(),
-        version=1,
-        metadata={
-            "layers": f"{whole.layers[0]}:{whole.layers[1]} of {checkpoint.n_layers}",
-            "strength": f"{'residual:' if relative else ''}{number:g}",
-            "method": method,
-            "seed": seed,
-            "model_revision": checkpoint.revision_digest,
-            "versions": software_versions(),
-        },
+        viewer=_viewer(both=len(bank.steerings) > 1),
+        version=2,
+        metadata=facts(checkpoint, bank),
     )
 
 
-def _sample(trial: Trial, plan: dict[str, list[str]]) -> Sample:
-    makers = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
-    return Sample(
-        id=trial.id,
-        input=[makers[message["role"]](content=message["content"]) for message in trial.messages],
-        target=trial.question.expected,
-        metadata={
-            "document": trial.document,
-            "family": trial.question.family,
-            "question": trial.question.id,
-            "format": trial.answer_format.name,
-            "concept": trial.concept,
-            "reversed": trial.question.reversed,
-            "bank": trial.bank,
-            "plan": plan,
-            "prior_messages": trial.prior_messages,
-            "forms": [list(pair) for pair in trial.answer_format.forms],
-        },
-    )
-
-
-def _viewer() -> ViewerConfig:
+def _viewer(both: bool) -> ViewerConfig:
     """Columns that a person understands, largest shifts first, red and green around no shift."""
     scores = {
         "shift": "Shift (nats)",
@@ -145,6 +112,7 @@ def _viewer() -> ViewerConfig:
         "p_yes_sham": "P(yes) sham",
         "p_yes": "P(yes) injected",
         "mass": "P(yes or no)",
+        **({"active": "Shift, active (nats)"} if both else {}),
     }
     symmetric = ScoreColorScale(palette="diverging", min=-2, max=2)
     return ViewerConfig(

@@ -136,6 +136,14 @@ def answer_token(tokenizer: Any, chat: Chat, form: str) -> int | None:
     return None
 
 
+def next_token(tokenizer: Any, chat: Chat, text: str) -> int | None:
+    """The id of the first token of `text` right after the chat's prefill, or None if the two share a token."""
+    tokens = encode(tokenizer, chat.text + text)
+    if len(tokens) > len(chat.tokens) and tokens[: len(chat.tokens)] == chat.tokens:
+        return tokens[len(chat.tokens)]
+    return None
+
+
 def _apply(tokenizer: Any, messages: Messages, prefill: bool) -> str:
     return tokenizer.apply_chat_template(list(messages), tokenize=False, continue_final_message=prefill)
 

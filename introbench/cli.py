@@ -2,11 +2,12 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 
-from introbench.contrasts import contrasts, mean_shifts, results_table
+from introbench.contrasts import Plan, TrialShift, active_contrasts, contrasts, mean_shifts, results_table
 from introbench.errors import InputError
 from introbench.scorers.yes_shift import plan_of, shift_of_trial
 
@@ -53,7 +54,14 @@ def log_table(location: str) -> str:
     """
     log = read_eval_log(location, resolve_attachments=False)
     scored = [sample for sample in log.samples or [] if sample.scores and "yes_shift" in sample.scores]
-    trials = [shift_of_trial(sample.metadata, (sample.scores or {})["yes_shift"]) for sample in scored]
+    trials, active = (
+        [
+            shift
+            for sample in scored
+            if (shift := shift_of_trial(sample.metadata, (sample.scores or {})["yes_shift"], steering))
+        ]
+        for steering in ("cache", "active")
+    )
     if not trials:
         raise InputError(
             f"log {location}: no scored introspection trials; status {log.status}; run the task to its end"
@@ -66,9 +74,19 @@ def log_table(location: str) -> str:
             results_table(mean_shifts(trials, plan)),
             "Contrasts: does introspection move more than what has nothing to do with it?",
             results_table(contrasts(trials, plan)),
+            *_active_part(trials, active, plan),
             _legend(),
         ]
     )
+
+
+def _active_part(cached: Sequence[TrialShift], active: Sequence[TrialShift], plan: Plan) -> list[str]:
+    if not active:
+        return []
+    return [
+        "The same trials with the injection on while the model answers, too, and how much that adds",
+        results_table(active_contrasts(cached, active, plan)),
+    ]
 
 
 def _headline(log: EvalLog, scored: int) -> str:

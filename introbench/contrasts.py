@@ -145,6 +145,31 @@ def contrasts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> lis
     return results
 
 
+def active_contrasts(
+    cached: Sequence[TrialShift], active: Sequence[TrialShift], plan: Plan, *, seed: int = 0
+) -> list[Result]:
+    """The same trials steered while the model answers, too: what they say, and how far they are from the cached ones.
+
+    What steering does to an answer directly is noise for the question whether the cached thought was noticed; the
+    difference says how much of it there is, in each family.
+
+    Args:
+        cached: All trials, steered during the prior turn alone.
+        active: The same trials, steered to the end.
+        plan: What the run set out to ask.
+        seed: Seed of the bootstrap.
+    """
+    before = {_identity(t): t for t in _collapsed(cached)}
+    more = [
+        replace(t, shift=t.shift - before[_identity(t)].shift) for t in _collapsed(active) if _identity(t) in before
+    ]
+    own = [*mean_shifts(active, plan, seed=seed), *contrasts(active, plan, seed=seed)]
+    return [
+        *(replace(result, name=f"{result.name} (active)") for result in own),
+        *(replace(result, name=f"{result.name}: active - cache") for result in mean_shifts(more, plan, seed=seed)),
+    ]
+
+
 def _against_controls(
     name: str, cells: Mapping[str, Sequence[TrialShift]], beside: Mapping[float, str], document: str, seed: int
 ) -> Result:
@@ -265,13 +290,17 @@ def _collapsed(trials: Iterable[TrialShift]) -> list[TrialShift]:
     """
     repeats: dict[tuple[str, str, str, str, str], list[TrialShift]] = defaultdict(list)
     for t in trials:
-        repeats[t.document, t.family, t.item, t.answer_format, t.concept].append(t)
+        repeats[_identity(t)].append(t)
     collapsed = []
     for _, same in sorted(repeats.items()):
         finite = sorted((t for t in same if not math.isnan(t.shift)), key=lambda t: t.shift) or same[:1]
         random = {vector: float(np.mean([t.random[vector] for t in finite])) for vector in sorted(finite[0].random)}
         collapsed.append(replace(finite[0], shift=float(np.mean([t.shift for t in finite])), random=random))
     return collapsed
+
+
+def _identity(trial: TrialShift) -> tuple[str, str, str, str, str]:
+    return trial.document, trial.family, trial.item, trial.answer_format, trial.concept
 
 
 def results_table(results: Sequence[Result]) -> str:

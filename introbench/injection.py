@@ -14,6 +14,15 @@ from introbench.errors import InputError
 CONCEPT_METHODS = ("pca_center", "mean_diff")
 """Ways to extract a concept's direction; see `introbench.vectors.extract`."""
 
+FROM_FILE = "file"
+"""The method of a vector that was read from a control-vector file; see `introbench.vectors.control_file`."""
+
+MODEL_CONTRAST = "model_contrast"
+"""The method of a vector that leads from a model to its fine-tune; see `introbench.vectors.extract`."""
+
+STEERINGS = ("cache", "active")
+"""When an injection is on: while the prior turn's cache is filled, or to the end, while the model answers too."""
+
 CONTROLS = ("rotation", "covariance")
 """Ways to make a random vector; see `introbench.vectors.random`."""
 
@@ -26,12 +35,14 @@ class VectorRecipe:
     """Names one steering vector: a unit vector for every layer of the model.
 
     Attributes:
-        method: One of `CONCEPT_METHODS`.
-        concept: The concept's word.
+        method: One of `CONCEPT_METHODS`, `FROM_FILE` or `MODEL_CONTRAST`.
+        concept: The concept's word; for a contrast of models, the fine-tune's name.
         seed: None for the concept's own vector; otherwise the seed of a random vector, which is the concept's
             vector turned by a random rotation, unless `control` says otherwise.
         draw: Which of the seed's random vectors.
         control: How a random vector is made: one of `CONTROLS`.
+        file: Path of the file that the vector is read from, if any.
+        digest: SHA-256 of that file.
     """
 
     method: str
@@ -39,10 +50,12 @@ class VectorRecipe:
     seed: int | None = None
     draw: int = 0
     control: str = "rotation"
+    file: str = ""
+    digest: str = ""
 
     def __post_init__(self) -> None:
         """Refuse recipes that name no vector."""
-        if self.method not in CONCEPT_METHODS:
+        if self.method not in (*CONCEPT_METHODS, FROM_FILE, MODEL_CONTRAST):
             expected = ", ".join(CONCEPT_METHODS)
             raise InputError(f"method={self.method!r}: expected one of {expected}; pass e.g. -T method=pca_center")
         if self.control not in CONTROLS:
@@ -72,12 +85,16 @@ class Injection:
         strength: Multiplies the unit vectors: the norm of what is added at each layer, or, if `relative`, that norm
             as a share of the model's median residual norm in these layers.
         relative: Whether `strength` is such a share.
+        steering: One of `STEERINGS`.
+        filler: Name of the fine-tune that fills the prior turn's cache; None for the model that answers.
     """
 
     vector: VectorRecipe | None
     layers: LayerRange
     strength: float
     relative: bool = False
+    steering: str = "cache"
+    filler: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse strengths and ranges that no model could run."""
@@ -92,7 +109,8 @@ class Injection:
     @property
     def label(self) -> str:
         """Short name for tables."""
-        return self.vector.label if self.vector else "sham"
+        name = self.vector.label if self.vector else "sham"
+        return f"{name} (active)" if self.steering == "active" else name
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as plain JSON values."""
@@ -102,12 +120,8 @@ class Injection:
     def from_json(cls, data: Mapping[str, Any]) -> "Injection":
         """Rebuild a recipe from `to_json`'s values."""
         vector, (start, stop) = data["vector"], data["layers"]
-        return cls(
-            vector=VectorRecipe(**vector) if vector is not None else None,
-            layers=(start, stop),
-            strength=data["strength"],
-            relative=data["relative"],
-        )
+        recipe = VectorRecipe(**vector) if vector is not None else None
+        return cls(**{**data, "vector": recipe, "layers": (start, stop)})
 
 
 def sham(layers: LayerRange) -> Injection:

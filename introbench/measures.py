@@ -1,6 +1,7 @@
 """What one arm's answer distribution says: log-odds, probabilities, mass; and how two arms differ."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,18 +14,31 @@ class ArmReading:
     Attributes:
         arm: Name of the arm: `sham`, `concept`, `random 1`, ...
         vector: Which vector was injected.
-        log_odds: logsumexp of the yes forms minus logsumexp of the no forms, in nats.
-        p_yes: Probability of all yes forms together.
-        p_no: Probability of all no forms together.
+        answers: Log-probability of each answer: logsumexp over its forms, in nats.
         top: The most likely tokens with their probabilities.
+        lens: The same after every block, where it was read.
     """
 
     arm: str
     vector: str
-    log_odds: float
-    p_yes: float
-    p_no: float
-    top: tuple[tuple[str, float], ...]
+    answers: Mapping[str, float]
+    top: tuple[tuple[str, float], ...] = ()
+    lens: tuple[Mapping[str, float], ...] = ()
+
+    @property
+    def log_odds(self) -> float:
+        """Log-odds of yes against no, in nats."""
+        return log_odds(self.answers)
+
+    @property
+    def p_yes(self) -> float:
+        """Probability of all yes forms together."""
+        return math.exp(self.answers["yes"])
+
+    @property
+    def p_no(self) -> float:
+        """Probability of all no forms together."""
+        return math.exp(_no(self.answers))
 
     @property
     def mass(self) -> float:
@@ -32,21 +46,34 @@ class ArmReading:
         return self.p_yes + self.p_no
 
 
+def log_odds(answers: Mapping[str, float]) -> float:
+    """Log-odds of yes against no, from their log-probabilities; against every other answer, if there is no no."""
+    return answers["yes"] - _no(answers)
+
+
+def _no(answers: Mapping[str, float]) -> float:
+    return answers["no"] if "no" in answers else math.log(max(-math.expm1(answers["yes"]), sys.float_info.min))
+
+
 def arm_readings(arms: Sequence[Mapping[str, Any]], top: Sequence[Sequence[tuple[str, float]]]) -> list[ArmReading]:
     """Measures of every arm whose numbers are finite.
 
     Args:
-        arms: Per arm, the provider's record with the log-probabilities of the `yes` and `no` forms.
+        arms: Per arm, the provider's record with the log-probabilities of each answer's forms.
         top: Per arm, the most likely tokens with their log-probabilities.
     """
     readings = []
     for record, tokens in zip(arms, top, strict=True):
         if not record["finite"]:
             continue
-        yes, no = _logsumexp(record["yes"]), _logsumexp(record["no"])
         likely = tuple((token, math.exp(logprob)) for token, logprob in tokens)
-        readings.append(ArmReading(record["arm"], record["vector"], yes - no, math.exp(yes), math.exp(no), likely))
+        lens = tuple(_together(block) for block in record.get("lens", ()))
+        readings.append(ArmReading(record["arm"], record["vector"], _together(record["logprobs"]), likely, lens))
     return readings
+
+
+def _together(forms: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {name: _logsumexp(values) for name, values in forms.items()}
 
 
 def _logsumexp(values: Sequence[float]) -> float:

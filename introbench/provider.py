@@ -1,6 +1,6 @@
 """Inspect model provider `inject/`: one call runs all arms of a trial and returns one choice per arm.
 
-The call's `extra_body` holds an `injection` spec of plain JSON (see `trial_spec`). Weights are loaded at the first
+The call's `extra_body` holds an `injection` spec of plain JSON (see `TrialSpec`). Weights are loaded at the first
 call, so that re-scoring a log or listing tasks never loads a model, and at most one model is resident.
 """
 
@@ -32,6 +32,7 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_ai.util import display_counter, display_type
 
+from introbench.answers import Answers, Forms
 from introbench.chat import tokenize_chat
 from introbench.checkpoint import Checkpoint
 from introbench.engine import Reading, Want
@@ -39,48 +40,62 @@ from introbench.errors import InputError, first_line
 from introbench.injection import Injection
 from introbench.measures import ArmReading, arm_readings
 from introbench.progress import cancel_by, listen
-from introbench.runtime import Asked, Runtime, form_tokens
+from introbench.runtime import Asked, Runtime
 from introbench.turns import Turns
 
 TOP_TOKENS = 4
 REMEMBERED_QUESTIONS = 4096
-SPEC_KEYS = {"prior_messages", "bank", "arms", "forms"}
 
 
-def bank_text(bank: Sequence[Injection]) -> str:
-    """The injections that share a batch as JSON text: one value, rather than hundreds that every log event copies."""
-    return json.dumps([injection.to_json() for injection in bank])
+@dataclass(frozen=True)
+class TrialSpec:
+    """What a trial's call carries as `extra_body={"injection": spec.to_json()}`: plain JSON.
 
-
-def trial_spec(
-    prior_messages: int, bank: str, arms: Mapping[str, int], forms: Sequence[Sequence[str]]
-) -> dict[str, Any]:
-    """What a trial's call carries as `extra_body={"injection": ...}`.
-
-    Args:
+    Attributes:
         prior_messages: How many leading messages are the prior turn.
-        bank: The injections that share a batch, as `bank_text` writes them.
+        bank: The injections that share a batch, as `introbench.bank.bank_text` writes them.
         arms: Names of the trial's arms and their rows in the bank.
-        forms: Pairs of a yes form and a no form.
+        answers: What is read after the conversation.
     """
-    return {
-        "prior_messages": prior_messages,
-        "bank": bank,
-        "arms": dict(arms),
-        "forms": [list(pair) for pair in forms],
-    }
+
+    prior_messages: int
+    bank: str
+    arms: Mapping[str, int]
+    answers: Answers
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "prior_messages": self.prior_messages,
+            "bank": self.bank,
+            "arms": dict(self.arms),
+            "answers": self.answers.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, values: Any) -> "TrialSpec":
+        """Rebuild a spec from `to_json`'s values.
+
+        Raises:
+            InputError: They are none.
+        """
+        if not isinstance(values, dict) or set(values) != {field.name for field in fields(cls)}:
+            raise InputError(
+                "inject/ models answer injection trials only (extra_body={'injection': {...}}); "
+                "run an introbench task, or use its solver inject_prior_turn"
+            )
+        return cls(**{**values, "answers": Answers.from_json(values["answers"])})
 
 
 RoleAndContent = tuple[tuple[str, str], ...]
-Forms = tuple[tuple[str, ...], ...]
-Conversation = tuple[RoleAndContent, Forms]
-"""Role and content of each message, and the pairs of answer forms to be read after them."""
+Asking = tuple[RoleAndContent, Answers]
+"""Role and content of each message, and what is read after them."""
 
-_together: ContextVar[Callable[[], Sequence[Conversation]]] = ContextVar("introbench_together", default=lambda: ())
+_together: ContextVar[Callable[[], Sequence[Asking]]] = ContextVar("introbench_together", default=lambda: ())
 
 
 @contextmanager
-def asked_together(conversations: Callable[[], Sequence[Conversation]]) -> Iterator[None]:
+def asked_together(conversations: Callable[[], Sequence[Asking]]) -> Iterator[None]:
     """Say which conversations are to be run as one with those that are asked for in this context.
 
     They have the prior turn and the bank in common. The engine then runs a prior turn and what its questions share
@@ -156,25 +171,18 @@ class InjectAPI(ModelAPI):
                 raise PrerequisiteError(f"-M {key}: unknown; expected one of {', '.join(known)}; correct it")
         with one_line_errors():
             self.checkpoint = Checkpoint(model_name, **model_args)
-        self._questions: dict[tuple[Conversation, int], _Question] = {}
+        self._questions: dict[tuple[Asking, int], _Question] = {}
         self._banks: dict[str, tuple[Injection, ...]] = {}
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
     ) -> ModelOutput:
         """Run all arms of one trial; choice i of the output is arm i."""
-        spec = (config.extra_body or {}).get("injection")
-        if not isinstance(spec, dict) or set(spec) != SPEC_KEYS:
-            raise InputError(
-                "inject/ models answer injection trials only (extra_body={'injection': {...}}); "
-                "run an introbench task, or use its solver inject_prior_turn"
-            )
-        prior_messages, bank = spec["prior_messages"], self._bank(spec["bank"])
+        spec = TrialSpec.from_json((config.extra_body or {}).get("injection"))
+        prior_messages, bank = spec.prior_messages, self._bank(spec.bank)
         turns = tuple((message.role, message.text) for message in input)
         with one_line_errors():
-            question = self._question((turns, tuple(map(tuple, spec["forms"]))), prior_messages)
-        if not question.yes:
-            raise InputError(f"answer forms {spec['forms']}: none is one token after the prefill for this tokenizer")
+            question = self._question((turns, spec.answers), prior_messages)
         model, together = repr(self.checkpoint), _together.get()
 
         def read() -> tuple[Runtime, Reading]:
@@ -185,14 +193,14 @@ class InjectAPI(ModelAPI):
             return runtime, runtime.read(question.asked, bank, others)
 
         # Those that wait for the same cache fill stand in one line, so that the next fill need not wait for them all.
-        async with _turns().line(model, (spec["bank"], turns[:prior_messages])):
+        async with _turns().line(model, (spec.bank, turns[:prior_messages])):
             loaded = _resident.get(model)
             if isinstance(loaded, Runtime) and (known := loaded.known(question.asked, bank)):
-                return self._output(loaded, question, bank, spec["arms"], known)
+                return self._output(loaded, question, bank, spec.arms, known)
             with one_line_errors():
                 async with _turns().turn(model):
                     runtime, reading = await anyio.to_thread.run_sync(read)
-                return self._output(runtime, question, bank, spec["arms"], reading)
+                return self._output(runtime, question, bank, spec.arms, reading)
 
     def _output(
         self,
@@ -202,22 +210,22 @@ class InjectAPI(ModelAPI):
         rows: Mapping[str, int],
         readings: Reading,
     ) -> ModelOutput:
-        chat, yes, no, left_out = question.asked.chat, question.yes, question.no, question.left_out
+        chat, finite = question.asked.chat, readings.finite
         arms = []
         choices = []
         for arm, row in rows.items():
-            vector = bank[row].vector
-            arms.append(
-                {
-                    "arm": arm,
-                    "vector": bank[row].label,
-                    "sha256": runtime.library.sha256(vector)[:16] if vector else None,
-                    "strength": runtime.strength(bank[row]),
-                    "finite": readings.finite[row],
-                    "yes": readings.forms[row, : len(yes)].tolist() if readings.finite[row] else None,
-                    "no": readings.forms[row, len(yes) :].tolist() if readings.finite[row] else None,
-                }
-            )
+            injection = bank[row]
+            record: dict[str, Any] = {
+                "arm": arm,
+                "vector": injection.label,
+                "sha256": runtime.library.sha256(injection.vector)[:16] if injection.vector else None,
+                "strength": runtime.strength(injection),
+                "finite": finite[row],
+                "logprobs": question.by_answer(readings.forms[row].tolist()) if finite[row] else None,
+            }
+            if question.asked.want.lens:
+                record["lens"] = [question.by_answer(block) for block in readings.lens[:, row].tolist()]
+            arms.append(record)
             choices.append(_choice(self.model_name, runtime.tokenizer, readings, row))
         return ModelOutput(
             model=self.model_name,
@@ -225,7 +233,8 @@ class InjectAPI(ModelAPI):
             usage=ModelUsage(input_tokens=len(chat.tokens), output_tokens=1, total_tokens=len(chat.tokens) + 1),
             metadata={
                 "arms": arms,
-                "forms": {"yes": [form for form, _ in yes], "no": [form for form, _ in no], "left_out": left_out},
+                "forms": {name: [form for form, _ in forms] for name, forms in question.forms.items()},
+                "left_out": question.left_out,
                 "prior_tokens": chat.prior,
                 "question_tokens": len(chat.tokens) - chat.prior,
                 "layers": list(bank[0].layers),
@@ -233,19 +242,19 @@ class InjectAPI(ModelAPI):
             },
         )
 
-    def _question(self, conversation: Conversation, prior_messages: int) -> "_Question":
-        """A conversation's tokens and its forms'; both are looked up once."""
-        key = (conversation, prior_messages)
+    def _question(self, asking: Asking, prior_messages: int) -> "_Question":
+        """A conversation's tokens and its answers'; both are looked up once."""
+        key = (asking, prior_messages)
         if key not in self._questions:
-            turns, forms = conversation
+            turns, answers = asking
             tokenizer = self.checkpoint.tokenizer
             plain = [{"role": role, "content": content} for role, content in turns]
             chat = tokenize_chat(tokenizer, plain, prior_messages)
-            yes, no, left_out = form_tokens(tokenizer, chat, forms)
+            forms, left_out = answers.tokens(tokenizer, chat)
             if len(self._questions) >= REMEMBERED_QUESTIONS:
                 self._questions.clear()
-            asked = Asked(chat, Want(tuple(token for _, token in yes + no), TOP_TOKENS))
-            self._questions[key] = _Question(asked, yes, no, left_out)
+            tokens = tuple(token for each in forms.values() for _, token in each)
+            self._questions[key] = _Question(Asked(chat, Want(tokens, TOP_TOKENS, answers.lens)), forms, left_out)
         return self._questions[key]
 
     def _bank(self, text: str) -> tuple[Injection, ...]:
@@ -256,12 +265,20 @@ class InjectAPI(ModelAPI):
 
 @dataclass(frozen=True)
 class _Question:
-    """A question with the answer forms that can be read after it, and their token ids."""
+    """A question with the forms of its answers that can be read, and those that were left out."""
 
     asked: Asked
-    yes: list[tuple[str, int]]
-    no: list[tuple[str, int]]
+    forms: Forms
     left_out: list[str]
+
+    def by_answer(self, logprobs: list[float]) -> dict[str, list[float]]:
+        """Log-probabilities of all forms, in order, as those of each answer."""
+        split: dict[str, list[float]] = {}
+        begin = 0
+        for name, forms in self.forms.items():
+            split[name] = logprobs[begin : begin + len(forms)]
+            begin += len(forms)
+        return split
 
 
 def _show(line: str) -> None:

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from introbench import data
-from introbench.chat import Chat, answer_token
+from introbench.chat import Chat
 from introbench.checkpoint import Checkpoint, weights_fingerprint
 from introbench.engine import Arms, Engine, Reading, Request, Want
 from introbench.engine.memory import parse_budget
+from introbench.engine.requests import NO_DELTAS
 from introbench.injection import Injection
 from introbench.progress import heartbeat, tell
 from introbench.vectors import VectorLibrary
@@ -58,7 +58,7 @@ class Runtime:
         tell(f"{checkpoint.name} is ready: {self._facts['dtype']} on {self._facts['device']}")
         for what, note in self.engine.notes.items():
             tell(f"{what}: {note}")
-        self._arms: dict[Rows, Arms] = {}
+        self._arms: dict[Rows, list[tuple[list[int], Arms]]] = {}
         self._readings: dict[tuple[Asked, Rows], Reading] = {}
 
     @property
@@ -84,12 +84,13 @@ class Runtime:
         several = list(dict.fromkeys([*together(), asked]))
         prior = asked.chat.prior
         with heartbeat(f"{len(several)} questions on a prior turn of {prior} tokens under {len(bank)} arms"):
-            arms = self._bank_arms(bank)
+            parts = self._bank_arms(bank)
             readings = self.engine.read(
-                [Request(each.chat.tokens, each.chat.prior, each.want, arms) for each in several]
+                [Request(each.chat.tokens, each.chat.prior, each.want, arms) for _, arms in parts for each in several]
             )
-        for each, reading in zip(several, readings, strict=True):
-            self._readings[each, bank] = reading
+        for index, each in enumerate(several):
+            own = readings[index :: len(several)]
+            self._readings[each, bank] = Reading.joined(list(zip((rows for rows, _ in parts), own, strict=True)))
         while len(self._readings) > _REMEMBERED_READINGS:
             del self._readings[next(iter(self._readings))]
         return self._readings[asked, bank]
@@ -103,44 +104,27 @@ class Runtime:
         scale = self.library.residual_norm(injection.layers) if injection.relative else 1.0
         return injection.strength * scale
 
-    def _bank_arms(self, bank: Rows) -> Arms:
-        """What is added at each layer, one row per arm."""
+    def _bank_arms(self, bank: Rows) -> list[tuple[list[int], Arms]]:
+        """Rows of a bank and the arms that run them: side by side, as far as the same weights fill their cache."""
         if bank not in self._arms:
-            layers = sorted({layer for injection in bank for layer in range(*injection.layers)})
-            deltas = {layer: torch.zeros(len(bank), self.engine.hidden_size) for layer in layers}
-            for row, injection in enumerate(bank):
-                if injection.vector is None:
-                    continue
-                directions, strength = self.library.directions(injection.vector), self.strength(injection)
-                for layer in range(*injection.layers):
-                    deltas[layer][row] = strength * directions[layer]
-            self._arms[bank] = Arms.steered(deltas)
+            fillers = dict.fromkeys(injection.filler for injection in bank)
+            alike = [[row for row, injection in enumerate(bank) if injection.filler == filler] for filler in fillers]
+            self._arms[bank] = [(rows, self._side_by_side([bank[row] for row in rows])) for rows in alike]
         return self._arms[bank]
 
-
-def form_tokens(
-    tokenizer: Any, chat: Chat, pairs: Sequence[Sequence[str]]
-) -> tuple[list[tuple[str, int]], list[tuple[str, int]], list[str]]:
-    """Which answer forms can be read after a chat's prefill.
-
-    Args:
-        tokenizer: The model's tokenizer.
-        chat: The conversation.
-        pairs: Yes form and no form of the same shape.
-
-    Returns:
-        Yes forms and no forms with their token ids (a pair is kept whole or not at all, each token once), and the
-        forms that were left out.
-    """
-    yes: list[tuple[str, int]] = []
-    no: list[tuple[str, int]] = []
-    left_out: list[str] = []
-    for pair in pairs:
-        yes_token, no_token = (answer_token(tokenizer, chat, form) for form in pair)
-        taken = {token for _, token in yes + no}
-        if yes_token is None or no_token is None or yes_token == no_token or taken & {yes_token, no_token}:
-            left_out.extend(pair)
-            continue
-        yes.append((pair[0], yes_token))
-        no.append((pair[1], no_token))
-    return yes, no, left_out
+    def _side_by_side(self, injections: Sequence[Injection]) -> Arms:
+        """What is added at each layer, one row per injection, while the prior turn and while the question is read."""
+        layers = sorted({layer for injection in injections for layer in range(*injection.layers)})
+        is_active = any(injection.steering == "active" for injection in injections)
+        deltas, question_deltas = (
+            {layer: torch.zeros(len(injections), self.engine.hidden_size) for layer in layers} for _ in range(2)
+        )
+        for row, injection in enumerate(injections):
+            if injection.vector is None:
+                continue
+            directions, strength = self.library.directions(injection.vector), self.strength(injection)
+            for layer in range(*injection.layers):
+                deltas[layer][row] = strength * directions[layer]
+                if injection.steering == "active":
+                    question_deltas[layer][row] = deltas[layer][row]
+        return Arms.steered(deltas, question_deltas if is_active else NO_DELTAS)

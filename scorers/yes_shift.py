@@ -1,16 +1,20 @@
 """How far an injection moves a trial's answer toward yes, and what all trials say together."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from introbench.contrasts import MATCHED, Plan, Result, TrialShift, contrasts, mean_shifts
+from introbench.contrasts import MATCHED, Plan, Result, TrialShift, active_contrasts, contrasts, mean_shifts
 from introbench.measures import ArmReading, arm_table, published_form
 from introbench.provider import read_output
 from introbench.stats import Interval
+
+RANDOM_ARM = re.compile(r"random \d+")
+ACTIVE_RANDOM_ARM = re.compile(r"random \d+ active")
 
 
 @metric(scores="unreduced")
@@ -67,13 +71,29 @@ def headline(seed: int = 0) -> Metric:
     return compute
 
 
-@scorer(metrics=[headline(), introspection_contrasts(), shift_by_document_and_family()])
+@metric(scores="unreduced")
+def active_steering(seed: int = 0) -> Metric:
+    """The same trials steered while the model answers, too (-T steering=both); nothing without them.
+
+    Args:
+        seed: Seed of the bootstrap.
+    """
+
+    def compute(scores: list[SampleScore]) -> Value:
+        active = trial_shifts(scores, "active")
+        return _values(active_contrasts(trial_shifts(scores), active, planned(scores), seed=seed)) if active else {}
+
+    return compute
+
+
+@scorer(metrics=[headline(), introspection_contrasts(), shift_by_document_and_family(), active_steering()])
 def yes_shift() -> Scorer:
     """Score a trial by its shift in log-odds against the sham.
 
     The value holds rounded numbers for the viewer: `shift` (under the concept's vector), `random` (mean over the
     random vectors), both signed so that "noticed" is positive on introspection questions; `p_yes` and `p_yes_sham`;
-    `mass` (probability of all yes and no forms under the concept). Exact numbers are in the score's metadata.
+    `mass` (probability of all yes and no forms under the concept); `active` (shift under the concept's vector when it
+    is on in the answer, too), if that was run beside it. Exact numbers are in the score's metadata.
     """
 
     async def score(state: TaskState, target: Target) -> Score:
@@ -83,15 +103,20 @@ def yes_shift() -> Scorer:
         if "sham" not in readings or "concept" not in readings:
             return _not_finite([record for record in recorded if not record["finite"]])
         sham, concept = readings["sham"], readings["concept"]
-        shift = sign * (concept.log_odds - sham.log_odds)
-        random = {
-            record["vector"]: sign * (readings[record["arm"]].log_odds - sham.log_odds)
-            if record["finite"]
-            else math.nan
+        shifts = {
+            record["arm"]: sign * (readings[record["arm"]].log_odds - sham.log_odds) if record["finite"] else math.nan
             for record in recorded
-            if record["arm"] not in ("sham", "concept")
+            if record["arm"] != "sham"
         }
+        random = {record["vector"]: shifts[record["arm"]] for record in recorded if RANDOM_ARM.fullmatch(record["arm"])}
+        active = {
+            record["vector"].removesuffix(" (active)"): shifts[record["arm"]]
+            for record in recorded
+            if ACTIVE_RANDOM_ARM.fullmatch(record["arm"])
+        }
+        shift = shifts["concept"]
         mean_random = sum(random.values()) / len(random) if random else math.nan
+        both = "concept active" in shifts
         return Score(
             value={
                 "shift": round(shift, 3),
@@ -99,12 +124,14 @@ def yes_shift() -> Scorer:
                 "p_yes": round(concept.p_yes, 4),
                 "p_yes_sham": round(sham.p_yes, 4),
                 "mass": round(concept.mass, 3),
+                **({"active": round(shifts["concept active"], 3)} if both else {}),
             },
             answer="yes" if concept.log_odds > 0 else "no",
             explanation=_explanation(list(readings.values()), shift, bool(state.metadata["reversed"])),
             metadata={
                 "shift": shift,
                 "random": random,
+                **({"active": {"shift": shifts["concept active"], "random": active}} if both else {}),
                 "log_odds": {reading.arm: reading.log_odds for reading in readings.values()},
                 "p_yes": {reading.arm: reading.p_yes for reading in readings.values()},
                 "p_no": {reading.arm: reading.p_no for reading in readings.values()},
@@ -114,9 +141,10 @@ def yes_shift() -> Scorer:
     return score
 
 
-def trial_shifts(scores: list[SampleScore]) -> list[TrialShift]:
+def trial_shifts(scores: list[SampleScore], steering: str = "cache") -> list[TrialShift]:
     """What the metrics work on, from scores and the factors that the dataset put into the samples' metadata."""
-    return [shift_of_trial(score.sample_metadata or {}, score.score) for score in scores]
+    shifts = [shift_of_trial(score.sample_metadata or {}, score.score, steering) for score in scores]
+    return [shift for shift in shifts if shift is not None]
 
 
 def planned(scores: list[SampleScore]) -> Plan:
@@ -129,9 +157,23 @@ def plan_of(factors: Mapping[str, Any]) -> Plan:
     return Plan(**factors["plan"])
 
 
-def shift_of_trial(factors: Mapping[str, Any], score: Score) -> TrialShift:
-    """One trial's shifts, exact, from its factors and its score."""
+def shift_of_trial(factors: Mapping[str, Any], score: Score, steering: str = "cache") -> TrialShift | None:
+    """One trial's shifts, exact, from its factors and its score.
+
+    Args:
+        factors: What the dataset put into the sample's metadata.
+        score: Its score.
+        steering: "cache" for what was steered first (everything, unless both were asked for), or "active" for what
+            was steered to the end beside it.
+
+    Returns:
+        None if a trial was not run with active steering beside it.
+    """
     exact = score.metadata or {}
+    if steering == "active":
+        if "concept active" not in factors["arms"]:
+            return None
+        exact = exact.get("active", {})
     return TrialShift(
         document=factors["document"],
         family=factors["family"],

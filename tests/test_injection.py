@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from introbench.battery import Bank, choose, parse_concepts, split_into_banks
+from introbench.arguments import choose, parse_concepts
+from introbench.bank import Bank, bank_text, split_into_banks
 from introbench.errors import InputError
 from introbench.injection import Injection, VectorRecipe, parse_layers, parse_strength
 
@@ -76,29 +77,39 @@ def test_recipes_that_name_nothing_are_refused() -> None:
         Injection(None, (0, 1), math.nan)
 
 
-def bank(concepts: tuple[str, ...], random_arms: int) -> Bank:
-    return Bank(concepts, "pca_center", (1, 3), 4.0, False, random_arms, seed=0)
+def bank(concepts: tuple[str, ...], random_arms: int, steerings: tuple[str, ...] = ("cache",)) -> Bank:
+    vectors = tuple(VectorRecipe("pca_center", concept) for concept in concepts)
+    return Bank(vectors, (1, 3), 4.0, False, random_arms, seed=0, steerings=steerings)
 
 
-@given(n_concepts=st.integers(1, 12), random_arms=st.integers(0, 5))
-def test_every_random_vector_is_used_equally_often(n_concepts: int, random_arms: int) -> None:
+@given(
+    n_concepts=st.integers(1, 12),
+    random_arms=st.integers(0, 5),
+    steerings=st.sampled_from([("cache",), ("active",), ("cache", "active")]),
+)
+def test_every_random_vector_is_used_equally_often(
+    n_concepts: int, random_arms: int, steerings: tuple[str, ...]
+) -> None:
     words = tuple(f"word{chr(97 + n)}" for n in range(n_concepts))
-    whole = bank(words, random_arms)
+    whole = bank(words, random_arms, steerings)
     assert whole.injections[0].vector is None
-    uses = dict.fromkeys(range(1 + n_concepts, len(whole.injections)), 0)
+    uses = {row: 0 for row, each in enumerate(whole.injections) if each.vector and each.vector.is_random}
     for word in words:
         arms = whole.arms(word)
         assert whole.injections[arms["sham"]].vector is None
         assert whole.injections[arms["concept"]].vector == VectorRecipe("pca_center", word)
+        for name, row in arms.items():
+            expected = steerings[-1] if name.endswith(" active") else "cache" if name == "sham" else steerings[0]
+            assert whole.injections[row].steering == expected, name
         rows = [row for name, row in arms.items() if name.startswith("random")]
-        assert len(set(rows)) == random_arms
+        assert len(set(rows)) == random_arms * len(steerings)
         for row in rows:
             uses[row] += 1
             assert whole.injections[row].vector.is_random
     if n_concepts >= random_arms:
         assert set(uses.values()) <= {random_arms}
     assert len(set(whole.injections)) == len(whole.injections)
-    assert Bank.from_json(json.loads(json.dumps(whole.to_json()))) == whole
+    assert tuple(map(Injection.from_json, json.loads(bank_text(whole.injections)))) == whole.injections
 
 
 def test_long_lists_of_concepts_are_split() -> None:

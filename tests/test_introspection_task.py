@@ -18,6 +18,7 @@ from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import get_model
 from scipy.special import logsumexp
+from transformers import DynamicCache
 
 from introbench import cli, provider
 from introbench.checkpoint import Checkpoint
@@ -29,6 +30,7 @@ from introbench.engine.readout import summarise
 from introbench.evals.introspection import introspection
 from introbench.injection import VectorRecipe
 from introbench.scorers.yes_shift import plan_of, shift_of_trial, yes_shift
+from introbench.vectors.control_file import write_control_file
 
 ROOT = Path(__file__).parent.parent
 SMALL: dict[str, Any] = {
@@ -226,6 +228,9 @@ def test_retry_completes_an_interrupted_run(tiny_folder: Path, tmp_path: Path) -
         ({"strength": math.inf}, "strength=inf"),
         ({"random_vectors": -1}, "random_vectors=-1"),
         ({"seed": -1}, "seed=-1"),
+        ({"steering": "on"}, "steering='on': expected one of cache, active, both"),
+        ({"vectors": "nowhere"}, "nowhere"),
+        ({"prompts": "nowhere"}, "prompts nowhere: does not exist"),
         ({"documents": ["none", "none"]}, "each once"),
         ({"families": "always_no", "formats": "one-zero"}, "no question is asked in these"),
     ],
@@ -344,6 +349,141 @@ def test_the_table_recomputes_what_the_log_says(log: EvalLog) -> None:
     for result in contrasts(trials, plan_of((log.samples or [])[0].metadata)):
         assert metrics(log)[result.key] == result.interval.estimate
         assert metrics(log)[f"{result.key} | low"] == result.interval.low
+
+
+def test_both_ways_to_steer_on_the_same_trials(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
+    both = run(tiny_folder, tmp_path, steering="both", documents=["info"])
+    alone = run(tiny_folder, tmp_path, steering="active", documents=["info"])
+    for name, measured in values(both).items():
+        assert measured["shift"] == pytest.approx(values(log)[name]["shift"], abs=1e-4)
+        assert measured["active"]["shift"] == pytest.approx(values(alone)[name]["shift"], abs=1e-4)
+        assert measured["active"]["random"].keys() == measured["random"].keys()
+        assert measured["value"]["active"] == round(measured["active"]["shift"], 3)
+    assert any(abs(m["active"]["shift"] - m["shift"]) > 0.05 for m in values(both).values())
+    found = metrics(both)
+    assert found["introspection: active - cache | info"] == pytest.approx(
+        found["introspection (active) | info"] - found["introspection | info"]
+    )
+    assert found["introspection (active) | info"] == pytest.approx(metrics(alone)["introspection | info"], abs=1e-4)
+    assert "introspection: active - cache" in cli.log_table(both.location)
+    assert "active" not in cli.log_table(log.location)
+    assert (both.eval.metadata or {})["steering"] == "cache and active"
+
+
+def test_active_steering_equals_a_forward_pass_that_is_steered_throughout(tiny_folder: Path, tmp_path: Path) -> None:
+    active = run(tiny_folder, tmp_path, steering="active", limit=3, random_vectors=0)
+    model = Checkpoint(str(tiny_folder), device="cpu").load()
+    runtime = next(iter(provider._resident.values()))
+    for sample in active.samples or []:
+        messages = [{"role": m.role, "content": m.text} for m in sample.messages[:5]]
+        tokens = runtime.tokenizer.apply_chat_template(messages, continue_final_message=True, return_dict=False)
+        directions = runtime.library.directions(VectorRecipe("pca_center", sample.metadata["concept"]))
+        layers, added = find_parts(model).layers, {layer: 3.0 * directions[layer : layer + 1] for layer in (1, 2)}
+        with torch.inference_mode(), steering(layers, added):
+            logits = model(torch.tensor([tokens]), use_cache=False).logits[0, -1]
+        yes, no = (runtime.tokenizer(form)["input_ids"] for form in (" yes", " no"))
+        record = sample.output.metadata["arms"][1]["logprobs"]
+        expected = torch.log_softmax(logits, dim=-1)
+        assert record["yes"][0] == pytest.approx(float(expected[yes[0]]), abs=1e-4)
+        assert record["no"][0] == pytest.approx(float(expected[no[0]]), abs=1e-4)
+
+
+def published_file(folder: Path, label: str, yes: str, no: str, question: str, prefill: str, **extra: Any) -> None:
+    messages = [
+        {"role": "system", "content": ""},
+        {"role": "user", "content": "I may have placed a thought in you.", "add_injection": True},
+        {"role": "assistant", "content": "{ }", "add_injection": True},
+        {"role": "user", "content": question},
+        {"role": "assistant", "content": prefill, "continue_msg": True},
+    ]
+    entry = {"label": label, "yes_token": yes, "no_token": no, "extra": extra, "messages": messages}
+    folder.mkdir(exist_ok=True)
+    (folder / f"{label}.json").write_text(json.dumps(entry))
+
+
+def test_published_prompts_run_as_they_are(tiny_folder: Path, tmp_path: Path) -> None:
+    """Against transformers' own cache, filled in one pass under a hook and continued in another without."""
+    prompts = tmp_path / "prompts"
+    published_file(prompts, "ask_info-none_fmt-yes-no", " yes", " no", "Is there one?", "The answer is")
+    published_file(prompts, "ask_info-none_fmt-0-1", "1", "0", "Is there one?", "The answer is ")
+    published_file(prompts, "ask_info-none_fmt-yes-no_no_03", " yes", " no", "Is it raining?", "It is", group="no")
+    published_file(prompts, "only_yes", " yes", "", "Is there one at all?", "The answer is")
+    given = {"documents": None, "families": None, "prompts": str(prompts)}
+    ours = run(tiny_folder, tmp_path / "logs", random_vectors=0, **given)
+    assert ours.status == "success"
+    assert len(ours.samples or []) == 12
+    assert {s.metadata["family"] for s in ours.samples or []} == {"introspection", "always_no"}
+    model = Checkpoint(str(tiny_folder), device="cpu").load()
+    runtime = next(iter(provider._resident.values()))
+    tokenizer = runtime.tokenizer
+    for sample in ours.samples or []:
+        entry = json.loads((prompts / f"{str(sample.id).rpartition('.')[0]}.json").read_text())
+        messages = [{"role": m["role"], "content": m["content"]} for m in entry["messages"]]
+        assert [(m.role, m.text) for m in sample.messages[:5]] == [(m["role"], m["content"]) for m in messages]
+        text = tokenizer.apply_chat_template(messages, tokenize=False, continue_final_message=True)
+        prior = tokenizer(tokenizer.apply_chat_template(messages[:3], tokenize=False))["input_ids"]
+        tokens = tokenizer(text)["input_ids"]
+        direction = runtime.library.directions(VectorRecipe("pca_center", sample.metadata["concept"]))
+        cache = DynamicCache()
+        with torch.inference_mode():
+            handles = [
+                layer.register_forward_hook(lambda _m, _a, output, add=3.0 * direction[number]: output + add)
+                for number, layer in enumerate(model.model.layers)
+                if number in (1, 2)
+            ]
+            model(torch.tensor([prior]), past_key_values=cache, use_cache=True)
+            for handle in handles:
+                handle.remove()
+            logits = model(torch.tensor([tokens[len(prior) :]]), past_key_values=cache, use_cache=True).logits[0, -1]
+        expected = torch.softmax(logits.double(), dim=-1)
+        yes = float(expected[tokenizer(entry["yes_token"])["input_ids"][0]])
+        no = float(expected[tokenizer(entry["no_token"])["input_ids"][0]]) if entry["no_token"] else 1 - yes
+        score = sample.scores["yes_shift"].metadata
+        assert score["p_yes"]["concept"] == pytest.approx(yes, rel=1e-4)
+        assert score["p_no"]["concept"] == pytest.approx(no, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda entry: entry["messages"][3].update(role="tool"), r"messages\[3\].role 'tool'"),
+        (lambda entry: entry.update(yes_token=""), "yes_token is missing or empty"),
+        (lambda entry: [m.pop("add_injection", None) for m in entry["messages"]], "no add_injection"),
+        (lambda entry: entry.update(yes_token=" indubitably so"), "' indubitably so': is not one token"),
+    ],
+)
+def test_published_prompts_that_do_not_suit_are_refused(
+    tiny_folder: Path, tmp_path: Path, spoil: Callable[[dict[str, Any]], object], complaint: str
+) -> None:
+    published_file(tmp_path / "prompts", "ask", " yes", " no", "Is there one?", "The answer is")
+    path = tmp_path / "prompts" / "ask.json"
+    entry = json.loads(path.read_text())
+    spoil(entry)
+    path.write_text(json.dumps(entry))
+    with pytest.raises(PrerequisiteError) as refusal:
+        run(tiny_folder, tmp_path, prompts=str(path))
+    assert re.search(complaint, str(refusal.value.message)), refusal.value.message
+    assert "\n" not in str(refusal.value.message)
+
+
+def test_vectors_from_files_are_injected_as_they_are(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
+    runtime_log = run(tiny_folder, tmp_path, limit=1)
+    runtime = next(iter(provider._resident.values()))
+    directions = runtime.library.directions(VectorRecipe("pca_center", "bread"))
+    write_control_file(tmp_path / "vectors" / "bread.gguf", directions, "llama")
+    arguments = {"concepts": None, "vectors": str(tmp_path / "vectors"), "documents": ["info"]}
+    from_file = run(tiny_folder, tmp_path, **arguments)
+    assert runtime_log.status == from_file.status == "success"
+    assert len(values(from_file)) == 20
+    for name, measured in values(from_file).items():
+        assert measured["shift"] == pytest.approx(values(log)[name]["shift"], abs=1e-4)
+    with pytest.raises(PrerequisiteError, match="concepts='loaf': expected one of bread"):
+        run(tiny_folder, tmp_path, **arguments | {"concepts": "loaf"})
+    with pytest.raises(PrerequisiteError, match="has no direction for layers 0 of layers=0:2"):
+        run(tiny_folder, tmp_path, **arguments | {"layers": "0:2"})
+    write_control_file(tmp_path / "vectors" / "bread.gguf", directions[:3], "llama")
+    with pytest.raises(PrerequisiteError, match=r"3.*4|4.*3"):
+        run(tiny_folder, tmp_path, **arguments)
 
 
 def command(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

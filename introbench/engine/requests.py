@@ -1,6 +1,6 @@
 """What an engine is asked and what it answers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -133,3 +133,24 @@ class Reading:
     finite: list[bool]
     lens: Tensor = field(default_factory=lambda: torch.empty(0))
     residuals: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[Sequence[int], "Reading"]]) -> "Reading":
+        """One reading from several, each of which says which rows its own become."""
+        if len(parts) == 1:
+            return parts[0][1]
+        order = torch.tensor([row for rows, _ in parts for row in rows]).argsort()
+        readings = [reading for _, reading in parts]
+
+        def rows(tensors: Sequence[Tensor], dim: int) -> Tensor:
+            return torch.cat(list(tensors), dim=dim).index_select(dim, order) if tensors[0].numel() else tensors[0]
+
+        finite = [flag for reading in readings for flag in reading.finite]
+        return cls(
+            forms=rows([reading.forms for reading in readings], 0),
+            top_ids=rows([reading.top_ids for reading in readings], 0),
+            top_logprobs=rows([reading.top_logprobs for reading in readings], 0),
+            finite=[finite[index] for index in order.tolist()],
+            lens=rows([reading.lens for reading in readings], 1),
+            residuals=rows([reading.residuals for reading in readings], 1),
+        )

@@ -3,14 +3,18 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from introbench.cache import sha256_of
 from introbench.chat import Messages, render
 from introbench.engine import Engine
-from introbench.injection import LayerRange, VectorRecipe
+from introbench.errors import InputError
+from introbench.injection import FROM_FILE, LayerRange, VectorRecipe
 from introbench.progress import tell
+from introbench.vectors.control_file import read_control_file
 from introbench.vectors.extract import NEUTRAL, PROMPT, mean_diff, opening_residuals, pca_center
 from introbench.vectors.random import covariance_matched, random_rotation
 from introbench.vectors.store import VectorStore, content_hash
@@ -81,6 +85,8 @@ class VectorLibrary:
         if recipe.seed is not None:
             own = self.directions(replace(recipe, seed=None, draw=0))
             return random_rotation(own, recipe.concept, recipe.seed, recipe.draw)
+        if recipe.method == FROM_FILE:
+            return self._from_file(recipe)
         key = self._key | {"method": recipe.method, "concept": recipe.concept}
         kept = self._store.load(key)
         if kept is not None:
@@ -89,6 +95,15 @@ class VectorLibrary:
         vectors = _EXTRACTORS[recipe.method](self._opening_residuals(recipe.concept) - self._neutral_residuals())
         self._store.save(key, vectors)
         return vectors
+
+    def _from_file(self, recipe: VectorRecipe) -> Tensor:
+        path = Path(recipe.file)
+        if not path.exists() or sha256_of(path) != recipe.digest:
+            raise InputError(f"{path}: is not the file that the task was made with; expected it unchanged; run it anew")
+        config = self._engine.model.config.get_text_config()
+        return read_control_file(
+            path, model_type=config.model_type, n_layers=self._engine.n_layers, hidden=self._engine.hidden_size
+        )
 
     def _neutral_residuals(self) -> Tensor:
         if self._neutral is None:

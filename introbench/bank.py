@@ -1,0 +1,187 @@
+"""The arms of a trial: which injections stand side by side in one batch."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from introbench import data
+from introbench.arguments import choose, parse_concepts, parse_count
+from introbench.cache import sha256_of
+from introbench.checkpoint import Checkpoint
+from introbench.errors import InputError
+from introbench.injection import (
+    CONCEPT_METHODS,
+    FROM_FILE,
+    STEERINGS,
+    Injection,
+    LayerRange,
+    VectorRecipe,
+    parse_layers,
+    parse_strength,
+    sham,
+)
+from introbench.vectors.control_file import control_files, read_control_file
+
+CONCEPTS_PER_BANK = 12
+"""How many concepts share a batch with their random vectors: at most 25 rows."""
+UNKNOWN_MODEL_STRENGTH = "residual:0.05"
+"""For models without a known setting: about what strength 8 is for the embedded model."""
+
+
+@dataclass(frozen=True)
+class Bank:
+    """The arms that share a batch: the sham, some concepts, and as many random vectors.
+
+    A trial uses the sham, one concept and a few of the random vectors, but the engine always runs the whole bank in
+    one batch of fixed order. So a trial's arms stand side by side in one forward pass, and its numbers do not depend
+    on which other trials happen to be in flight.
+
+    Concept i uses random vectors i, i+1, ... (cyclically). Each is then used equally often, and there are as many
+    independent random vectors as concepts for the contrast between the two.
+
+    Attributes:
+        vectors: The concepts' vectors.
+        layers: Half-open range of steered blocks.
+        strength: Scale of the unit vectors.
+        relative: Whether `strength` is a share of the model's residual norm.
+        random_arms: Random vectors per trial.
+        seed: Seed of the random vectors.
+        steerings: When injections are on; with two of them, every injection stands in the bank twice.
+    """
+
+    vectors: tuple[VectorRecipe, ...]
+    layers: LayerRange
+    strength: float
+    relative: bool
+    random_arms: int
+    seed: int
+    steerings: tuple[str, ...] = ("cache",)
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """The concepts' words."""
+        return tuple(vector.concept for vector in self.vectors)
+
+    @cached_property
+    def injections(self) -> tuple[Injection, ...]:
+        """The batch, row by row: the sham; then concepts and random vectors, for each way to steer."""
+        turned = [
+            replace(owner, seed=self.seed, draw=index // len(self.vectors))
+            for index, owner in enumerate(self._random_owners)
+        ]
+        steered = [
+            Injection(vector, self.layers, self.strength, self.relative, steering)
+            for steering in self.steerings
+            for vector in (*self.vectors, *turned)
+        ]
+        return (sham(self.layers), *steered)
+
+    def arms(self, concept: str) -> dict[str, int]:
+        """Names of a trial's arms, and their rows in the batch."""
+        index = self.concepts.index(concept)
+        pool = len(self._random_owners)
+        rows = {"sham": 0}
+        for number, steering in enumerate(self.steerings):
+            first = 1 + number * (len(self.vectors) + pool)
+            suffix = "" if number == 0 else f" {steering}"
+            rows[f"concept{suffix}"] = first + index
+            for k in range(self.random_arms):
+                rows[f"random {k + 1}{suffix}"] = first + len(self.vectors) + (index + k) % pool
+        return rows
+
+    @property
+    def _random_owners(self) -> list[VectorRecipe]:
+        """Whose vector each random vector is a rotation of."""
+        if self.random_arms == 0:
+            return []
+        size = max(len(self.vectors), self.random_arms)
+        return [self.vectors[index % len(self.vectors)] for index in range(size)]
+
+
+def bank_text(injections: Sequence[Injection]) -> str:
+    """The injections that share a batch as JSON text: one value, rather than hundreds that every log event copies."""
+    return json.dumps([injection.to_json() for injection in injections])
+
+
+def split_into_banks(whole: Bank) -> list[Bank]:
+    """Cut a long list of concepts into banks that fit a batch."""
+    vectors = whole.vectors
+    return [
+        replace(whole, vectors=vectors[start : start + CONCEPTS_PER_BANK])
+        for start in range(0, len(vectors), CONCEPTS_PER_BANK)
+    ]
+
+
+def make_bank(
+    checkpoint: Checkpoint,
+    *,
+    concepts: object,
+    method: str,
+    layers: object,
+    strength: object,
+    random_vectors: object,
+    seed: object,
+    steering: object = "cache",
+    vectors: str | None = None,
+) -> Bank:
+    """Read what a task's arguments say about injections, before any weights load.
+
+    Args:
+        checkpoint: The model.
+        concepts: Words; by default the published ones, or those that `vectors` has files for.
+        method: One of `CONCEPT_METHODS`.
+        layers: Steered blocks; the model's known setting or the middle third by default.
+        strength: Norm of what is added; the model's known setting or `UNKNOWN_MODEL_STRENGTH` by default.
+        random_vectors: Random vectors per trial.
+        seed: Of the random vectors.
+        steering: cache, active or both.
+        vectors: Folder of control-vector files, named by concept; None to extract vectors.
+
+    Raises:
+        InputError: An argument is not as it should be, or a file does not fit the model.
+    """
+    known = data.known_settings(checkpoint.name)
+    number, relative = parse_strength(
+        strength if strength is not None else known.get("strength", UNKNOWN_MODEL_STRENGTH)
+    )
+    steerings = STEERINGS if steering == "both" else choose(str(steering), (*STEERINGS, "both"), "steering")
+    (method,) = choose(method, CONCEPT_METHODS, "method")
+    steered = parse_layers(layers if layers is not None else known.get("layers"), checkpoint.n_layers)
+    return Bank(
+        vectors=(
+            tuple(VectorRecipe(method, concept) for concept in parse_concepts(concepts))
+            if vectors is None
+            else _from_files(Path(vectors).expanduser(), concepts, checkpoint, steered)
+        ),
+        layers=steered,
+        strength=number,
+        relative=relative,
+        random_arms=parse_count(random_vectors, "random_vectors", most=9),
+        seed=parse_count(seed, "seed", most=2**32 - 1),
+        steerings=steerings,
+    )
+
+
+def _from_files(folder: Path, concepts: object, checkpoint: Checkpoint, layers: LayerRange) -> tuple[VectorRecipe, ...]:
+    """Recipes of the vectors in a folder, each of which has a direction at every steered block."""
+    files = control_files(folder)
+    chosen = choose(concepts, files, "concepts") if concepts is not None else tuple(files)
+    recipes = []
+    for concept in chosen:
+        path = files[concept].resolve()
+        directions = read_control_file(
+            path,
+            model_type=checkpoint.config.model_type,
+            n_layers=checkpoint.n_layers,
+            hidden=checkpoint.config.hidden_size,
+        )
+        without = [block for block in range(*layers) if not bool(directions[block].any())]
+        if without:
+            raise InputError(
+                f"{path}: has no direction for layers {', '.join(map(str, without))} of layers="
+                f"{layers[0]}:{layers[1]}; expected one for each; pass others, e.g. -T layers=1:{checkpoint.n_layers}"
+            )
+        recipes.append(VectorRecipe(FROM_FILE, concept, file=str(path), digest=sha256_of(path)))
+    return tuple(recipes)

@@ -1,0 +1,109 @@
+"""From conversations and banks to Inspect samples: one trial is one conversation under the arms of one concept."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from inspect_ai.dataset import Sample
+from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
+
+from introbench.bank import Bank
+from introbench.checkpoint import Checkpoint, software_versions
+from introbench.conversations import Conversation
+
+TRIALS_IN_FLIGHT = 1000
+
+_MAKERS = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
+
+
+def concept_trials(
+    conversations: Sequence[Conversation], banks: Sequence[Bank], plan: Mapping[str, Any]
+) -> Iterator[Sample]:
+    """Every conversation about every concept, in the order that lets an engine reuse most: by prior turn, then bank.
+
+    Args:
+        conversations: What is asked; those that share a prior turn stand together.
+        banks: The concepts.
+        plan: What the run sets out to ask, for the metrics.
+    """
+    for asked in _by_prior(conversations):
+        for number, bank in enumerate(banks):
+            for conversation in asked:
+                for concept in bank.concepts:
+                    yield trial(conversation, concept, number, bank.arms(concept), plan)
+
+
+def trial(
+    conversation: Conversation, concept: str, bank: int, arms: Mapping[str, int], plan: Mapping[str, Any]
+) -> Sample:
+    """One trial.
+
+    Args:
+        conversation: What is asked.
+        concept: What is injected.
+        bank: Index of the bank whose rows the arms are.
+        arms: Names of the arms and their rows.
+        plan: What the run sets out to ask, for the metrics.
+    """
+    return Sample(
+        id=f"{conversation.id}.{concept.replace(' ', '_')}",
+        input=chat_messages(conversation.messages),
+        target=str(conversation.factors["expected"]),
+        metadata={
+            **conversation.factors,
+            "concept": concept,
+            "bank": bank,
+            "arms": dict(arms),
+            "plan": dict(plan),
+            "prior_messages": conversation.prior_messages,
+            "answers": conversation.answers.to_json(),
+        },
+    )
+
+
+def plan_of(conversations: Iterable[Conversation]) -> dict[str, list[str]]:
+    """The documents and question families that a run sets out to ask about, in order."""
+    factors = [conversation.factors for conversation in conversations]
+    return {
+        "documents": list(dict.fromkeys(each["document"] for each in factors)),
+        "families": list(dict.fromkeys(each["family"] for each in factors)),
+    }
+
+
+def facts(checkpoint: Checkpoint, bank: Bank) -> dict[str, Any]:
+    """What a log says about its run as a whole."""
+    return {
+        "layers": f"{bank.layers[0]}:{bank.layers[1]} of {checkpoint.n_layers}",
+        "strength": f"{'residual:' if bank.relative else ''}{bank.strength:g}",
+        "method": ", ".join(dict.fromkeys(vector.method for vector in bank.vectors)),
+        "steering": " and ".join(bank.steerings),
+        "seed": bank.seed,
+        "model_revision": checkpoint.revision_digest,
+        "versions": software_versions(),
+    }
+
+
+def system_turn(system: str | None) -> str | None:
+    """A task's `system` argument: "none" is no system turn."""
+    return None if system in (None, "none") else system
+
+
+def chat_messages(messages: Iterable[Mapping[str, str]]) -> list[ChatMessage]:
+    """Inspect's messages."""
+    return [_MAKERS[message["role"]](content=message["content"]) for message in messages]
+
+
+def distinct_questions(conversations: Iterable[Conversation]) -> list[dict[str, Any]]:
+    """What is asked after the prior turns, each once, as `inject_prior_turn` takes it."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for conversation in conversations:
+        key = (*((m["role"], m["content"]) for m in conversation.question), conversation.answers)
+        found[key] = {"messages": list(conversation.question), "answers": conversation.answers.to_json()}
+    return list(found.values())
+
+
+def _by_prior(conversations: Sequence[Conversation]) -> list[list[Conversation]]:
+    grouped: dict[Any, list[Conversation]] = {}
+    for conversation in conversations:
+        prior = tuple((m["role"], m["content"]) for m in conversation.messages[: conversation.prior_messages])
+        grouped.setdefault(prior, []).append(conversation)
+    return list(grouped.values())
