@@ -1,18 +1,15 @@
 """Does a model notice a concept that was injected while it read an earlier turn? (experiments 1 to 4)."""
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset
-from inspect_ai.model import GenerateConfig
-from inspect_ai.viewer import ScoreColorScale, TaskSamplesColumn, TaskSamplesSort, TaskSamplesView, ViewerConfig
+from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
 from introbench import data
 from introbench.arguments import choose
-from introbench.bank import bank_text, make_bank, split_into_banks
+from introbench.bank import make_bank
 from introbench.conversations import battery, published
 from introbench.provider import active_checkpoint, one_line_errors
 from introbench.scorers.yes_shift import yes_shift
-from introbench.solvers.inject_prior_turn import inject_prior_turn
-from introbench.trials import TRIALS_IN_FLIGHT, concept_trials, distinct_questions, facts, plan_of, system_turn
+from introbench.trials import concept_task, samples_view, system_turn
 
 
 @task
@@ -28,7 +25,7 @@ def introspection(
     seed: int = 0,
     system: str | None = "",
     steering: str = "cache",
-    prompts: str | None = None,
+    prompts: str | list[str] | None = None,
     vectors: str | None = None,
 ) -> Task:
     """Ask about an injected thought, and everything that such an injection might disturb as well.
@@ -59,7 +56,7 @@ def introspection(
         system: Content of the system turn; "none" for no system turn.
         steering: When the injection is on: cache (while the prior turn is read, as published), active (to the end,
             while the model answers too) or both, side by side on the same trials.
-        prompts: A file or folder of published conversations (arXiv 2602.20031's format) to run in place of our own;
+        prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own;
             documents, families, formats and system are then theirs.
         vectors: A folder of control-vector files (GGUF, as repeng and llama.cpp write them), named by concept, to
             inject in place of extracted vectors.
@@ -78,7 +75,6 @@ def introspection(
             steering=steering,
             vectors=vectors,
         )
-        banks = split_into_banks(bank)
         conversations = (
             published(checkpoint.tokenizer, prompts)
             if prompts
@@ -92,21 +88,15 @@ def introspection(
                 )
             )
         )
-        samples = list(concept_trials(conversations, banks, plan_of(conversations)))
-    return Task(
-        dataset=MemoryDataset(samples, name="introspection"),
-        solver=inject_prior_turn([bank_text(each.injections) for each in banks], distinct_questions(conversations)),
-        scorer=yes_shift(),
-        config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
-        viewer=_viewer(both=len(bank.steerings) > 1),
-        version=2,
-        metadata=facts(checkpoint, bank),
-    )
+        both = len(bank.steerings) > 1
+        return concept_task(
+            "introspection", conversations, bank, checkpoint, scorer=yes_shift(), viewer=_viewer(both), version=2
+        )
 
 
 def _viewer(both: bool) -> ViewerConfig:
     """Columns that a person understands, largest shifts first, red and green around no shift."""
-    scores = {
+    labels = {
         "shift": "Shift (nats)",
         "random": "Random vectors (nats)",
         "p_yes_sham": "P(yes) sham",
@@ -115,28 +105,10 @@ def _viewer(both: bool) -> ViewerConfig:
         **({"active": "Shift, active (nats)"} if both else {}),
     }
     symmetric = ScoreColorScale(palette="diverging", min=-2, max=2)
-    return ViewerConfig(
-        task_samples_view=TaskSamplesView(
-            name="Shifts",
-            columns=[
-                TaskSamplesColumn(id="sampleId"),
-                *(TaskSamplesColumn.score("yes_shift", name) for name in scores),
-                TaskSamplesColumn(id="sampleStatus", visible=False),
-                TaskSamplesColumn(id="target", visible=False),
-                TaskSamplesColumn(id="answer", visible=False),
-                TaskSamplesColumn(id="input", visible=False),
-                TaskSamplesColumn(id="tokens", visible=False),
-                TaskSamplesColumn(id="duration", visible=False),
-            ],
-            sort=[TaskSamplesSort.score("yes_shift", "shift", dir="desc")],
-            score_labels=scores,
-            score_color_scales={
-                "shift": symmetric,
-                "random": symmetric,
-                "p_yes_sham": ScoreColorScale(palette="neutral", min=0, max=1),
-                "p_yes": ScoreColorScale(palette="neutral", min=0, max=1),
-            },
-            color_scales_enabled=True,
-            multiline=False,
-        )
+    probability = ScoreColorScale(palette="neutral", min=0, max=1)
+    return samples_view(
+        "Shifts",
+        "yes_shift",
+        labels,
+        {"shift": symmetric, "random": symmetric, "p_yes_sham": probability, "p_yes": probability},
     )

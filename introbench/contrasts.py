@@ -309,8 +309,8 @@ def results_table(results: Sequence[Result]) -> str:
         [
             result.document,
             result.name,
-            _number(result.interval.estimate),
-            _bounds(result.interval),
+            number_text(result.interval.estimate),
+            interval_text(result.interval),
             result.interval.units,
             result.pairs,
             result.missing or "",
@@ -321,11 +321,13 @@ def results_table(results: Sequence[Result]) -> str:
     return tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=("left",) * 2 + ("right",) * 5)
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
+    """A number of a table."""
     return "no pairs" if math.isnan(value) else f"{value:+.3f}"
 
 
-def _bounds(interval: Interval) -> str:
+def interval_text(interval: Interval) -> str:
+    """The ends of an interval in a table, or why there are none."""
     if math.isnan(interval.low):
         return "needs 2 or more units" if interval.units == 1 else ""
     return f"[{interval.low:+.3f}, {interval.high:+.3f}]"

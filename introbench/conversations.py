@@ -122,14 +122,16 @@ def yes_no(answer_format: data.AnswerFormat, lens: bool = False) -> Answers:
     return Answers.of({"yes": yes, "no": no}, lens=lens)
 
 
-def published(tokenizer: Any, path: str, *, options: bool = False, lens: bool = False) -> list[Conversation]:
+def published(
+    tokenizer: Any, paths: str | Sequence[str], *, options: bool = False, lens: bool = False
+) -> list[Conversation]:
     """The conversations of published prompt files, as they are; see `introbench.published`.
 
     With a yes form alone, no stands for every other answer.
 
     Args:
         tokenizer: The model's tokenizer; every conversation is checked with it.
-        path: A file, or a folder of files.
+        paths: Files, or folders of files.
         options: Whether the answers are places in a list of concepts, rather than yes and no.
         lens: Whether answers are read after every block too.
 
@@ -137,7 +139,7 @@ def published(tokenizer: Any, path: str, *, options: bool = False, lens: bool = 
         InputError: A file is not as it should be, or is not for this experiment.
     """
     conversations = []
-    for each in read_published(path):
+    for path, each in _read_all([paths] if isinstance(paths, str) else paths):
         _refuse_unsuited(path, each, options)
         forms = (
             {str(place): [str(place)] for place in range(len(each.order))}
@@ -161,6 +163,19 @@ def published(tokenizer: Any, path: str, *, options: bool = False, lens: bool = 
         )
         conversations.append(checked(tokenizer, conversation))
     return conversations
+
+
+def _read_all(paths: Sequence[str]) -> Iterator[tuple[str, PublishedConversation]]:
+    seen: dict[str, str] = {}
+    for path in paths:
+        for each in read_published(path):
+            if each.label in seen:
+                raise InputError(
+                    f"prompts {path}: label {each.label!r} also stands in {seen[each.label]}; expected each once; "
+                    f"leave one of them out"
+                )
+            seen[each.label] = path
+            yield path, each
 
 
 def _refuse_unsuited(path: str, each: PublishedConversation, options: bool) -> None:

@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -16,14 +16,14 @@ class ArmReading:
         vector: Which vector was injected.
         answers: Log-probability of each answer: logsumexp over its forms, in nats.
         top: The most likely tokens with their probabilities.
-        lens: The same after every block, where it was read.
+        lens: The same after every block, where it was read: one number per layer for each answer.
     """
 
     arm: str
     vector: str
     answers: Mapping[str, float]
     top: tuple[tuple[str, float], ...] = ()
-    lens: tuple[Mapping[str, float], ...] = ()
+    lens: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def log_odds(self) -> float:
@@ -67,13 +67,9 @@ def arm_readings(arms: Sequence[Mapping[str, Any]], top: Sequence[Sequence[tuple
         if not record["finite"]:
             continue
         likely = tuple((token, math.exp(logprob)) for token, logprob in tokens)
-        lens = tuple(_together(block) for block in record.get("lens", ()))
-        readings.append(ArmReading(record["arm"], record["vector"], _together(record["logprobs"]), likely, lens))
+        answers = {name: _logsumexp(values) for name, values in record["logprobs"].items()}
+        readings.append(ArmReading(record["arm"], record["vector"], answers, likely, record.get("lens", {})))
     return readings
-
-
-def _together(forms: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    return {name: _logsumexp(values) for name, values in forms.items()}
 
 
 def _logsumexp(values: Sequence[float]) -> float:
@@ -114,3 +110,17 @@ def _visible(token: str) -> str:
     """A token as it can stand in a markdown table."""
     escaped = token.replace(" ", "·").replace("\n", "\\n").replace("|", "\\|").replace("`", "'")
     return f"`{escaped}`"
+
+
+def lens_table(p_yes: Mapping[str, Sequence[float]], odds: Mapping[str, Sequence[float]]) -> str:
+    """Markdown table of P(yes) and of log-odds by layer, for each arm."""
+    headers = ["layer", *(f"P(yes) {arm}" for arm in p_yes), *(f"log-odds {arm}" for arm in odds)]
+    rows = [
+        [
+            str(layer),
+            *(f"{values[layer]:.3%}" for values in p_yes.values()),
+            *(f"{values[layer]:+.2f}" for values in odds.values()),
+        ]
+        for layer in range(len(odds["sham"]))
+    ]
+    return _markdown([headers, ["---"] * len(headers), *rows])

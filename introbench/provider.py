@@ -31,6 +31,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 from inspect_ai.util import display_counter, display_type
+from torch import Tensor
 
 from introbench.answers import Answers, Forms
 from introbench.chat import tokenize_chat
@@ -221,10 +222,10 @@ class InjectAPI(ModelAPI):
                 "sha256": runtime.library.sha256(injection.vector)[:16] if injection.vector else None,
                 "strength": runtime.strength(injection),
                 "finite": finite[row],
-                "logprobs": question.by_answer(readings.forms[row].tolist()) if finite[row] else None,
+                "logprobs": question.by_form(readings.forms[row]) if finite[row] else None,
             }
             if question.asked.want.lens:
-                record["lens"] = [question.by_answer(block) for block in readings.lens[:, row].tolist()]
+                record["lens"] = question.by_answer(readings.lens[:, row].T)
             arms.append(record)
             choices.append(_choice(self.model_name, runtime.tokenizer, readings, row))
         return ModelOutput(
@@ -271,14 +272,17 @@ class _Question:
     forms: Forms
     left_out: list[str]
 
-    def by_answer(self, logprobs: list[float]) -> dict[str, list[float]]:
-        """Log-probabilities of all forms, in order, as those of each answer."""
-        split: dict[str, list[float]] = {}
-        begin = 0
-        for name, forms in self.forms.items():
-            split[name] = logprobs[begin : begin + len(forms)]
-            begin += len(forms)
-        return split
+    def by_form(self, logprobs: Tensor) -> dict[str, list[float]]:
+        """Log-probabilities of all forms, [forms], as those of each answer's forms."""
+        return {name: part.tolist() for name, part in self._split(logprobs)}
+
+    def by_answer(self, logprobs: Tensor) -> dict[str, list[float]]:
+        """Log-probabilities of all forms after every block, [forms, layers], as those of each answer as a whole."""
+        return {name: part.logsumexp(dim=0).tolist() for name, part in self._split(logprobs)}
+
+    def _split(self, logprobs: Tensor) -> Iterator[tuple[str, Tensor]]:
+        parts = logprobs.split([len(forms) for forms in self.forms.values()])
+        yield from zip(self.forms, parts, strict=True)
 
 
 def _show(line: str) -> None:

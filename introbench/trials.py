@@ -1,14 +1,18 @@
-"""From conversations and banks to Inspect samples: one trial is one conversation under the arms of one concept."""
+"""From conversations and banks to Inspect tasks: one trial is one conversation under the arms of one concept."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from inspect_ai.dataset import Sample
-from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
+from inspect_ai import Task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig
+from inspect_ai.viewer import ScoreColorScale, TaskSamplesColumn, TaskSamplesSort, TaskSamplesView, ViewerConfig
 
-from introbench.bank import Bank
+from introbench.bank import Bank, bank_text, split_into_banks
 from introbench.checkpoint import Checkpoint, software_versions
 from introbench.conversations import Conversation
+from introbench.solvers.inject_prior_turn import inject_prior_turn
 
 TRIALS_IN_FLIGHT = 1000
 
@@ -30,6 +34,28 @@ def concept_trials(
             for conversation in asked:
                 for concept in bank.concepts:
                     yield trial(conversation, concept, number, bank.arms(concept), plan)
+
+
+def concept_task(
+    name: str, conversations: Sequence[Conversation], bank: Bank, checkpoint: Checkpoint, **options: Any
+) -> Task:
+    """A task that runs every conversation about every concept.
+
+    Args:
+        name: Of the task.
+        conversations: What is asked.
+        bank: All concepts with their random vectors.
+        checkpoint: The model.
+        **options: The task's scorer, viewer and version.
+    """
+    banks = split_into_banks(bank)
+    return Task(
+        dataset=MemoryDataset(list(concept_trials(conversations, banks, plan_of(conversations))), name=name),
+        solver=inject_prior_turn([bank_text(each.injections) for each in banks], distinct_questions(conversations)),
+        config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
+        metadata=facts(checkpoint, bank),
+        **options,
+    )
 
 
 def trial(
@@ -85,6 +111,35 @@ def facts(checkpoint: Checkpoint, bank: Bank) -> dict[str, Any]:
 def system_turn(system: str | None) -> str | None:
     """A task's `system` argument: "none" is no system turn."""
     return None if system in (None, "none") else system
+
+
+def samples_view(
+    name: str, scorer: str, labels: Mapping[str, str], colours: Mapping[str, ScoreColorScale] = MappingProxyType({})
+) -> ViewerConfig:
+    """How the log viewer lists trials: one column for each value of the score, the largest of the first one on top.
+
+    Args:
+        name: Of the view.
+        scorer: Whose values they are.
+        labels: What a person reads above each value.
+        colours: Colour scales of some of them.
+    """
+    hidden = ("sampleStatus", "target", "answer", "input", "tokens", "duration")
+    return ViewerConfig(
+        task_samples_view=TaskSamplesView(
+            name=name,
+            columns=[
+                TaskSamplesColumn(id="sampleId"),
+                *(TaskSamplesColumn.score(scorer, value) for value in labels),
+                *(TaskSamplesColumn(id=column, visible=False) for column in hidden),
+            ],
+            sort=[TaskSamplesSort.score(scorer, next(iter(labels)), dir="desc")],
+            score_labels=dict(labels),
+            score_color_scales=dict(colours),
+            color_scales_enabled=True,
+            multiline=False,
+        )
+    )
 
 
 def chat_messages(messages: Iterable[Mapping[str, str]]) -> list[ChatMessage]:

@@ -20,7 +20,7 @@ from inspect_ai.model import get_model
 from scipy.special import logsumexp
 from transformers import DynamicCache
 
-from introbench import cli, provider
+from introbench import cli, provider, tables
 from introbench.checkpoint import Checkpoint
 from introbench.contrasts import contrasts
 from introbench.engine import Want
@@ -174,7 +174,7 @@ def test_limit_leaves_contrasts_without_pairs_and_says_so(tiny_folder: Path, tmp
         assert math.isnan(measured[unmatched]), unmatched
     assert measured["info - none | pairs"] == 0
     assert measured["info - none | missing"] == 3
-    table = cli.log_table(part.location)
+    table = tables.log_table(part.location)
     assert "3 of 3 trials scored" in table
     assert len([line for line in table.splitlines() if "no pairs" in line]) == 3 + 2 + 1 + 1
 
@@ -187,7 +187,7 @@ def test_numbers_that_are_not_finite_are_shown_and_counted(tiny_folder: Path, tm
     assert "not finite under: concept (" in scores[0].explanation
     assert metrics(broken)["not finite"] == 12
     assert math.isnan(metrics(broken)["introspection | none"])
-    assert "no pairs" in cli.log_table(broken.location)
+    assert "no pairs" in tables.log_table(broken.location)
 
 
 def test_relative_strength_is_a_share_of_the_residual_norm(tiny_folder: Path, tmp_path: Path) -> None:
@@ -365,8 +365,8 @@ def test_both_ways_to_steer_on_the_same_trials(log: EvalLog, tiny_folder: Path, 
         found["introspection (active) | info"] - found["introspection | info"]
     )
     assert found["introspection (active) | info"] == pytest.approx(metrics(alone)["introspection | info"], abs=1e-4)
-    assert "introspection: active - cache" in cli.log_table(both.location)
-    assert "active" not in cli.log_table(log.location)
+    assert "introspection: active - cache" in tables.log_table(both.location)
+    assert "active" not in tables.log_table(log.location)
     assert (both.eval.metadata or {})["steering"] == "cache and active"
 
 
@@ -516,7 +516,7 @@ def test_commands_from_the_checkout_and_from_anywhere(tiny_folder: Path, tmp_pat
 
 def test_the_table_command_refuses_what_is_no_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["table", str(tmp_path)]) == 2
-    assert "no introspection log there" in capsys.readouterr().err
+    assert "no introbench log there" in capsys.readouterr().err
 
 
 def test_an_answer_of_probability_zero_is_not_scored() -> None:

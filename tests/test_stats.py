@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from introbench.stats import difference_interval, mean_interval
+from introbench.stats import difference_interval, mean_interval, simultaneous_intervals
 
 Sampler = Callable[[np.random.Generator, int], np.ndarray]
 POPULATIONS: dict[str, Sampler] = {
@@ -85,3 +85,24 @@ def test_ties_and_near_ties_give_a_wide_interval_but_not_an_absurd_one() -> None
         values = np.array([1.0, *(jitter * np.arange(8))])
         interval = mean_interval(values, rng=np.random.default_rng(0))
         assert interval.low < 0 < interval.estimate < interval.high < 1.5
+
+
+@pytest.mark.parametrize(("units", "shared"), [(9, 0.0), (9, 0.9), (20, 0.5), (3, 0.0)])
+def test_simultaneous_intervals_hold_together(units: int, shared: float) -> None:
+    draw = np.random.default_rng(3)
+    held = []
+    for _ in range(300):
+        noise = math.sqrt(1 - shared) * draw.standard_normal((units, 15))
+        values = np.linspace(-1, 1, 15) + noise + math.sqrt(shared) * draw.standard_normal((units, 1))
+        found = simultaneous_intervals(values, resamples=400, rng=draw)
+        held.append(all(i.low <= truth <= i.high for i, truth in zip(found, np.linspace(-1, 1, 15), strict=True)))
+    assert np.mean(held) >= 0.93
+    assert units == 3 or np.mean(held) < 0.998, "no wider than it has to be"
+
+
+def test_simultaneous_intervals_of_cells_without_spread() -> None:
+    values = np.column_stack([np.zeros(9), np.random.default_rng(0).standard_normal(9)])
+    still, moving = simultaneous_intervals(values, rng=np.random.default_rng(0))
+    assert (still.low, still.high) == (0.0, 0.0)
+    assert moving.low < moving.estimate < moving.high
+    assert math.isnan(simultaneous_intervals(values[:1], rng=np.random.default_rng(0))[1].low)

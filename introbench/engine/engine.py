@@ -120,11 +120,18 @@ class Engine:
     def _with_blocks(self, reading: Reading, want: Want, residuals: Sequence[Tensor]) -> Reading:
         """Add what is wanted of every block, from [rows, hidden] after each."""
         if want.lens and self._readout is not None:
-            lens = [summarise(self._readout(residual), Want(want.forms)).forms for residual in residuals[:-1]]
+            lens = [self._lens(residual, want.forms) for residual in residuals[:-1]]
             reading = replace(reading, lens=torch.stack([*lens, reading.forms]))
         if want.residuals:
             reading = replace(reading, residuals=torch.stack([residual.float().cpu() for residual in residuals]))
         return reading
+
+    def _lens(self, residual: Tensor, forms: Tokens) -> Tensor:
+        """Log-probabilities of some tokens by the logit lens, from [rows, hidden]."""
+        assert self._readout is not None
+        # Below the first steered block one row stands for all: read once, they stay equal to the last bit.
+        distinct = residual[:1] if residual.stride(0) == 0 else residual
+        return summarise(self._readout(distinct), Want(forms)).forms.expand(len(residual), -1)
 
     def _refuse(self, requests: Sequence[Request]) -> None:
         config: Any = self.model.config.get_text_config()

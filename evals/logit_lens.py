@@ -1,0 +1,93 @@
+"""At which layers does an injected thought move the answer? (experiment 5)."""
+
+from inspect_ai import Task, task
+from inspect_ai.viewer import ViewerConfig
+
+from introbench import data
+from introbench.arguments import choose
+from introbench.bank import make_bank
+from introbench.conversations import battery, published
+from introbench.provider import active_checkpoint, one_line_errors
+from introbench.scorers.lens_gap import lens_gap
+from introbench.trials import concept_task, samples_view, system_turn
+
+
+@task
+def logit_lens(
+    concepts: str | list[str] | None = None,
+    documents: str | list[str] | None = None,
+    families: str | list[str] = "introspection",
+    formats: str | list[str] = "yes-no",
+    method: str = "pca_center",
+    layers: str | int | list[int] | None = None,
+    strength: float | str | None = None,
+    random_vectors: int = 3,
+    seed: int = 0,
+    system: str | None = "",
+    prompts: str | list[str] | None = None,
+    vectors: str | None = None,
+) -> Task:
+    """Read the answer after every block: the final norm and the unembedding applied to the residual stream there.
+
+    The same trials as in the introspection task. What is shown is the gap in the log-odds of yes between injected and
+    sham, the layer where it peaks, and how much of it the last layers take away.
+
+        inspect eval evals/logit_lens.py --model inject/smollm2
+        inspect eval evals/logit_lens.py -T documents=none,info -T concepts=cats,bread
+
+    Args:
+        concepts: Words to inject; the nine published ones by default. Any word can be named.
+        documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; all by default.
+        families: Question families: introspection (the default), always_no, always_yes, ambiguous, confusing.
+        formats: Answer formats: yes-no (the default), one-zero.
+        method: How a concept's vector is extracted: pca_center or mean_diff.
+        layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
+            middle third by default.
+        strength: Norm of what is added at each layer, or residual:SHARE of the model's median residual norm; the
+            model's known setting or residual:0.05 by default.
+        random_vectors: Random vectors per trial.
+        seed: Seed of the random vectors.
+        system: Content of the system turn; "none" for no system turn.
+        prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own.
+        vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
+    """
+    with one_line_errors():
+        checkpoint = active_checkpoint()
+        checkpoint.check()
+        bank = make_bank(
+            checkpoint,
+            concepts=concepts,
+            method=method,
+            layers=layers,
+            strength=strength,
+            random_vectors=random_vectors,
+            seed=seed,
+            vectors=vectors,
+        )
+        conversations = (
+            published(checkpoint.tokenizer, prompts, lens=True)
+            if prompts
+            else list(
+                battery(
+                    checkpoint.tokenizer,
+                    documents=choose(documents, data.documents(), "documents"),
+                    families=choose(families, data.FAMILIES, "families"),
+                    formats=choose(formats, data.answer_formats(), "formats"),
+                    system=system_turn(system),
+                    lens=True,
+                )
+            )
+        )
+        return concept_task(
+            "logit_lens", conversations, bank, checkpoint, scorer=lens_gap(), viewer=_viewer(), version=1
+        )
+
+
+def _viewer() -> ViewerConfig:
+    labels = {
+        "peak": "Largest gap (nats)",
+        "layer": "At layer",
+        "final": "Gap in the answer (nats)",
+        "p_yes_peak": "P(yes) at the peak",
+    }
+    return samples_view("Logit lens", "lens_gap", labels)

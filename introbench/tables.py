@@ -1,0 +1,142 @@
+"""What a log's trials say, as plain text."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from inspect_ai.log import EvalLog, EvalSample, read_eval_log
+from tabulate import tabulate
+
+from introbench.contrasts import (
+    Plan,
+    TrialShift,
+    active_contrasts,
+    contrasts,
+    interval_text,
+    mean_shifts,
+    number_text,
+    results_table,
+)
+from introbench.errors import InputError
+from introbench.lens import by_document, concept_means, peak
+from introbench.scorers.lens_gap import lens_trial
+from introbench.scorers.yes_shift import plan_of, shift_of_trial
+from introbench.stats import simultaneous_intervals
+
+TABLES: dict[str, Callable[[list[EvalSample]], list[str]]] = {}
+"""Scorer to what makes the paragraphs of its table."""
+
+
+def log_table(location: str) -> str:
+    """Everything that a log's trials say.
+
+    Raises:
+        InputError: The log holds no scored trials of an introbench task.
+    """
+    log = read_eval_log(location, resolve_attachments=False)
+    for scorer, paragraphs in TABLES.items():
+        scored = [sample for sample in log.samples or [] if sample.scores and scorer in sample.scores]
+        if scored:
+            return "\n\n".join([_headline(log, len(scored)), *paragraphs(scored)])
+    raise InputError(
+        f"log {location}: no scored trials of an introbench task; status {log.status}; run the task to its end"
+    )
+
+
+def _yes_shift(scored: list[EvalSample]) -> list[str]:
+    trials, active = (
+        [
+            shift
+            for sample in scored
+            if (shift := shift_of_trial(sample.metadata, (sample.scores or {})["yes_shift"], steering))
+        ]
+        for steering in ("cache", "active")
+    )
+    plan = plan_of(scored[0].metadata)
+    return [
+        "Mean shift toward yes under the concept's vector, against the sham; for introspection toward 'noticed'",
+        results_table(mean_shifts(trials, plan)),
+        "Contrasts: does introspection move more than what has nothing to do with it?",
+        results_table(contrasts(trials, plan)),
+        *_active_part(trials, active, plan),
+        _legend(),
+    ]
+
+
+def _active_part(cached: Sequence[TrialShift], active: Sequence[TrialShift], plan: Plan) -> list[str]:
+    if not active:
+        return []
+    return [
+        "The same trials with the injection on while the model answers, too, and how much that adds",
+        results_table(active_contrasts(cached, active, plan)),
+    ]
+
+
+def _lens_gap(scored: list[EvalSample]) -> list[str]:
+    trials = [lens_trial(sample.metadata, (sample.scores or {})["lens_gap"]) for sample in scored]
+    grouped = by_document(trials, plan_of(scored[0].metadata).documents)
+    rows: list[list[Any]] = []
+    for document, each in grouped.items():
+        found = peak(document, each)
+        rows.append(
+            [
+                document,
+                f"{found.layer.estimate:.0f} [{found.layer.low:.0f}, {found.layer.high:.0f}]",
+                *(f"{number_text(i.estimate)} {interval_text(i)}" for i in (found.gap, found.final, found.suppression)),
+                found.layer.units,
+                found.missing or "",
+            ]
+        )
+    headers = ["document", "peak layer", "gap there", "gap in the answer", "lost in between", "concepts", "missing"]
+    return [
+        "Gap between injected and sham by the logit lens, in nats: where it peaks, and what the last layers take away",
+        tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
+        *(paragraph for document, each in grouped.items() for paragraph in _layers_of(document, each)),
+        "Intervals: 95% over concepts. Those of gaps by layer, at the peak, and of what is lost hold for all layers\n"
+        "together, since the peak was picked. P(yes) is the mean over questions that are not reversed.",
+    ]
+
+
+def _layers_of(document: str, trials: Sequence[Any]) -> list[str]:
+    gaps, random, curves, _ = concept_means(trials)
+    if not gaps.size:
+        return []
+    rows = []
+    for layer, interval in enumerate(simultaneous_intervals(gaps, rng=np.random.default_rng(0))):
+        rows.append(
+            [
+                layer,
+                *(f"{values[layer]:.3%}" for values in curves.values()),
+                number_text(interval.estimate),
+                interval_text(interval),
+                number_text(float(random[:, layer].mean())),
+            ]
+        )
+    headers = ["layer", *curves, "gap (nats)", "95% interval", "random vectors"]
+    return [
+        f"Document {document}, layer by layer",
+        tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=("right",) * len(headers)),
+    ]
+
+
+TABLES |= {"yes_shift": _yes_shift, "lens_gap": _lens_gap}
+
+
+def _headline(log: EvalLog, scored: int) -> str:
+    facts = log.eval.metadata or {}
+    total = log.results.total_samples if log.results else scored
+    return (
+        f"{log.eval.model}: layers {facts.get('layers', '?')}, strength {facts.get('strength', '?')}, "
+        f"{facts.get('method', '?')}; {scored} of {total} trials scored ({log.status})"
+    )
+
+
+def _legend() -> str:
+    return (
+        "Units are concepts (beside random vectors: the smaller number of the two). Intervals: 95% each, studentised\n"
+        "bootstrap over units; not corrected for how many there are, and conditional on the wordings of the\n"
+        "questions: other control questions would have moved differently. On a reversed question, a shift and that\n"
+        "of the control beside it count with the sign turned. Matched controls: always_no beside plain questions,\n"
+        "always_yes beside reversed ones, which cancels a push toward yes, and flattening where baselines agree.\n"
+        "An interval that contains 0 is no evidence of an effect, and no evidence that there is none."
+    )
