@@ -67,14 +67,14 @@ def choose(value: object, options: Iterable[str], what: str) -> tuple[str, ...]:
     return names
 
 
-def parse_count(value: object, what: str, most: int) -> int:
+def parse_count(value: object, what: str, most: int, least: int = 0) -> int:
     """Read a whole number.
 
     Raises:
-        InputError: It is not a whole number from 0 to `most`.
+        InputError: It is not a whole number from `least` to `most`.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        raise InputError(f"{what}={value!r}: expected a whole number from 0 to {most}; pass e.g. -T {what}=3")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InputError(f"{what}={value!r}: expected a whole number from {least} to {most}; pass e.g. -T {what}=3")
     return value
 
 

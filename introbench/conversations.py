@@ -4,11 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from introbench import data
 from introbench.answers import Answers
 from introbench.chat import tokenize_chat
 from introbench.documents import fitted_texts
 from introbench.errors import InputError
+from introbench.orders import balanced_orders
 from introbench.published import PublishedConversation, read_published
 
 Turns = tuple[dict[str, str], ...]
@@ -74,18 +77,17 @@ def battery(
             f"families={', '.join(families)} with formats={', '.join(formats)}: no question is asked in these; "
             f"expected at least one; control families are asked in yes-no"
         )
-    for document, opening in openings(tokenizer, documents, system).items():
+    for document, prior in openings(tokenizer, documents, system).items():
         for question, answer_format in asked:
             yield checked(
                 tokenizer,
                 Conversation(
                     id=f"{document}.{question.id}.{answer_format.name}",
                     messages=(
-                        *opening,
-                        {"role": "user", "content": f"{question.text} {answer_format.instruction}"},
-                        {"role": "assistant", "content": answer_format.prefill},
+                        *prior,
+                        *_turns(f"{question.text} {answer_format.instruction}", answer_format.prefill),
                     ),
-                    prior_messages=len(opening),
+                    prior_messages=len(prior),
                     answers=yes_no(answer_format, lens),
                     factors={
                         "document": document,
@@ -120,6 +122,88 @@ def yes_no(answer_format: data.AnswerFormat, lens: bool = False) -> Answers:
     """The yes and no forms of a format."""
     yes, no = zip(*answer_format.forms, strict=True)
     return Answers.of({"yes": yes, "no": no}, lens=lens)
+
+
+LABELS = "0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+"""What options are labelled with: digits as far as there are enough of them, else letters."""
+
+
+def identification(
+    tokenizer: Any,
+    *,
+    concepts: Sequence[str],
+    documents: Sequence[str],
+    parts: Sequence[str],
+    replicates: int,
+    system: str | None,
+    seed: int,
+) -> Iterator[Conversation]:
+    """Which concept was it: picked from a list, in balanced orders, or named after a prefilled yes.
+
+    Args:
+        tokenizer: The model's tokenizer; documents are fitted to it, and every conversation is checked with it.
+        concepts: The concepts; the list has one more option, that nothing was injected.
+        documents: Names of documents.
+        parts: `list`, `naming` or both.
+        replicates: How often every option stands at each place of the list.
+        system: Content of the system turn, or None for no system turn.
+        seed: Seed of the orders.
+
+    Raises:
+        InputError: There are too many concepts for labels of one token, or two that begin with the same token.
+    """
+    asked: list[tuple[str, str, Turns, Answers, dict[str, str]]] = []
+    if "list" in parts:
+        asked += _list_questions(concepts, replicates, seed)
+    if "naming" in parts:
+        named = Answers.of({concept: [f" {concept}"] for concept in concepts}, first_tokens=True, lens=True)
+        identity = {concept: concept for concept in concepts}
+        asked += [
+            ("naming", each.id, _turns(each.user, each.assistant), named, identity) for each in data.naming_questions()
+        ]
+    for document, prior in openings(tokenizer, documents, system).items():
+        for part, item, turns, answers, options in asked:
+            yield checked(
+                tokenizer,
+                Conversation(
+                    id=f"{document}.{part}.{item}",
+                    messages=(*prior, *turns),
+                    prior_messages=len(prior),
+                    answers=answers,
+                    factors={
+                        "document": document,
+                        "family": part,
+                        "question": item,
+                        "options": options,
+                        "expected": "nothing",
+                    },
+                ),
+            )
+
+
+def _list_questions(
+    concepts: Sequence[str], replicates: int, seed: int
+) -> list[tuple[str, str, Turns, Answers, dict[str, str]]]:
+    shown, options = data.list_question(), ["", *concepts]
+    labels = next((each for each in LABELS if len(each) >= len(options)), "")
+    if not labels:
+        raise InputError(
+            f"{len(concepts)} concepts: expected at most {len(LABELS[-1]) - 1}, so that each has a label of one token; "
+            f"pass fewer, e.g. -T concepts=cats,bread"
+        )
+    answers = Answers.of({label: [label] for label in labels[: len(options)]}, lens=True)
+    questions = []
+    orders = balanced_orders(len(options), replicates, np.random.default_rng(seed))
+    for number, order in enumerate(orders):
+        by_label = {label: options[place] for label, place in zip(labels, order, strict=False)}
+        lines = [shown.option.format(label=label, name=name or shown.nothing) for label, name in by_label.items()]
+        turns = _turns(shown.user.format(options="\n".join(lines)), shown.assistant)
+        questions.append(("list", f"order-{number:02d}", turns, answers, by_label))
+    return questions
+
+
+def _turns(user: str, assistant: str) -> Turns:
+    return {"role": "user", "content": user}, {"role": "assistant", "content": assistant}
 
 
 def published(
@@ -159,10 +243,22 @@ def published(
             messages=each.messages,
             prior_messages=each.prior_messages,
             answers=Answers.of(forms, lens=lens),
-            factors=factors | ({"order": list(each.order)} if options else {}),
+            factors=factors | (_options_of(each) if options else {}),
         )
         conversations.append(checked(tokenizer, conversation))
     return conversations
+
+
+def _options_of(each: PublishedConversation) -> dict[str, Any]:
+    """What stands at each place of a published list: nothing, or one of the nine concepts."""
+    options = ["", *data.concepts()]
+    if len(each.order) != len(options):
+        raise InputError(
+            f"prompts: conversation {each.label!r}: extra.perm has {len(each.order)} places; expected {len(options)}, "
+            f"for nothing and the published concepts; choose files of this experiment"
+        )
+    shown = {str(place): options[option] for place, option in enumerate(each.order)}
+    return {"family": "list", "options": shown, "expected": "nothing"}
 
 
 def _read_all(paths: Sequence[str]) -> Iterator[tuple[str, PublishedConversation]]:

@@ -94,6 +94,38 @@ class Setting:
     reply: str
 
 
+@dataclass(frozen=True)
+class ListQuestion:
+    """How a list of concepts to pick from is shown.
+
+    Attributes:
+        user: The question, with a place for the `{options}`.
+        assistant: The prefill; a label follows it.
+        option: A line of the list, with places for its `{label}` and `{name}`.
+        nothing: What the option is called that says that nothing was injected.
+    """
+
+    user: str
+    assistant: str
+    option: str
+    nothing: str
+
+
+@dataclass(frozen=True)
+class NamingQuestion:
+    """A question whose prefilled answer goes on with the name of a concept.
+
+    Attributes:
+        id: Short name.
+        user: What the model is asked.
+        assistant: The prefill.
+    """
+
+    id: str
+    user: str
+    assistant: str
+
+
 @cache
 def concepts() -> tuple[str, ...]:
     """The concepts that published work injects."""
@@ -128,6 +160,19 @@ def answer_formats() -> dict[str, AnswerFormat]:
     return {
         name: _build(AnswerFormat, {"name": name, **entry}, f"formats.yaml: {name}") for name, entry in entries.items()
     }
+
+
+@cache
+def list_question() -> ListQuestion:
+    """How a list of concepts to pick from is shown."""
+    return _build(ListQuestion, _yaml("identification.yaml")["list"], "identification.yaml: list")
+
+
+@cache
+def naming_questions() -> tuple[NamingQuestion, ...]:
+    """The wordings after which the model goes on with a concept's name."""
+    entries = _yaml("identification.yaml")["naming"]
+    return tuple(_build(NamingQuestion, entry, f"identification.yaml: naming: {entry.get('id')}") for entry in entries)
 
 
 @cache

@@ -124,3 +124,20 @@ def lens_table(p_yes: Mapping[str, Sequence[float]], odds: Mapping[str, Sequence
         for layer in range(len(odds["sham"]))
     ]
     return _markdown([headers, ["---"] * len(headers), *rows])
+
+
+def options_table(
+    among: Mapping[str, Mapping[str, float]], answers: Mapping[str, Mapping[str, float]], options: Mapping[str, str]
+) -> str:
+    """Markdown table of what each arm reports: probability of each option, among the options and of all tokens."""
+    headers = ["option", "label", *among, *(f"{arm}, of all tokens" for arm in ("sham", "concept"))]
+    rows = [
+        [
+            name or "(nothing)",
+            label,
+            *(f"{report[name]:.1%}" for report in among.values()),
+            *(f"{math.exp(answers[arm][label]):.3%}" for arm in ("sham", "concept")),
+        ]
+        for label, name in options.items()
+    ]
+    return _markdown([headers, ["---"] * len(headers), *rows])

@@ -2,14 +2,25 @@
 
 from inspect_ai.model import ModelAPI, modelapi
 
+from introbench.evals.identification import identification
 from introbench.evals.introspection import introspection
 from introbench.evals.logit_lens import logit_lens
 from introbench.provider import InjectAPI
+from introbench.scorers.identified import identified
 from introbench.scorers.lens_gap import lens_gap
 from introbench.scorers.yes_shift import yes_shift
 from introbench.solvers.inject_prior_turn import inject_prior_turn
 
-__all__ = ["inject", "inject_prior_turn", "introspection", "lens_gap", "logit_lens", "yes_shift"]
+__all__ = [
+    "identification",
+    "identified",
+    "inject",
+    "inject_prior_turn",
+    "introspection",
+    "lens_gap",
+    "logit_lens",
+    "yes_shift",
+]
 
 
 @modelapi(name="inject")

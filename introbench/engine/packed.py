@@ -217,6 +217,8 @@ class Packed:
                     else [arms.part(row, min(row + size, arms.rows)) for row in range(0, arms.rows, size)]
                 )
                 several = [self._ask(part, job, prior, asked) for part in cut]
+                if len(several) == 1:
+                    return several[0]
                 return {block: torch.cat([seen[block] for seen in several]) for block in several[0]}
             except Exception as error:
                 if not is_out_of_memory(error) or size == 1:

@@ -1,0 +1,104 @@
+"""Can the model say which concept was injected? (experiment 6)."""
+
+from inspect_ai import Task, task
+from inspect_ai.viewer import ScoreColorScale, ViewerConfig
+
+from introbench import data
+from introbench.arguments import choose, parse_count
+from introbench.bank import make_bank
+from introbench.conversations import identification as identification_conversations
+from introbench.conversations import published
+from introbench.provider import active_checkpoint, one_line_errors
+from introbench.scorers.identified import identified
+from introbench.trials import concept_task, samples_view, system_turn
+
+PARTS = ("list", "naming")
+
+
+@task
+def identification(
+    concepts: str | list[str] | None = None,
+    documents: str | list[str] | None = None,
+    parts: str | list[str] | None = None,
+    replicates: int = 1,
+    method: str = "pca_center",
+    layers: str | int | list[int] | None = None,
+    strength: float | str | None = None,
+    random_vectors: int = 3,
+    seed: int = 0,
+    system: str | None = "",
+    prompts: str | list[str] | None = None,
+    vectors: str | None = None,
+) -> Task:
+    """Ask which concept was injected: picked from a list, and named after a prefilled yes.
+
+    `list`: the concepts and "nothing was placed", labelled, in orders in which every option stands at each place
+    equally often. Labels are digits for up to nine concepts, letters for up to 51. `naming`: several wordings whose
+    prefilled answer goes on with the concept's name. Both are read among the options and by the logit lens, and summed
+    up as mutual information in bits, with a permutation null, and as each concept's lift.
+
+        inspect eval evals/identification.py --model inject/smollm2
+        inspect eval evals/identification.py -T parts=list -T documents=info -T replicates=2
+
+    Args:
+        concepts: Words to inject and to choose from; the nine published ones by default. Any word can be named.
+        documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; all by default.
+        parts: list, naming; both by default.
+        replicates: How often every option stands at each place of the list; the number of orders is this times the
+            number of options.
+        method: How a concept's vector is extracted: pca_center or mean_diff.
+        layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
+            middle third by default.
+        strength: Norm of what is added at each layer, or residual:SHARE of the model's median residual norm; the
+            model's known setting or residual:0.05 by default.
+        random_vectors: Random vectors per trial.
+        seed: Seed of the random vectors and of the orders.
+        system: Content of the system turn; "none" for no system turn.
+        prompts: Files or folders of published lists (arXiv 2602.20031's format) to run in place of our own.
+        vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
+    """
+    with one_line_errors():
+        checkpoint = active_checkpoint()
+        checkpoint.check()
+        bank = make_bank(
+            checkpoint,
+            concepts=concepts,
+            method=method,
+            layers=layers,
+            strength=strength,
+            random_vectors=random_vectors,
+            seed=seed,
+            vectors=vectors,
+        )
+        if prompts:
+            choose(bank.concepts, data.concepts(), "concepts")  # the published lists have no others
+        conversations = (
+            published(checkpoint.tokenizer, prompts, options=True, lens=True)
+            if prompts
+            else list(
+                identification_conversations(
+                    checkpoint.tokenizer,
+                    concepts=bank.concepts,
+                    documents=choose(documents, data.documents(), "documents"),
+                    parts=choose(parts, PARTS, "parts"),
+                    replicates=parse_count(replicates, "replicates", most=20, least=1),
+                    system=system_turn(system),
+                    seed=bank.seed,
+                )
+            )
+        )
+        return concept_task(
+            "identification", conversations, bank, checkpoint, scorer=identified(), viewer=_viewer(), version=1
+        )
+
+
+def _viewer() -> ViewerConfig:
+    labels = {
+        "p": "P(injected concept)",
+        "p_sham": "P(same) sham",
+        "rank": "Rank",
+        "p_nothing": "P(nothing)",
+        "mass": "P(any option)",
+    }
+    probability = ScoreColorScale(palette="neutral", min=0, max=1)
+    return samples_view("Reports", "identified", labels, {"p": probability, "p_sham": probability})
