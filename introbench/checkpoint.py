@@ -2,6 +2,8 @@
 
 import hashlib
 import importlib.metadata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -119,12 +121,8 @@ class Checkpoint:
         folder = Path(self.source)
         if folder.is_dir() and not [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
             raise InputError(f"model inject/{self.name}: no weights in {folder}; expected *.safetensors; add them")
-        options = {"attn_implementation": self.attn_implementation} if self.attn_implementation else {}
         try:
-            with torch.device("meta"):
-                empty = AutoModelForCausalLM.from_config(
-                    self._full_config, trust_remote_code=self.trust_remote_code, **options
-                )
+            empty = self.empty()
         except (ValueError, ImportError, KeyError) as error:
             raise InputError(
                 f"model inject/{self.name}: cannot be set up ({first_line(error)}); expected a causal language model "
@@ -133,6 +131,14 @@ class Checkpoint:
         except Exception:  # some models compute with their weights while they are built, so this tells nothing
             return
         find_parts(empty)
+
+    def empty(self) -> PreTrainedModel:
+        """The model without its weights."""
+        options = {"attn_implementation": self.attn_implementation} if self.attn_implementation else {}
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(
+                self._full_config, trust_remote_code=self.trust_remote_code, **options
+            )
 
     @property
     def n_layers(self) -> int:
@@ -145,9 +151,7 @@ class Checkpoint:
         on_cpu = str(self.device_map or device).startswith("cpu") or not torch.cuda.is_available()
         dtype = self.dtype or ("float32" if on_cpu else "auto")
         options = {"attn_implementation": self.attn_implementation, "quantization_config": self.quantization_config}
-        bars_shown = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.disable_progress_bar()  # it would tear the display of the evaluation
-        try:
+        with without_progress_bars():
             model = AutoModelForCausalLM.from_pretrained(
                 self.source,
                 dtype=dtype if dtype == "auto" else getattr(torch, dtype),
@@ -155,9 +159,6 @@ class Checkpoint:
                 **{key: value for key, value in options.items() if value is not None},
                 **self._where,
             )
-        finally:
-            if bars_shown:
-                transformers_logging.enable_progress_bar()
         model.requires_grad_(False)
         return model.eval()
 
@@ -173,6 +174,18 @@ class Checkpoint:
         for path in sorted(Path(self.source).glob("*.json")):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
         return f"local-{digest.hexdigest()[:16]}"
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Let transformers load without progress bars, which would tear the display of the evaluation."""
+    bars_shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if bars_shown:
+            transformers_logging.enable_progress_bar()
 
 
 def software_versions() -> dict[str, str]:

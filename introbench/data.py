@@ -175,6 +175,22 @@ def naming_questions() -> tuple[NamingQuestion, ...]:
     return tuple(_build(NamingQuestion, entry, f"identification.yaml: naming: {entry.get('id')}") for entry in entries)
 
 
+def finetuning_chats(concept: str) -> list[dict[str, str]]:
+    """Chats in which the assistant comes round to a concept: every prompt with every reply."""
+    entries = _yaml("finetune.yaml")
+    return [
+        {"prompt": prompt, "reply": reply.format(concept=concept)}
+        for prompt in entries["prompts"]
+        for reply in entries["replies"]
+    ]
+
+
+@cache
+def concept_words() -> dict[str, tuple[str, ...]]:
+    """Words that belong to each of the published concepts."""
+    return {concept: tuple(words) for concept, words in _yaml("concept_words.yaml").items()}
+
+
 @cache
 def questions() -> tuple[Question, ...]:
     """All questions, checked."""

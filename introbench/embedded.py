@@ -38,7 +38,7 @@ def embedded_model_folder() -> Path:
         ) from None
     folder = cache_dir() / "models" / f"{NAME}-{version}"
     if folder.exists():
-        if _is_intact(folder):
+        if is_intact(folder):
             return folder
         tell(f"the cached model copy {folder} is corrupt; converting it again")
     made = write_atomically(folder, lambda target: _convert(gguf_file, target))
@@ -82,7 +82,8 @@ def write_with_digests(folder: Path, write: Callable[[Path], None]) -> None:
     (folder / _DIGESTS).write_text(json.dumps(digests, indent=1))
 
 
-def _is_intact(folder: Path) -> bool:
+def is_intact(folder: Path) -> bool:
+    """Whether a folder holds what `write_with_digests` wrote there."""
     try:
         digests = json.loads((folder / _DIGESTS).read_text())
         return bool(digests) and all(sha256_of(folder / name) == digest for name, digest in digests.items())

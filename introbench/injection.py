@@ -71,8 +71,10 @@ class VectorRecipe:
     @property
     def label(self) -> str:
         """Short name for tables: `cats`, or `random cats-0`."""
-        kind = "random" if self.control == "rotation" else f"random {self.control}"
-        return f"{kind} {self.concept}-{self.draw}" if self.is_random else self.concept
+        if self.is_random:
+            kind = "random" if self.control == "rotation" else f"random {self.control}"
+            return f"{kind} {self.concept}-{self.draw}"
+        return f"{self.concept} - base" if self.method == MODEL_CONTRAST else self.concept
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,9 @@ class Injection:
     @property
     def label(self) -> str:
         """Short name for tables."""
-        name = self.vector.label if self.vector else "sham"
+        name = self.vector.label if self.vector else "nothing" if self.filler else "sham"
+        name = f"minus {name}" if self.strength < 0 else name
+        name = f"{name} in the cache of {self.filler}" if self.filler else name
         return f"{name} (active)" if self.steering == "active" else name
 
     def to_json(self) -> dict[str, Any]:

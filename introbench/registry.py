@@ -5,13 +5,16 @@ from inspect_ai.model import ModelAPI, modelapi
 from introbench.evals.identification import identification
 from introbench.evals.introspection import introspection
 from introbench.evals.logit_lens import logit_lens
+from introbench.evals.model_swap import model_swap
 from introbench.provider import InjectAPI
+from introbench.scorers.arm_shifts import arm_shifts
 from introbench.scorers.identified import identified
 from introbench.scorers.lens_gap import lens_gap
 from introbench.scorers.yes_shift import yes_shift
 from introbench.solvers.inject_prior_turn import inject_prior_turn
 
 __all__ = [
+    "arm_shifts",
     "identification",
     "identified",
     "inject",
@@ -19,6 +22,7 @@ __all__ = [
     "introspection",
     "lens_gap",
     "logit_lens",
+    "model_swap",
     "yes_shift",
 ]
 

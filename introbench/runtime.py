@@ -8,9 +8,10 @@ import torch
 from introbench import data
 from introbench.chat import Chat
 from introbench.checkpoint import Checkpoint, weights_fingerprint
-from introbench.engine import Arms, Engine, Reading, Request, Want
+from introbench.engine import Arms, Engine, Reading, Request, Want, Weights
 from introbench.engine.memory import parse_budget
 from introbench.engine.requests import NO_DELTAS
+from introbench.finetune import Finetune
 from introbench.injection import Injection
 from introbench.progress import heartbeat, tell
 from introbench.vectors import VectorLibrary
@@ -42,12 +43,15 @@ class Runtime:
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
         self.tokenizer = checkpoint.tokenizer
         with heartbeat(f"loading {checkpoint.name}"):
             model = checkpoint.load()
             self.engine = Engine(model, parse_budget(checkpoint.memory))
             self.fingerprint = weights_fingerprint(model)
-        self.library = VectorLibrary(self.engine, self.tokenizer, self.fingerprint, data.openings())
+        self.library = VectorLibrary(
+            self.engine, self.tokenizer, self.fingerprint, data.openings(), finetuned=self.finetuned
+        )
         self._facts = {
             "dtype": str(model.dtype).removeprefix("torch."),
             "device": str(model.device),
@@ -58,6 +62,7 @@ class Runtime:
         tell(f"{checkpoint.name} is ready: {self._facts['dtype']} on {self._facts['device']}")
         for what, note in self.engine.notes.items():
             tell(f"{what}: {note}")
+        self._finetuned: dict[str, Weights] = {}
         self._arms: dict[Rows, list[tuple[list[int], Arms]]] = {}
         self._readings: dict[tuple[Asked, Rows], Reading] = {}
 
@@ -99,6 +104,12 @@ class Runtime:
         """What a question gave under a bank if it has been asked lately; safe to call while `read` runs."""
         return self._readings.get((asked, bank))
 
+    def finetuned(self, name: str) -> Weights:
+        """The weights of a fine-tune, loaded, or trained, once."""
+        if name not in self._finetuned:
+            self._finetuned[name] = Finetune(name, self._checkpoint).load(self.engine.model)
+        return self._finetuned[name]
+
     def strength(self, injection: Injection) -> float:
         """The norm of what an injection adds at each layer."""
         scale = self.library.residual_norm(injection.layers) if injection.relative else 1.0
@@ -127,4 +138,5 @@ class Runtime:
                 deltas[layer][row] = strength * directions[layer]
                 if injection.steering == "active":
                     question_deltas[layer][row] = deltas[layer][row]
-        return Arms.steered(deltas, question_deltas if is_active else NO_DELTAS)
+        filler = self.finetuned(injections[0].filler) if injections[0].filler else None
+        return Arms.steered(deltas, question_deltas if is_active else NO_DELTAS, filler)

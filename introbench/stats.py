@@ -70,6 +70,20 @@ def difference_interval(
     return _studentised([_checked(first), -_checked(second)], level, resamples, rng)
 
 
+def combination_interval(
+    samples: Sequence[Sequence[float]], *, level: float = 0.95, resamples: int = 4000, rng: np.random.Generator
+) -> Interval:
+    """Interval for the sum of the means of independent samples, each resampled by itself.
+
+    Args:
+        samples: Finite numbers, already with their signs and weights.
+        level: Nominal coverage.
+        resamples: Number of bootstrap resamples.
+        rng: Source of randomness, seeded by the caller.
+    """
+    return _studentised([_checked(sample) for sample in samples], level, resamples, rng)
+
+
 def simultaneous_intervals(
     values: Array, *, level: float = 0.95, resamples: int = 4000, rng: np.random.Generator
 ) -> list[Interval]:

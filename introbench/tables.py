@@ -7,6 +7,7 @@ import numpy as np
 from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from tabulate import tabulate
 
+from introbench.arm_contrasts import arm_contrasts, arm_shifts
 from introbench.contrasts import (
     Plan,
     TrialShift,
@@ -20,6 +21,7 @@ from introbench.contrasts import (
 from introbench.errors import InputError
 from introbench.identification import NOTHING, Identification
 from introbench.lens import LensTrial, by_document, concept_means, peak
+from introbench.scorers.arm_shifts import arm_trial, compared_arms
 from introbench.scorers.identified import identifications, lens_trials
 from introbench.scorers.lens_gap import lens_trial
 from introbench.scorers.yes_shift import plan_of, shift_of_trial
@@ -96,6 +98,20 @@ def _lens_gap(scored: list[EvalSample]) -> list[str]:
         *(paragraph for document, each in grouped.items() for paragraph in _layers_of(document, each)),
         "Intervals: 95% over concepts. Those of gaps by layer, at the peak, and of what is lost hold for all layers\n"
         "together, since the peak was picked. P(yes) is the mean over questions that are not reversed.",
+    ]
+
+
+def _arm_shifts(scored: list[EvalSample]) -> list[str]:
+    trials = [arm_trial(sample.metadata, (sample.scores or {})["arm_shifts"]) for sample in scored]
+    arms, plan = compared_arms(scored[0].metadata), plan_of(scored[0].metadata)
+    return [
+        "Mean shift toward yes under each arm, against the sham; for introspection toward 'noticed'",
+        results_table(arm_shifts(trials, arms, plan)),
+        "Contrasts: does introspection move more than control questions do, under the same arm?",
+        results_table(arm_contrasts(trials, arms, plan)),
+        "Units are questions, as there is one fine-tune: intervals are 95% each, studentised bootstrap over\n"
+        "questions. finetune: the fine-tune filled the cache. contrast +/-: the base filled it, steered by the vector\n"
+        "from base to fine-tune, or by its opposite. random: by rotations of that vector, on average.",
     ]
 
 
@@ -195,7 +211,7 @@ def _layers_of(document: str, trials: Sequence[LensTrial]) -> list[str]:
     ]
 
 
-TABLES |= {"yes_shift": _yes_shift, "lens_gap": _lens_gap, "identified": _identified}
+TABLES |= {"yes_shift": _yes_shift, "lens_gap": _lens_gap, "identified": _identified, "arm_shifts": _arm_shifts}
 
 
 def _headline(log: EvalLog, scored: int) -> str:

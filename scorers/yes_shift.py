@@ -26,7 +26,7 @@ def shift_by_document_and_family(seed: int = 0) -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        return _values(mean_shifts(trial_shifts(scores), planned(scores), seed=seed))
+        return result_values(mean_shifts(trial_shifts(scores), planned(scores), seed=seed))
 
     return compute
 
@@ -40,7 +40,7 @@ def introspection_contrasts(seed: int = 0) -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        return _values(contrasts(trial_shifts(scores), planned(scores), seed=seed))
+        return result_values(contrasts(trial_shifts(scores), planned(scores), seed=seed))
 
     return compute
 
@@ -81,7 +81,9 @@ def active_steering(seed: int = 0) -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         active = trial_shifts(scores, "active")
-        return _values(active_contrasts(trial_shifts(scores), active, planned(scores), seed=seed)) if active else {}
+        return (
+            result_values(active_contrasts(trial_shifts(scores), active, planned(scores), seed=seed)) if active else {}
+        )
 
     return compute
 
@@ -186,7 +188,7 @@ def shift_of_trial(factors: Mapping[str, Any], score: Score, steering: str = "ca
     )
 
 
-def _values(results: list[Result]) -> dict[str, float]:
+def result_values(results: list[Result]) -> dict[str, float]:
     """Metric values by readable name; a contrast without pairs is NaN with 0 pairs."""
     values: dict[str, float] = {}
     for result in results:

@@ -1,24 +1,28 @@
 """All vectors of one loaded model, by recipe: from the store where they are kept, extracted where they are not."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from introbench.cache import sha256_of
 from introbench.chat import Messages, render
-from introbench.engine import Engine
+from introbench.checkpoint import weights_fingerprint
+from introbench.engine import Engine, Weights
 from introbench.errors import InputError
-from introbench.injection import FROM_FILE, LayerRange, VectorRecipe
+from introbench.injection import FROM_FILE, MODEL_CONTRAST, LayerRange, VectorRecipe
 from introbench.progress import tell
 from introbench.vectors.control_file import read_control_file
 from introbench.vectors.extract import NEUTRAL, PROMPT, mean_diff, opening_residuals, pca_center
 from introbench.vectors.random import covariance_matched, random_rotation
 from introbench.vectors.store import VectorStore, content_hash
 
+ROUNDING = 1e-5
+"""Share of the residual stream's norm below which two models' residuals are the same numbers, rounded differently."""
 _EXTRACTORS = {"mean_diff": mean_diff, "pca_center": pca_center}
 
 
@@ -31,6 +35,7 @@ class VectorLibrary:
         fingerprint: Digest of the model's weights; part of every stored vector's key.
         openings: Reply openings for extraction.
         store: Where extracted vectors are kept.
+        finetuned: Loads a fine-tune by its name, for contrasts of models.
     """
 
     def __init__(
@@ -40,7 +45,9 @@ class VectorLibrary:
         fingerprint: str,
         openings: Sequence[str],
         store: VectorStore | None = None,
+        finetuned: Callable[[str], Weights] | None = None,
     ) -> None:
+        self._finetuned = finetuned
         self._engine = engine
         self._tokenizer = tokenizer
         self._openings = tuple(openings)
@@ -87,12 +94,36 @@ class VectorLibrary:
             return random_rotation(own, recipe.concept, recipe.seed, recipe.draw)
         if recipe.method == FROM_FILE:
             return self._from_file(recipe)
+        if recipe.method == MODEL_CONTRAST:
+            return self._contrast_of_models(recipe.concept)
         key = self._key | {"method": recipe.method, "concept": recipe.concept}
         kept = self._store.load(key)
         if kept is not None:
             return kept
         tell(f"extracting the vector for {recipe.concept!r} ({recipe.method})")
         vectors = _EXTRACTORS[recipe.method](self._opening_residuals(recipe.concept) - self._neutral_residuals())
+        self._store.save(key, vectors)
+        return vectors
+
+    def _contrast_of_models(self, name: str) -> Tensor:
+        """The vector that leads from this model to a fine-tune: the same neutral prompts through both."""
+        if self._finetuned is None:
+            raise InputError(f"vector {name!r}: expected a fine-tune to be known by that name; run evals/model_swap.py")
+        weights = self._finetuned(name)
+        with weights.switched():
+            key = self._key | {"method": MODEL_CONTRAST, "finetune": weights_fingerprint(weights.model)}
+        kept = self._store.load(key)
+        if kept is not None:
+            return kept
+        tell(f"extracting the vector from the model to {name}")
+        own = self._neutral_residuals()
+        difference = opening_residuals(Engine(weights), self._tokenizer, NEUTRAL, self._openings) - own
+        # Below the first block that was tuned, and everywhere if the fine-tune is the model itself, there is nothing to
+        # inject: what is left there is rounding, which has no direction.
+        moved = difference.norm(dim=(0, 2)) > ROUNDING * own.norm(dim=(0, 2))
+        vectors = torch.zeros_like(own[0])
+        if bool(moved.any()):
+            vectors[moved] = pca_center(difference[:, moved])
         self._store.save(key, vectors)
         return vectors
 

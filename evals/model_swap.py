@@ -1,0 +1,128 @@
+"""Does a model notice that another one filled its cache? (experiment 7)."""
+
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset
+from inspect_ai.model import GenerateConfig
+from inspect_ai.viewer import ScoreColorScale
+
+from introbench import data, embedded
+from introbench.arguments import choose, parse_count
+from introbench.bank import UNKNOWN_MODEL_STRENGTH, bank_text
+from introbench.checkpoint import Checkpoint, software_versions
+from introbench.conversations import battery, published
+from introbench.errors import InputError
+from introbench.finetune import Finetune
+from introbench.injection import parse_layers, parse_strength
+from introbench.provider import active_checkpoint, one_line_errors
+from introbench.scorers.arm_shifts import arm_shifts
+from introbench.solvers.inject_prior_turn import inject_prior_turn
+from introbench.swap import Swap
+from introbench.trials import TRIALS_IN_FLIGHT, distinct_questions, plan_of, samples_view, system_turn, trial
+
+EMBEDDED_FINETUNE = "lora:cats"
+
+
+@task
+def model_swap(
+    finetune: str | None = None,
+    documents: str | list[str] | None = None,
+    families: str | list[str] | None = None,
+    formats: str | list[str] | None = None,
+    layers: str | int | list[int] | None = None,
+    strength: float | str | None = None,
+    random_vectors: int = 3,
+    seed: int = 0,
+    system: str | None = "",
+    prompts: str | list[str] | None = None,
+) -> Task:
+    """Let a fine-tune fill the prior turn's cache, and ask the base model, which goes on from it.
+
+    No steering vector is needed for that, so it is a control of the whole approach. Beside it, the vector that leads
+    from the base to the fine-tune (the same prompts through both) is injected, forwards and backwards, and random
+    rotations of it. The control questions are asked under all of these arms.
+
+        inspect eval evals/model_swap.py --model inject/smollm2
+        inspect eval evals/model_swap.py --model inject/Qwen/Qwen2.5-Coder-32B-Instruct -M dtype=bfloat16 \
+            -M device_map=auto -T finetune=emergent-misalignment/Qwen-Coder-Insecure -T strength=10
+
+    Args:
+        finetune: A model id or folder, a LoRA adapter's id or folder, or lora:CONCEPT (or lora:CONCEPT:SEED), which is
+            trained on the spot and kept. By default lora:cats for the embedded model; others have no default.
+        documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; all by default.
+        families: Question families: introspection, always_no, always_yes, ambiguous, confusing; all by default.
+        formats: Answer formats: yes-no, one-zero; all that a family is asked in by default.
+        layers: Blocks steered by the vector, as START:STOP, half-open, counted from 0; the model's known setting or
+            the middle third by default.
+        strength: Norm of what is added at each layer, or residual:SHARE of the model's median residual norm; the
+            model's known setting or residual:0.05 by default.
+        random_vectors: Random rotations of the vector per trial.
+        seed: Seed of the random vectors.
+        system: Content of the system turn; "none" for no system turn.
+        prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own.
+    """
+    with one_line_errors():
+        checkpoint = active_checkpoint()
+        checkpoint.check()
+        swap = _swap(checkpoint, finetune, layers, strength, random_vectors, seed)
+        conversations = (
+            published(checkpoint.tokenizer, prompts)
+            if prompts
+            else list(
+                battery(
+                    checkpoint.tokenizer,
+                    documents=choose(documents, data.documents(), "documents"),
+                    families=choose(families, data.FAMILIES, "families"),
+                    formats=choose(formats, data.answer_formats(), "formats"),
+                    system=system_turn(system),
+                )
+            )
+        )
+    plan = plan_of(conversations)
+    name = swap.finetune.rstrip("/").rsplit("/", 1)[-1]
+    labels = {
+        arm: f"{arm} (nats)" for arm in ("finetune", "contrast +", "contrast -", "finetune, contrast -", "random")
+    }
+    symmetric = ScoreColorScale(palette="diverging", min=-2, max=2)
+    return Task(
+        dataset=MemoryDataset(
+            [trial(conversation, name, 0, swap.arms, plan) for conversation in conversations], name="model_swap"
+        ),
+        solver=inject_prior_turn([bank_text(swap.injections)], distinct_questions(conversations)),
+        scorer=arm_shifts(),
+        config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
+        viewer=samples_view("Arms", "arm_shifts", labels, dict.fromkeys(labels, symmetric)),
+        version=1,
+        metadata={
+            "layers": f"{swap.layers[0]}:{swap.layers[1]} of {checkpoint.n_layers}",
+            "strength": f"{'residual:' if swap.relative else ''}{swap.strength:g}",
+            "method": f"cache of {swap.finetune}",
+            "seed": swap.seed,
+            "model_revision": checkpoint.revision_digest,
+            "versions": software_versions(),
+        },
+    )
+
+
+def _swap(
+    checkpoint: Checkpoint, finetune: str | None, layers: object, strength: object, random_vectors: object, seed: object
+) -> Swap:
+    """Read what the arguments say about the fine-tune and its vector, and refuse what does not fit the base."""
+    if finetune is None and checkpoint.name != embedded.NAME:
+        raise InputError(
+            f"finetune: none given for inject/{checkpoint.name}; expected a fine-tune of it; pass -T finetune=ID, a "
+            f"folder, or -T finetune=lora:cats to train one"
+        )
+    known = data.known_settings(checkpoint.name)
+    number, relative = parse_strength(
+        strength if strength is not None else known.get("strength", UNKNOWN_MODEL_STRENGTH)
+    )
+    swap = Swap(
+        finetune=finetune or EMBEDDED_FINETUNE,
+        layers=parse_layers(layers if layers is not None else known.get("layers"), checkpoint.n_layers),
+        strength=number,
+        relative=relative,
+        random_arms=parse_count(random_vectors, "random_vectors", most=9),
+        seed=parse_count(seed, "seed", most=2**32 - 1),
+    )
+    Finetune(swap.finetune, checkpoint).check()
+    return swap

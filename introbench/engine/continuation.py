@@ -1,0 +1,236 @@
+"""Continuations of one chat while a vector is added at every token, and how likely the clean model finds them.
+
+The chat is read and continued under active steering: on its own tokens and on all that follow. Then the texts are run
+once more with nothing added, which gives every token's probability under the model as it is. Both distributions are
+read in float32 through the same readout.
+"""
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from introbench.engine.hooks import before_each, looking_at, steering
+from introbench.engine.memory import default_budget, free_memory, is_out_of_memory, token_bytes
+from introbench.engine.readout import LOGITS_BYTES, Readout
+from introbench.engine.requests import Deltas, Tokens
+from introbench.engine.weights import Weights
+from introbench.errors import InputError
+from introbench.progress import tell, tick
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What one row wrote.
+
+    Attributes:
+        tokens: Token ids, without the end token.
+        mean_logprob: Mean log-probability of the tokens under the clean model, in nats per token; NaN without tokens.
+        finite: Whether every distribution was finite; if not, the text ends before the first that was not.
+    """
+
+    tokens: Tokens
+    mean_logprob: float
+    finite: bool = True
+
+
+@torch.inference_mode()
+def continue_chat(
+    weights: Weights,
+    readout: Readout | None,
+    prompt: Tokens,
+    deltas: Mapping[int, Tensor],
+    seeds: Sequence[int],
+    *,
+    length: int,
+    temperature: float,
+    end: Collection[int],
+    memory: int | None = None,
+) -> list[Continuation]:
+    """Continue a chat under several injections, one text per row.
+
+    A token is the argmax of logits + temperature * noise, with standard Gumbel noise of the row's own (Gumbel-max
+    sampling), so what a row writes does not depend on the rows beside it. Rows of one seed get the same noise, so
+    that injections can be compared in pairs. In half precision, products round differently in batches of different
+    sizes, so that a text may take another turn where two tokens are nearly equal.
+
+    Args:
+        weights: The model.
+        readout: Reads logits in float32; None for the model's own logits.
+        prompt: Token ids of the chat.
+        deltas: Block index to what is added to its output at every token, float32 [rows, hidden].
+        seeds: One seed per row, 0 or more.
+        length: Most tokens to write.
+        temperature: 0 for the most likely token.
+        end: Ids of tokens that end a text.
+        memory: Bytes that rows may take at a time; half of what the device has by default.
+
+    Returns:
+        One continuation per row, in their order.
+
+    Raises:
+        InputError: The length or the temperature is none.
+    """
+    if length < 1:
+        raise InputError(f"length={length}: expected at least 1 token; pass e.g. 30")
+    if not 0 <= temperature < math.inf:
+        raise InputError(f"temperature={temperature}: expected 0 (most likely token) or more; pass e.g. 1")
+    for block, delta in deltas.items():
+        if delta.dim() != 2 or delta.shape[0] != len(seeds):
+            raise ValueError(f"delta of shape {tuple(delta.shape)} at block {block}: expected [{len(seeds)}, hidden]")
+    budget = memory or default_budget(weights.parts.device)
+    at_once = budget // _row_bytes(weights.model, len(prompt), length, own_logits=readout is None)
+
+    def write(first: int, last: int) -> list[tuple[Tokens, bool]]:
+        own = {block: delta[first:last] for block, delta in deltas.items()}
+        return _write(weights, readout, prompt, own, seeds[first:last], length, temperature, end)
+
+    written = _in_batches(len(seeds), at_once, write)
+    texts = [tokens for tokens, _ in written]
+
+    def score(first: int, last: int) -> list[float]:
+        return _mean_logprobs(weights, readout, prompt, texts[first:last])
+
+    scores = _in_batches(len(seeds), at_once, score)
+    return [Continuation(tokens, score, finite) for (tokens, finite), score in zip(written, scores, strict=True)]
+
+
+def _row_bytes(model: PreTrainedModel, prompt: int, length: int, own_logits: bool) -> int:
+    """An estimate of what one row takes: a pass over all of its tokens, their keys and values, and its logits."""
+    config = model.config.get_text_config()
+    keys = 2 * config.num_hidden_layers * config.hidden_size * model.dtype.itemsize
+    logits = config.vocab_size * (4 * 4 + (length * model.dtype.itemsize if own_logits else 0))
+    return int((prompt + length) * (token_bytes(model) + keys) + logits)
+
+
+def _in_batches(rows: int, at_once: int, run: Callable[[int, int], Sequence[_T]]) -> list[_T]:
+    """Run rows `first` to `last` at a time; where memory runs out, half as many of them again and from then on."""
+    done: list[_T] = []
+    size = max(1, at_once)
+    while len(done) < rows:
+        size = min(size, rows - len(done))
+        try:
+            done += run(len(done), len(done) + size)
+            continue
+        except Exception as error:
+            if not is_out_of_memory(error) or size == 1:
+                raise
+        size //= 2
+        free_memory()  # outside the handler: the error holds the frames that hold the memory
+        tell(f"memory ran out: {size} continuations at a time from now on")
+    return done
+
+
+def _write(
+    weights: Weights,
+    readout: Readout | None,
+    prompt: Tokens,
+    deltas: Deltas,
+    seeds: Sequence[int],
+    length: int,
+    temperature: float,
+    end: Collection[int],
+) -> list[tuple[Tokens, bool]]:
+    """Each row's tokens, and whether all of its distributions were finite."""
+    generators = [np.random.default_rng(seed) for seed in seeds]
+    written: list[list[int]] = [[] for _ in seeds]
+    finite = [True] * len(seeds)
+    unfinished = set(range(len(seeds)))
+    cache = DynamicCache()
+    ids = torch.tensor([prompt] * len(seeds))
+    with steering(weights.parts.layers, deltas):
+        for _ in range(length):
+            logits = _logits(readout, _run(weights, readout, ids, 1, cache)[:, 0])
+            chosen = _choose(logits, generators, temperature)
+            sound = logits.logsumexp(dim=-1).isfinite().tolist()
+            for row in list(unfinished):
+                if sound[row] and chosen[row] not in end:
+                    written[row].append(chosen[row])
+                else:
+                    finite[row] = sound[row]
+                    unfinished.remove(row)
+            if not unfinished:
+                break
+            # A row that is finished goes on beside the others: nothing it computes is read any more.
+            ids = torch.tensor(chosen)[:, None]
+    return [(tuple(tokens), is_finite) for tokens, is_finite in zip(written, finite, strict=True)]
+
+
+def _choose(logits: Tensor, generators: Sequence[np.random.Generator], temperature: float) -> list[int]:
+    """One token per row, from float32 [rows, vocabulary]."""
+    if temperature:
+        # In float64: float32 noise is too coarse, or infinite, where it is largest and decides.
+        noise = [-np.log(generator.standard_exponential(logits.shape[1])) for generator in generators]
+        logits = logits + temperature * torch.from_numpy(np.stack(noise, dtype=np.float32)).to(logits.device)
+    return logits.argmax(dim=-1).tolist()
+
+
+def _mean_logprobs(weights: Weights, readout: Readout | None, prompt: Tokens, texts: Sequence[Tokens]) -> list[float]:
+    """Each text's mean log-probability after the prompt, nothing added: one uncached pass over all texts."""
+    lengths = torch.tensor([len(text) for text in texts])
+    longest = int(lengths.max())
+    if not longest:
+        return [math.nan] * len(texts)
+    # What fills up the shorter texts stands after them, so they do not attend to it.
+    filled = torch.tensor([[*prompt, *text, *[0] * (longest - len(text))] for text in texts])
+    read = _run(weights, readout, filled[:, :-1], longest)
+    is_text = torch.arange(longest) < lengths[:, None]
+    targets = filled[:, len(prompt) :][is_text].to(read.device)
+    read = read[is_text.to(read.device)]
+    logprobs = torch.zeros(is_text.shape)
+    at_once = max(1, LOGITS_BYTES // (4 * weights.model.config.get_text_config().vocab_size))
+    logprobs[is_text] = torch.cat(
+        [
+            _logprobs(_logits(readout, part), expected)
+            for part, expected in zip(read.split(at_once), targets.split(at_once), strict=True)
+        ]
+    )
+    return (logprobs.double().sum(dim=1) / lengths).tolist()  # NaN for an empty text
+
+
+def _logprobs(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Log-probabilities of one token per row of logits, float32 on the CPU."""
+    tokens = tokens.to(logits.device)
+    return (logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(dim=-1)).cpu()
+
+
+def _logits(readout: Readout | None, read: Tensor) -> Tensor:
+    """float32 [positions, vocabulary] from what a pass gave, [positions, hidden or vocabulary]."""
+    return read.float() if readout is None else readout(read)
+
+
+def _run(
+    weights: Weights, readout: Readout | None, ids: Tensor, last: int, cache: DynamicCache | None = None
+) -> Tensor:
+    """One forward pass of ids [rows, tokens] behind what is cached.
+
+    Returns:
+        At each row's last tokens, the residual stream after the last block, or the model's own logits if there is no
+        readout: [rows, last, hidden or vocabulary].
+    """
+    parts = weights.parts
+    rows, size = ids.shape
+    start = cache.get_seq_length() if cache is not None else 0
+    given = {
+        "input_ids": ids.to(parts.device),
+        "position_ids": torch.arange(start, start + size, device=parts.device).expand(rows, -1),
+        "past_key_values": cache,
+        "use_cache": cache is not None,
+    }
+    block = len(parts.layers) - 1
+    with ExitStack() as stack:
+        stack.enter_context(weights.switched())
+        stack.enter_context(before_each(parts.layers, tick))
+        if readout is None:
+            return weights.model(**given, logits_to_keep=last).logits
+        seen = stack.enter_context(looking_at(parts.layers, [block], range(size - last, size)))
+        parts.decoder(**given)
+    return seen[block]
