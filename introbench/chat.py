@@ -48,13 +48,15 @@ def tokenize_chat(tokenizer: Any, messages: Messages, prior_messages: int) -> Ch
     Args:
         tokenizer: A transformers tokenizer with a chat template.
         messages: The conversation; the last message is the assistant's prefill.
-        prior_messages: How many leading messages form the prior turn.
+        prior_messages: How many leading messages form the prior turn; 0 if there is none.
 
     Raises:
         InputError: The tokenizer has no chat template, or its template rejects a role, strips the prefill,
             rewrites earlier turns, or glues the prior turn's last token to the question's first.
     """
     text = render(tokenizer, messages)
+    if prior_messages == 0:
+        return Chat(text, encode(tokenizer, text), 0)
     prior_text = render(tokenizer, messages[:prior_messages], prefill=False)
     if not text.startswith(prior_text):
         if messages[0]["role"] == "system" and _keeps_prior_turn(tokenizer, messages[1:], prior_messages - 1):

@@ -9,7 +9,7 @@ from inspect_ai.log import list_eval_logs, read_eval_log
 from introbench.errors import InputError
 from introbench.tables import log_table
 
-TASKS = ("introspection", "logit_lens", "identification", "model_swap")
+TASKS = ("introspection", "logit_lens", "identification", "model_swap", "top_of_mind")
 """Tasks whose logs have a table."""
 
 

@@ -175,6 +175,13 @@ def naming_questions() -> tuple[NamingQuestion, ...]:
     return tuple(_build(NamingQuestion, entry, f"identification.yaml: naming: {entry.get('id')}") for entry in entries)
 
 
+@cache
+def top_of_mind() -> tuple[dict[str, str], ...]:
+    """The chat that is continued under steering."""
+    entry = _yaml("top_of_mind.yaml")
+    return tuple({"role": role, "content": entry[role]} for role in ("user", "assistant"))
+
+
 def finetuning_chats(concept: str) -> list[dict[str, str]]:
     """Chats in which the assistant comes round to a concept: every prompt with every reply."""
     entries = _yaml("finetune.yaml")

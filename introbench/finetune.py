@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import random
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -196,7 +197,7 @@ def _with_adapter(model: PreTrainedModel, folder: Path) -> Weights:
     name = f"introbench_{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}"
     if name not in getattr(model, "peft_config", {}):
         try:
-            with without_progress_bars():
+            with without_progress_bars(), _several_adapters():
                 model.load_adapter(str(folder), adapter_name=name)
         except (RuntimeError, ValueError, OSError) as error:
             raise InputError(
@@ -217,6 +218,14 @@ def _adapter_on(model: PreTrainedModel, name: str) -> Iterator[None]:
         _switch_off(model)
 
 
+@contextmanager
+def _several_adapters() -> Iterator[None]:
+    """Peft warns of a second adapter on one model; here each is switched on by itself."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
+        yield
+
+
 def _switch_off(model: PreTrainedModel) -> None:
     model.disable_adapters()
     model.requires_grad_(False)
@@ -233,7 +242,8 @@ def _train(model: PreTrainedModel, tokenizer: Any, chats: Sequence[Mapping[str, 
 
     with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng():
         torch.manual_seed(seed)
-        model.add_adapter(LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear"), name)
+        with _several_adapters():
+            model.add_adapter(LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear"), name)
         model.set_adapter(name)
         try:
             parameters = [p for key, p in model.named_parameters() if f".{name}." in key]

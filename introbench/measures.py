@@ -99,10 +99,11 @@ def arm_table(readings: Sequence[ArmReading]) -> str:
         for reading in readings
     ]
     headers = ["arm", "vector", "P(yes)", "P(no)", "yes+no", "log-odds", "shift", "top tokens"]
-    return _markdown([headers, ["---"] * len(headers), *rows])
+    return markdown([headers, ["---"] * len(headers), *rows])
 
 
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A markdown table; the second row is the line under the headers."""
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -123,7 +124,7 @@ def lens_table(p_yes: Mapping[str, Sequence[float]], odds: Mapping[str, Sequence
         ]
         for layer in range(len(odds["sham"]))
     ]
-    return _markdown([headers, ["---"] * len(headers), *rows])
+    return markdown([headers, ["---"] * len(headers), *rows])
 
 
 def options_table(
@@ -140,4 +141,4 @@ def options_table(
         ]
         for label, name in options.items()
     ]
-    return _markdown([headers, ["---"] * len(headers), *rows])
+    return markdown([headers, ["---"] * len(headers), *rows])

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import anyio
@@ -37,6 +37,7 @@ from introbench.answers import Answers, Forms
 from introbench.chat import tokenize_chat
 from introbench.checkpoint import Checkpoint
 from introbench.engine import Reading, Want
+from introbench.engine.continuation import Continuation
 from introbench.errors import InputError, first_line
 from introbench.injection import Injection
 from introbench.measures import ArmReading, arm_readings
@@ -86,6 +87,29 @@ class TrialSpec:
                 "run an introbench task, or use its solver inject_prior_turn"
             )
         return cls(**{**values, "answers": Answers.from_json(values["answers"])})
+
+
+@dataclass(frozen=True)
+class ContinuationSpec:
+    """What a call carries as `extra_body={"continuation": spec.to_json()}` to continue a chat under active steering.
+
+    Attributes:
+        bank: The injections, as `introbench.bank.bank_text` writes them.
+        arms: Names of the arms and their rows in the bank.
+        seeds: Seeds of the texts under each arm.
+        length: Most tokens of a text.
+        temperature: 0 for the most likely token.
+    """
+
+    bank: str
+    arms: Mapping[str, int]
+    seeds: Sequence[int]
+    length: int
+    temperature: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
 
 
 RoleAndContent = tuple[tuple[str, str], ...]
@@ -179,7 +203,10 @@ class InjectAPI(ModelAPI):
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
     ) -> ModelOutput:
         """Run all arms of one trial; choice i of the output is arm i."""
-        spec = TrialSpec.from_json((config.extra_body or {}).get("injection"))
+        body = config.extra_body or {}
+        if "continuation" in body:
+            return await self._continue(input, ContinuationSpec(**body["continuation"]))
+        spec = TrialSpec.from_json(body.get("injection"))
         prior_messages, bank = spec.prior_messages, self._bank(spec.bank)
         turns = tuple((message.role, message.text) for message in input)
         with one_line_errors():
@@ -203,15 +230,54 @@ class InjectAPI(ModelAPI):
                     runtime, reading = await anyio.to_thread.run_sync(read)
                 return self._output(runtime, question, bank, spec.arms, reading)
 
+    async def _continue(self, input: Sequence[ChatMessage], spec: ContinuationSpec) -> ModelOutput:
+        """Continue a chat; the choices are the texts of the first arm, then those of the second, and so on."""
+        bank, model = self._bank(spec.bank), repr(self.checkpoint)
+
+        def write() -> tuple[Runtime, list[list[Continuation]], int]:
+            messages = [{"role": message.role, "content": message.text} for message in input]
+            tokens = tokenize_chat(self.checkpoint.tokenizer, messages, 0).tokens
+            runtime = resident(self.checkpoint)
+            written = runtime.continued(tokens, bank, spec.seeds, spec.length, spec.temperature)
+            return runtime, written, len(tokens)
+
+        async with _turns().line(model, (spec.bank, "continuation")):
+            with one_line_errors():
+                async with _turns().turn(model):
+                    runtime, written, prompt = await anyio.to_thread.run_sync(write)
+        choices, arms = [], []
+        for arm, row in spec.arms.items():
+            texts = [runtime.tokenizer.decode(each.tokens) for each in written[row]]
+            arms.append(
+                {
+                    "arm": arm,
+                    "vector": bank[row].label,
+                    "strength": runtime.strength(bank[row]),
+                    "texts": texts,
+                    "mean_logprobs": [each.mean_logprob if each.tokens else None for each in written[row]],
+                    "finite": all(each.finite for each in written[row]),
+                }
+            )
+            for text in texts:
+                message = ChatMessageAssistant(content=text, model=self.model_name, source="generate")
+                choices.append(ChatCompletionChoice(message=message, stop_reason="max_tokens"))
+        several = sum(len(each.tokens) for row in spec.arms.values() for each in written[row])
+        return ModelOutput(
+            model=self.model_name,
+            choices=choices,
+            usage=ModelUsage(input_tokens=prompt, output_tokens=several, total_tokens=prompt + several),
+            metadata={"arms": arms, "layers": list(bank[0].layers), "model": runtime.facts},
+        )
+
     def _output(
         self,
         runtime: Runtime,
         question: "_Question",
-        bank: Sequence[Injection],
+        bank: tuple[Injection, ...],
         rows: Mapping[str, int],
         readings: Reading,
     ) -> ModelOutput:
-        chat, finite = question.asked.chat, readings.finite
+        chat, finite, live = question.asked.chat, readings.finite, runtime.live(bank)
         arms = []
         choices = []
         for arm, row in rows.items():
@@ -221,6 +287,7 @@ class InjectAPI(ModelAPI):
                 "vector": injection.label,
                 "sha256": runtime.library.sha256(injection.vector)[:16] if injection.vector else None,
                 "strength": runtime.strength(injection),
+                "live": live[row],
                 "finite": finite[row],
                 "logprobs": question.by_form(readings.forms[row]) if finite[row] else None,
             }

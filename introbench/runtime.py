@@ -1,18 +1,19 @@
 """One loaded model with everything that answers trials: engine, vectors, and what was already computed."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from introbench import data
-from introbench.chat import Chat
+from introbench.chat import Chat, next_token, tokenize_chat
 from introbench.checkpoint import Checkpoint, weights_fingerprint
 from introbench.engine import Arms, Engine, Reading, Request, Want, Weights
+from introbench.engine.continuation import Continuation, continue_chat
 from introbench.engine.memory import parse_budget
-from introbench.engine.requests import NO_DELTAS
+from introbench.engine.requests import NO_DELTAS, Tokens
 from introbench.finetune import Finetune
-from introbench.injection import Injection
+from introbench.injection import MODEL_CONTRAST, Injection
 from introbench.progress import heartbeat, tell
 from introbench.vectors import VectorLibrary
 
@@ -63,6 +64,7 @@ class Runtime:
         for what, note in self.engine.notes.items():
             tell(f"{what}: {note}")
         self._finetuned: dict[str, Weights] = {}
+        self._live: dict[Rows, list[bool | None]] = {}
         self._arms: dict[Rows, list[tuple[list[int], Arms]]] = {}
         self._readings: dict[tuple[Asked, Rows], Reading] = {}
 
@@ -90,6 +92,7 @@ class Runtime:
         prior = asked.chat.prior
         with heartbeat(f"{len(several)} questions on a prior turn of {prior} tokens under {len(bank)} arms"):
             parts = self._bank_arms(bank)
+            self._find_live(bank)
             readings = self.engine.read(
                 [Request(each.chat.tokens, each.chat.prior, each.want, arms) for _, arms in parts for each in several]
             )
@@ -104,6 +107,47 @@ class Runtime:
         """What a question gave under a bank if it has been asked lately; safe to call while `read` runs."""
         return self._readings.get((asked, bank))
 
+    def live(self, bank: Rows) -> list[bool | None]:
+        """For each row of a bank that was read: whether its vector does anything, None if that does not apply."""
+        return self._live[bank]
+
+    def continued(
+        self, tokens: Tokens, bank: Rows, seeds: Sequence[int], length: int, temperature: float
+    ) -> list[list[Continuation]]:
+        """Continue a chat under each injection of a bank, which is on at every token: one text per seed.
+
+        Args:
+            tokens: The chat, up to where it goes on.
+            bank: The injections.
+            seeds: Seeds of the texts; the same for all injections, so that they can be compared.
+            length: Most tokens to write.
+            temperature: 0 for the most likely token.
+        """
+        with heartbeat(f"{len(seeds)} continuations under {len(bank)} arms"):
+            deltas = {
+                layer: delta.repeat_interleave(len(seeds), dim=0)
+                for layer, delta in self._side_by_side(bank).deltas.items()
+            }
+            written = continue_chat(
+                self.engine.weights,
+                self.engine.readout,
+                tokens,
+                deltas,
+                [*seeds] * len(bank),
+                length=length,
+                temperature=temperature,
+                end=self._end_tokens,
+                memory=parse_budget(self._checkpoint.memory),
+            )
+        return [written[begin : begin + len(seeds)] for begin in range(0, len(written), len(seeds))]
+
+    @property
+    def _end_tokens(self) -> set[int]:
+        """Tokens that end a text."""
+        configured = getattr(self.engine.model.generation_config, "eos_token_id", None)
+        several = configured if isinstance(configured, list) else [configured]
+        return {token for token in [*several, self.tokenizer.eos_token_id] if token is not None}
+
     def finetuned(self, name: str) -> Weights:
         """The weights of a fine-tune, loaded, or trained, once."""
         if name not in self._finetuned:
@@ -114,6 +158,34 @@ class Runtime:
         """The norm of what an injection adds at each layer."""
         scale = self.library.residual_norm(injection.layers) if injection.relative else 1.0
         return injection.strength * scale
+
+    def _find_live(self, bank: Rows) -> None:
+        """Find out, once for each bank, which concepts' vectors bring their concept to mind.
+
+        Under active steering a chat stops at "I'm thinking about". A vector is live if it makes its concept's word
+        more likely there than the sham and every random vector of the bank make it.
+        """
+        if bank in self._live:
+            return
+        self._live[bank] = [None] * len(bank)
+        chat = tokenize_chat(self.tokenizer, data.top_of_mind(), 0)
+        words = {
+            row: next_token(self.tokenizer, chat, f" {injection.vector.concept}")
+            for row, injection in enumerate(bank)
+            if injection.vector and not injection.vector.is_random and injection.vector.method != MODEL_CONTRAST
+        }
+        forms = tuple({token for token in words.values() if token is not None})
+        if not forms:
+            return
+        deltas = self._side_by_side([replace(injection, filler=None) for injection in bank]).deltas
+        tokens = chat.tokens
+        arms = Arms.steered(deltas, deltas)
+        (reading,) = self.engine.read([Request(tokens, len(tokens) - 1, Want(forms), arms)])
+        others = [row for row, injection in enumerate(bank) if not injection.vector or injection.vector.is_random]
+        for row, token in words.items():
+            if token is not None and reading.finite[row]:
+                column = reading.forms[:, forms.index(token)]
+                self._live[bank][row] = bool(column[row] > column[others].max())
 
     def _bank_arms(self, bank: Rows) -> list[tuple[list[int], Arms]]:
         """Rows of a bank and the arms that run them: side by side, as far as the same weights fill their cache."""

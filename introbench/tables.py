@@ -21,9 +21,11 @@ from introbench.contrasts import (
 from introbench.errors import InputError
 from introbench.identification import NOTHING, Identification
 from introbench.lens import LensTrial, by_document, concept_means, peak
+from introbench.mind import LEAST_SHARE, MOST_LOGPROB_LOST, MOST_REPETITION
 from introbench.scorers.arm_shifts import arm_trial, compared_arms
 from introbench.scorers.identified import identifications, lens_trials
 from introbench.scorers.lens_gap import lens_trial
+from introbench.scorers.top_of_mind import judged_strengths
 from introbench.scorers.yes_shift import plan_of, shift_of_trial
 from introbench.stats import simultaneous_intervals
 
@@ -112,6 +114,43 @@ def _arm_shifts(scored: list[EvalSample]) -> list[str]:
         "Units are questions, as there is one fine-tune: intervals are 95% each, studentised bootstrap over\n"
         "questions. finetune: the fine-tune filled the cache. contrast +/-: the base filled it, steered by the vector\n"
         "from base to fine-tune, or by its opposite. random: by rotations of that vector, on average.",
+    ]
+
+
+def _top_of_mind(scored: list[EvalSample]) -> list[str]:
+    rows = []
+    for sample in scored:
+        for strength, each in judged_strengths((sample.scores or {})["top_of_mind_texts"]).items():
+            rows.append(
+                [
+                    sample.metadata["concept"],
+                    strength,
+                    "live" if each.live else "",
+                    "coherent" if each.coherent else "",
+                    f"{each.own.share:.1%}",
+                    f"{each.random.share:.1%}",
+                    f"{each.own.repetition:.1%}",
+                    f"{each.own.logprob:+.2f}",
+                    f"{each.random.logprob:+.2f}",
+                ]
+            )
+    headers = [
+        "concept",
+        "strength",
+        "live",
+        "coherent",
+        "concept words",
+        "random vectors",
+        "repetition",
+        "log-prob per token",
+        "random vectors",
+    ]
+    return [
+        "What the model goes on to write while it is steered",
+        tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
+        f"live: the concept's words are more of the text than under the sham and every random vector, by {LEAST_SHARE:.0%}\n"
+        f"of all words. coherent: at most {MOST_LOGPROB_LOST:g} nats per token less likely than the sham's text to the\n"
+        f"model as it is, and at most {MOST_REPETITION:.0%} more trigrams repeated.",
     ]
 
 
@@ -211,7 +250,13 @@ def _layers_of(document: str, trials: Sequence[LensTrial]) -> list[str]:
     ]
 
 
-TABLES |= {"yes_shift": _yes_shift, "lens_gap": _lens_gap, "identified": _identified, "arm_shifts": _arm_shifts}
+TABLES |= {
+    "yes_shift": _yes_shift,
+    "lens_gap": _lens_gap,
+    "identified": _identified,
+    "arm_shifts": _arm_shifts,
+    "top_of_mind_texts": _top_of_mind,
+}
 
 
 def _headline(log: EvalLog, scored: int) -> str:

@@ -161,8 +161,8 @@ def test_the_lens_and_the_residuals_are_those_of_one_forward_pass(architecture: 
             torch.testing.assert_close(
                 reading.residuals[block], states.hidden_states[block + 1][:, -1], atol=1e-4, rtol=1e-4
             )
-            assert engine._readout is not None
-            lens = torch.log_softmax(engine._readout(states.hidden_states[block + 1][:, -1]), dim=-1)
+            assert engine.readout is not None
+            lens = torch.log_softmax(engine.readout(states.hidden_states[block + 1][:, -1]), dim=-1)
             torch.testing.assert_close(reading.lens[block], lens, atol=1e-4, rtol=0)
         assert torch.equal(reading.lens[3], reading.forms), "the last layer is the answer itself, not normed twice"
         own = torch.log_softmax(states.logits[:, -1], dim=-1)

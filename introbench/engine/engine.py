@@ -35,6 +35,7 @@ class Engine:
         fast: Whether the fast path may be used at all.
 
     Attributes:
+        readout: The final norm and unembedding in float32, or None where they do not give the model's own logits.
         notes: How numbers are computed: a line on the `readout` and one on the `path`, as they proved themselves.
 
     Raises:
@@ -45,8 +46,8 @@ class Engine:
         self.weights = model if isinstance(model, Weights) else Weights(model)
         self.model, self.parts = self.weights.model, self.weights.parts
         self._memory = memory or default_budget(self.parts.device)
-        self._readout, on_readout = proven_readout(self.weights)
-        self._path, on_path = proven_path(self.weights, self._readout, self._packed if fast else None)
+        self.readout, on_readout = proven_readout(self.weights)
+        self._path, on_path = proven_path(self.weights, self.readout, self._packed if fast else None)
         self.notes = {"readout": on_readout, "path": on_path}
 
     @property
@@ -109,17 +110,17 @@ class Engine:
 
     def _logits(self, seen: Seen) -> Any:
         """Index of the first of some questions, and float32 logits [rows, questions, vocabulary] of them."""
-        if seen.logits is not None or self._readout is None:
+        if seen.logits is not None or self.readout is None:
             yield 0, seen.logits
             return
         last = seen.residuals[self.n_layers - 1]
         size = max(1, LOGITS_BYTES // (4 * last.shape[0] * self.model.config.get_text_config().vocab_size))
         for begin in range(0, last.shape[1], size):
-            yield begin, self._readout(last[:, begin : begin + size])
+            yield begin, self.readout(last[:, begin : begin + size])
 
     def _with_blocks(self, reading: Reading, want: Want, residuals: Sequence[Tensor]) -> Reading:
         """Add what is wanted of every block, from [rows, hidden] after each."""
-        if want.lens and self._readout is not None:
+        if want.lens and self.readout is not None:
             lens = [self._lens(residual, want.forms) for residual in residuals[:-1]]
             reading = replace(reading, lens=torch.stack([*lens, reading.forms]))
         if want.residuals:
@@ -128,10 +129,10 @@ class Engine:
 
     def _lens(self, residual: Tensor, forms: Tokens) -> Tensor:
         """Log-probabilities of some tokens by the logit lens, from [rows, hidden]."""
-        assert self._readout is not None
+        assert self.readout is not None
         # Below the first steered block one row stands for all: read once, they stay equal to the last bit.
         distinct = residual[:1] if residual.stride(0) == 0 else residual
-        return summarise(self._readout(distinct), Want(forms)).forms.expand(len(residual), -1)
+        return summarise(self.readout(distinct), Want(forms)).forms.expand(len(residual), -1)
 
     def _refuse(self, requests: Sequence[Request]) -> None:
         config: Any = self.model.config.get_text_config()
@@ -153,7 +154,7 @@ class Engine:
                 raise InputError(
                     f"token id {token}: expected one of the model's {vocabulary}; use the model's tokenizer"
                 )
-        if self._readout is None and any(request.want.lens for request in requests):
+        if self.readout is None and any(request.want.lens for request in requests):
             raise InputError(f"logit lens: only {self.notes['readout']} can be read; choose another model")
 
     def _packed(self, pass_tokens: int | None, kernels: Kernels) -> Packed:
