@@ -1,4 +1,4 @@
-"""The command `introbench`: the result table of a log."""
+"""The command `introbench`: the result table of a log, and vectors as files."""
 
 import argparse
 import sys
@@ -6,8 +6,13 @@ from pathlib import Path
 
 from inspect_ai.log import list_eval_logs, read_eval_log
 
+from introbench.arguments import parse_concepts
+from introbench.checkpoint import DTYPES, Checkpoint
 from introbench.errors import InputError
+from introbench.injection import CONCEPT_METHODS, VectorRecipe
+from introbench.runtime import Runtime
 from introbench.tables import log_table
+from introbench.vectors.control_file import write_control_file
 
 TASKS = ("introspection", "logit_lens", "identification", "model_swap", "top_of_mind")
 """Tasks whose logs have a table."""
@@ -19,14 +24,39 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     table = commands.add_parser("table", help="print the result table of a log")
     table.add_argument("log", nargs="?", default="logs", help="a log file, or a folder whose latest log is taken")
+    vectors = commands.add_parser("vectors", help="write concepts' vectors as control-vector files (GGUF)")
+    vectors.add_argument("folder", type=Path, help="where to write CONCEPT.gguf")
+    vectors.add_argument(
+        "--model", default="smollm2", help="smollm2 (the default), a Hugging Face id, or a local folder"
+    )
+    vectors.add_argument("--concepts", help="words, separated by commas; the nine published ones by default")
+    vectors.add_argument("--method", default="pca_center", choices=CONCEPT_METHODS)
+    vectors.add_argument("--dtype", choices=DTYPES)
     options = parser.parse_args(arguments)
     try:
-        location = find_log(options.log)
-        print(log_table(location))
+        return _table(options.log) if options.command == "table" else _write_vectors(options)
     except InputError as error:
         print(f"introbench: {error}", file=sys.stderr)
         return 2
+
+
+def _table(where: str) -> int:
+    location = find_log(where)
+    print(log_table(location))
     return 0 if read_eval_log(location, header_only=True).status == "success" else 1
+
+
+def _write_vectors(options: argparse.Namespace) -> int:
+    concepts = parse_concepts(options.concepts.split(",") if options.concepts else None)
+    checkpoint = Checkpoint(options.model.removeprefix("inject/"), dtype=options.dtype)
+    checkpoint.check()
+    runtime = Runtime(checkpoint)
+    for concept in concepts:
+        path = options.folder / f"{concept}.gguf"
+        directions = runtime.library.directions(VectorRecipe(options.method, concept))
+        write_control_file(path, directions, checkpoint.config.model_type)
+        print(path)
+    return 0
 
 
 def find_log(where: str) -> str:

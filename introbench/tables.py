@@ -65,7 +65,25 @@ def _yes_shift(scored: list[EvalSample]) -> list[str]:
         "Contrasts: does introspection move more than what has nothing to do with it?",
         results_table(contrasts(trials, plan)),
         *_active_part(trials, active, plan),
+        *_not_live(scored),
         _legend(),
+    ]
+
+
+def _not_live(scored: list[EvalSample]) -> list[str]:
+    """The concepts whose vectors do nothing even where the model is steered while it answers."""
+    silent = sorted(
+        {
+            sample.metadata["concept"]
+            for sample in scored
+            if ((sample.scores or {})["yes_shift"].metadata or {}).get("live") is False
+        }
+    )
+    if not silent:
+        return []
+    return [
+        f"Not live: {', '.join(silent)}. Steered while it answers, the model does not come to think of them more than\n"
+        "under random vectors, so that nothing follows from their shifts; see evals/top_of_mind.py."
     ]
 
 
@@ -148,9 +166,9 @@ def _top_of_mind(scored: list[EvalSample]) -> list[str]:
     return [
         "What the model goes on to write while it is steered",
         tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
-        f"live: the concept's words are more of the text than under the sham and every random vector, by {LEAST_SHARE:.0%}\n"
-        f"of all words. coherent: at most {MOST_LOGPROB_LOST:g} nats per token less likely than the sham's text to the\n"
-        f"model as it is, and at most {MOST_REPETITION:.0%} more trigrams repeated.",
+        f"live: the concept's words are more of the text than under the sham and every random vector, by\n"
+        f"{LEAST_SHARE:.0%} of all words. coherent: at most {MOST_LOGPROB_LOST:g} nats per token less likely than the\n"
+        f"sham's text to the model as it is, and at most {MOST_REPETITION:.0%} more trigrams repeated.",
     ]
 
 

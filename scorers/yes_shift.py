@@ -132,6 +132,7 @@ def yes_shift() -> Scorer:
             explanation=_explanation(list(readings.values()), shift, bool(state.metadata["reversed"])),
             metadata={
                 "shift": shift,
+                "live": next(record["live"] for record in recorded if record["arm"] == "concept"),
                 "random": random,
                 **({"active": {"shift": shifts["concept active"], "random": active}} if both else {}),
                 "log_odds": {reading.arm: reading.log_odds for reading in readings.values()},

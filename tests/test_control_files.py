@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from introbench import cli
 from introbench.errors import InputError
 from introbench.vectors.control_file import control_files, read_control_file, write_control_file
 
@@ -327,3 +328,17 @@ def test_folders_without_control_files_are_refused(tmp_path: Path) -> None:
             control_files(folder)
         assert str(caught.value).startswith(f"{folder}: {why}expected ")
         assert "\n" not in str(caught.value)
+
+
+def test_the_command_writes_what_a_task_reads(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "vectors"
+    assert cli.main(["vectors", str(folder), "--model", str(tiny_folder), "--concepts", "cats,volcanoes"]) == 0
+    assert str(folder / "cats.gguf") in capsys.readouterr().out
+    files = control_files(folder)
+    assert list(files) == ["cats", "volcanoes"]
+    directions = read_control_file(files["cats"], model_type="llama", n_layers=4, hidden=32)
+    assert directions[1:].norm(dim=-1).tolist() == pytest.approx([1, 1, 1])
+    assert cli.main(["vectors", str(folder), "--model", str(tmp_path / "nowhere")]) == 2
+    assert "cannot be found or read" in capsys.readouterr().err
