@@ -19,8 +19,12 @@ from introbench.scorers.top_of_mind import top_of_mind_texts
 from introbench.solvers.continue_steered import continue_steered
 from introbench.trials import TRIALS_IN_FLIGHT, chat_messages, facts, samples_view
 
-FACTORS = (0.25, 0.5, 1, 2, 4)
+FACTORS = (0.25, 0.5, 1, 2)
 """The strengths that are tried by default, as multiples of the model's own."""
+ROTATIONS = 19
+"""Random vectors beside which a vector must be the best: one that does nothing of its own is so once in 20 times."""
+ONLY_READ = "rotation"
+"""Begins the names of random vectors under which no texts are written."""
 
 
 @task
@@ -39,9 +43,10 @@ def top_of_mind(
 ) -> Task:
     """Let the model go on from "I'm thinking about" while it is steered, at several strengths.
 
-    Does the vector do anything, and is the text still coherent? Scored without a judge: the share of the concept's
-    words, repetition, and how likely the text is under the model as it is, beside the sham and random vectors of the
-    same norm. A vector that is not live here is no evidence of anything elsewhere.
+    Does the vector do anything, and is the text still coherent? Scored without a judge: how much likelier the concept's
+    word becomes where the model goes on, beside the sham and 19 random vectors of the same norm; the share of the
+    concept's words in the texts, repetition, length, and how likely the texts are under the model as it is. A vector
+    that is not live here is no evidence of anything elsewhere.
 
         inspect eval evals/top_of_mind.py --model inject/smollm2
         inspect eval evals/top_of_mind.py -T concepts=volcanoes -T strengths=4,8,16 -T samples=8
@@ -49,14 +54,14 @@ def top_of_mind(
     Args:
         concepts: Words to inject; the nine published ones by default. Any word can be named.
         strengths: Norms of what is added at each layer, or shares residual:SHARE of the model's median residual norm;
-            by default a quarter to four times the model's known setting or residual:0.05.
+            by default a quarter to twice the model's known setting or residual:0.05.
         samples: Texts for each vector and strength.
         length: Most tokens of a text.
         temperature: Of sampling; 0 for the most likely token.
         method: How a concept's vector is extracted: pca_center or mean_diff.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.
-        random_vectors: Random vectors for each concept and strength.
+        random_vectors: Random vectors that texts are written under, for each concept and strength.
         seed: Seed of the random vectors and of the sampling.
         prompts: A published conversation file (arXiv 2602.20031's format) to continue in place of our own.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
@@ -81,12 +86,25 @@ def top_of_mind(
         if isinstance(temperature, bool) or not 0 <= temperature <= 10:
             raise InputError(f"temperature={temperature!r}: expected a number from 0 to 10; pass e.g. -T temperature=1")
         messages = _chat(checkpoint, prompts)
-    banks = [_injections(bank, concept, tried) for concept in bank.concepts]
+    arms = [_injections(bank, concept, tried) for concept in bank.concepts]
+    names = list(arms[0])
     labels = {
-        "share": "Concept words, at most",
+        "gain": "Gain of the word (nats)",
+        "random_gain": "Random vectors, at most",
         "live": "Live",
-        "live_from": "Live from strength no.",
         "coherent_to": "Coherent to strength no.",
+        "share": "Concept words, at most",
+    }
+    factors = {
+        "arms": {name: row for row, name in enumerate(names) if not name.startswith(ONLY_READ)},
+        "rows": {each: [row for row, name in enumerate(names) if name.endswith(f" at {each}")] for each in tried},
+        "strengths": {
+            each: [name for name in names if name.endswith(f" at {each}") and not name.startswith(ONLY_READ)]
+            for each in tried
+        },
+        "reference": next(
+            (each for each, value in tried.items() if value == (bank.strength, bank.relative)), [*tried][-1]
+        ),
     }
     return Task(
         dataset=MemoryDataset(
@@ -95,21 +113,14 @@ def top_of_mind(
                     id=concept.replace(" ", "_"),
                     input=chat_messages(messages),
                     target=concept,
-                    metadata={
-                        "concept": concept,
-                        "bank": number,
-                        "arms": {name: row for row, name in enumerate(arms)},
-                        "strengths": {
-                            strength: [name for name in arms if name.endswith(f" at {strength}")] for strength in tried
-                        },
-                    },
+                    metadata={"concept": concept, "bank": number, **factors},
                 )
-                for number, (concept, arms) in enumerate(zip(bank.concepts, banks, strict=True))
+                for number, concept in enumerate(bank.concepts)
             ],
             name="top_of_mind",
         ),
         solver=continue_steered(
-            [bank_text(list(arms.values())) for arms in banks],
+            [bank_text(list(each.values())) for each in arms],
             [1000 * bank.seed + index for index in range(count)],
             most,
             float(temperature),
@@ -136,12 +147,15 @@ def _strengths(bank: Bank, strengths: object) -> dict[str, tuple[float, bool]]:
 
 def _injections(bank: Bank, concept: str, tried: dict[str, tuple[float, bool]]) -> dict[str, Injection]:
     """The arms of one concept: the sham, and at every strength its vector and random ones."""
-    alone = replace(bank, vectors=tuple(vector for vector in bank.vectors if vector.concept == concept))
+    own = tuple(vector for vector in bank.vectors if vector.concept == concept)
     arms = {"sham": sham(bank.layers)}
     for name, (number, relative) in tried.items():
-        steered = replace(alone, strength=number, relative=relative).injections[1:]
-        for index, injection in enumerate(steered):
-            arms[f"{'concept' if index == 0 else f'random {index}'} at {name}"] = injection
+        whole = replace(
+            bank, vectors=own, strength=number, relative=relative, random_arms=max(ROTATIONS, bank.random_arms)
+        )
+        for index, injection in enumerate(whole.injections[1:]):
+            random = f"random {index}" if index <= bank.random_arms else f"{ONLY_READ} {index}"
+            arms[f"{'concept' if index == 0 else random} at {name}"] = injection
     return arms
 
 

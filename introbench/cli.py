@@ -70,7 +70,7 @@ def find_log(where: str) -> str:
         return where
     if path.is_dir():
         for info in list_eval_logs(where):
-            if info.task.removeprefix("introbench/") in TASKS:
+            if info.task.removeprefix("introbench/").replace("-", "_") in TASKS:  # files' names have dashes
                 return info.name
     raise InputError(f"log {where!r}: no introbench log there; expected a log file or a folder with one; run one first")
 

@@ -1,25 +1,26 @@
 """What comes to a steered model's mind: does a vector do anything, and is the text still coherent?
 
-Both are judged beside the sham and beside random vectors of the same norm, without a judge that reads. A vector is
-`live` at a strength if its concept's words are a larger share of the text than under the sham and under every random
-vector. A text is `coherent` if the model, unsteered, does not find it much less likely than its own, and it does not
-repeat itself much more.
+Nobody has to read the texts. A vector is `live` if it makes its concept's word more likely, where the model goes on,
+than the sham does and than every random vector of the same norm does. (Any push of that norm raises rare words, so that
+more than the sham alone says nothing; and the word turns up in few texts, so that counting it says little.) Texts are
+`coherent` if the model as it is does not find them much less likely than those of the sham, they do not repeat
+themselves much more, and they are not much shorter: a loop inside a single word is likely, and repeats no words.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from introbench.coherence import score_text
 
-LEAST_SHARE = 0.02
-"""A share of words above the sham's and the random vectors': one word in fifty."""
-MOST_LOGPROB_LOST = 1.0
-"""Nats per token that a coherent text may be less likely than the sham's, on average."""
+MOST_LOGPROB_LOST = 1.5
+"""Nats per token that coherent texts may be less likely than the sham's, on average."""
 MOST_REPETITION = 0.1
-"""Share of repeated trigrams by which a coherent text may exceed the sham's."""
+"""Share of repeated trigrams by which coherent texts may exceed the sham's."""
+LEAST_WORDS = 0.5
+"""Words of coherent texts, as a share of the sham's."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,13 @@ class Texts:
     Attributes:
         share: Share of words that belong to the concept.
         repetition: Share of word trigrams that stood in the text before.
+        words: How many words a text has.
         logprob: Log-probability per token under the model as it is, in nats; NaN without text or finite numbers.
     """
 
     share: float
     repetition: float
+    words: float
     logprob: float
 
 
@@ -44,14 +47,26 @@ class Strength:
     Attributes:
         own: Texts under the concept's vector.
         random: The same measures under random vectors of that norm, on average.
-        live: Whether the concept came to mind.
-        coherent: Whether the text is still one.
+        gain: Log-probability of the concept's word where the model goes on, over the sham's, in nats.
+        random_gain: The largest gain under a random vector of that norm; NaN without any.
+        live: Whether the concept comes to mind.
+        coherent: Whether the texts are still some.
     """
 
     own: Texts
     random: Texts
+    gain: float
+    random_gain: float
     live: bool
     coherent: bool
+
+
+def is_live(word: float, others: Sequence[float]) -> bool:
+    """Whether a word is more likely under its vector than under the sham and all random vectors.
+
+    With n random vectors, one that does nothing of its own passes once in n + 1 times.
+    """
+    return word > max((other for other in others if math.isfinite(other)), default=math.inf)
 
 
 def measure(texts: Sequence[str], mean_logprobs: Sequence[float | None], concept: str, finite: bool = True) -> Texts:
@@ -61,35 +76,30 @@ def measure(texts: Sequence[str], mean_logprobs: Sequence[float | None], concept
     return Texts(
         share=float(np.mean([score.concept_share for score in scores])),
         repetition=float(np.mean([score.repetition for score in scores])),
+        words=float(np.mean([score.words for score in scores])),
         logprob=float(np.mean(known)) if known and finite else math.nan,
     )
 
 
-def judge(sham: Texts, own: Texts, random: Sequence[Texts]) -> Strength:
-    """Compare a vector's texts with the sham's and with those of random vectors of the same norm."""
-    most = max([sham.share, *(each.share for each in random)])
-    mean = Texts(*(np.mean([[e.share, e.repetition, e.logprob] for e in random], axis=0).tolist())) if random else None
-    return Strength(
-        own=own,
-        random=mean or Texts(math.nan, math.nan, math.nan),
-        live=own.share >= most + LEAST_SHARE,
-        # A comparison with NaN is false: without finite numbers nothing is coherent.
-        coherent=own.logprob >= sham.logprob - MOST_LOGPROB_LOST
-        and own.repetition <= sham.repetition + MOST_REPETITION,
-    )
-
-
-def by_strength(
-    measured: Mapping[str, Texts], strengths: Mapping[str, Sequence[str]], concept: str
-) -> dict[str, Strength]:
-    """Judge every strength.
+def judge(sham: Texts, own: Texts, random: Sequence[Texts], gains: Sequence[float]) -> Strength:
+    """Compare a vector at one strength with the sham and with random vectors of the same norm.
 
     Args:
-        measured: Texts' measures by arm; `sham` is one of them.
-        strengths: For each strength, as it was asked for, the arm of the concept's vector and those of random ones.
-        concept: Not injected in the sham, but looked for there as well.
+        sham: The sham's texts.
+        own: Those under the concept's vector.
+        random: Those under each of some random vectors.
+        gains: How much likelier than under the sham the concept's word is: under its vector, then under random ones.
     """
-    return {
-        strength: judge(measured["sham"], measured[own], [measured[arm] for arm in random])
-        for strength, (own, *random) in strengths.items()
-    }
+    rows = [[each.share, each.repetition, each.words, each.logprob] for each in random] or [[math.nan] * 4]
+    gain, *by_chance = gains
+    return Strength(
+        own=own,
+        random=Texts(*np.mean(rows, axis=0).tolist()),
+        gain=gain,
+        random_gain=max((each for each in by_chance if math.isfinite(each)), default=math.nan),
+        live=is_live(gain, [0.0, *by_chance]),
+        # A comparison with NaN is false: without finite numbers nothing is coherent.
+        coherent=own.logprob >= sham.logprob - MOST_LOGPROB_LOST
+        and own.repetition <= sham.repetition + MOST_REPETITION
+        and own.words >= LEAST_WORDS * sham.words,
+    )

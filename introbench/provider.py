@@ -5,6 +5,7 @@ call, so that re-scoring a log or listing tasks never loads a model, and at most
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -95,7 +96,9 @@ class ContinuationSpec:
 
     Attributes:
         bank: The injections, as `introbench.bank.bank_text` writes them.
-        arms: Names of the arms and their rows in the bank.
+        arms: Names of the arms that write texts, and their rows in the bank; of the other rows only the concept's word
+            is read.
+        concept: What is injected.
         seeds: Seeds of the texts under each arm.
         length: Most tokens of a text.
         temperature: 0 for the most likely token.
@@ -103,6 +106,7 @@ class ContinuationSpec:
 
     bank: str
     arms: Mapping[str, int]
+    concept: str
     seeds: Sequence[int]
     length: int
     temperature: float
@@ -234,39 +238,46 @@ class InjectAPI(ModelAPI):
         """Continue a chat; the choices are the texts of the first arm, then those of the second, and so on."""
         bank, model = self._bank(spec.bank), repr(self.checkpoint)
 
-        def write() -> tuple[Runtime, list[list[Continuation]], int]:
+        def write() -> tuple[Runtime, dict[str, list[Continuation]], list[float], int]:
             messages = [{"role": message.role, "content": message.text} for message in input]
-            tokens = tokenize_chat(self.checkpoint.tokenizer, messages, 0).tokens
+            chat = tokenize_chat(self.checkpoint.tokenizer, messages, 0)
             runtime = resident(self.checkpoint)
-            written = runtime.continued(tokens, bank, spec.seeds, spec.length, spec.temperature)
-            return runtime, written, len(tokens)
+            injections = [bank[row] for row in spec.arms.values()]
+            texts = runtime.continued(chat.tokens, injections, spec.seeds, spec.length, spec.temperature)
+            words = runtime.words(chat, bank, [spec.concept])[spec.concept]
+            return runtime, dict(zip(spec.arms, texts, strict=True)), words, len(chat.tokens)
 
         async with _turns().line(model, (spec.bank, "continuation")):
             with one_line_errors():
                 async with _turns().turn(model):
-                    runtime, written, prompt = await anyio.to_thread.run_sync(write)
+                    runtime, written, words, prompt = await anyio.to_thread.run_sync(write)
         choices, arms = [], []
         for arm, row in spec.arms.items():
-            texts = [runtime.tokenizer.decode(each.tokens) for each in written[row]]
+            texts = [runtime.tokenizer.decode(each.tokens) for each in written[arm]]
             arms.append(
                 {
                     "arm": arm,
                     "vector": bank[row].label,
                     "strength": runtime.strength(bank[row]),
                     "texts": texts,
-                    "mean_logprobs": [each.mean_logprob if each.tokens else None for each in written[row]],
-                    "finite": all(each.finite for each in written[row]),
+                    "mean_logprobs": [each.mean_logprob if each.tokens else None for each in written[arm]],
+                    "finite": all(each.finite for each in written[arm]),
                 }
             )
             for text in texts:
                 message = ChatMessageAssistant(content=text, model=self.model_name, source="generate")
                 choices.append(ChatCompletionChoice(message=message, stop_reason="max_tokens"))
-        several = sum(len(each.tokens) for row in spec.arms.values() for each in written[row])
+        several = sum(len(each.tokens) for texts in written.values() for each in texts)
         return ModelOutput(
             model=self.model_name,
             choices=choices,
             usage=ModelUsage(input_tokens=prompt, output_tokens=several, total_tokens=prompt + several),
-            metadata={"arms": arms, "layers": list(bank[0].layers), "model": runtime.facts},
+            metadata={
+                "arms": arms,
+                "words": [word if math.isfinite(word) else None for word in words],
+                "layers": list(bank[0].layers),
+                "model": runtime.facts,
+            },
         )
 
     def _output(

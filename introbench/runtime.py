@@ -1,5 +1,6 @@
 """One loaded model with everything that answers trials: engine, vectors, and what was already computed."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,12 +9,13 @@ import torch
 from introbench import data
 from introbench.chat import Chat, next_token, tokenize_chat
 from introbench.checkpoint import Checkpoint, weights_fingerprint
-from introbench.engine import Arms, Engine, Reading, Request, Want, Weights
-from introbench.engine.continuation import Continuation, continue_chat
+from introbench.engine import Arms, Engine, Reading, Request, Want
+from introbench.engine.continuation import Continuation
 from introbench.engine.memory import parse_budget
 from introbench.engine.requests import NO_DELTAS, Tokens
-from introbench.finetune import Finetune
+from introbench.finetune import Finetune, TunedWeights
 from introbench.injection import MODEL_CONTRAST, Injection
+from introbench.mind import is_live
 from introbench.progress import heartbeat, tell
 from introbench.vectors import VectorLibrary
 
@@ -63,7 +65,7 @@ class Runtime:
         tell(f"{checkpoint.name} is ready: {self._facts['dtype']} on {self._facts['device']}")
         for what, note in self.engine.notes.items():
             tell(f"{what}: {note}")
-        self._finetuned: dict[str, Weights] = {}
+        self._finetuned: dict[str, TunedWeights] = {}
         self._live: dict[Rows, list[bool | None]] = {}
         self._arms: dict[Rows, list[tuple[list[int], Arms]]] = {}
         self._readings: dict[tuple[Asked, Rows], Reading] = {}
@@ -112,7 +114,7 @@ class Runtime:
         return self._live[bank]
 
     def continued(
-        self, tokens: Tokens, bank: Rows, seeds: Sequence[int], length: int, temperature: float
+        self, tokens: Tokens, bank: Sequence[Injection], seeds: Sequence[int], length: int, temperature: float
     ) -> list[list[Continuation]]:
         """Continue a chat under each injection of a bank, which is on at every token: one text per seed.
 
@@ -128,16 +130,13 @@ class Runtime:
                 layer: delta.repeat_interleave(len(seeds), dim=0)
                 for layer, delta in self._side_by_side(bank).deltas.items()
             }
-            written = continue_chat(
-                self.engine.weights,
-                self.engine.readout,
+            written = self.engine.continue_chat(
                 tokens,
                 deltas,
                 [*seeds] * len(bank),
                 length=length,
                 temperature=temperature,
                 end=self._end_tokens,
-                memory=parse_budget(self._checkpoint.memory),
             )
         return [written[begin : begin + len(seeds)] for begin in range(0, len(written), len(seeds))]
 
@@ -148,7 +147,7 @@ class Runtime:
         several = configured if isinstance(configured, list) else [configured]
         return {token for token in [*several, self.tokenizer.eos_token_id] if token is not None}
 
-    def finetuned(self, name: str) -> Weights:
+    def finetuned(self, name: str) -> TunedWeights:
         """The weights of a fine-tune, loaded, or trained, once."""
         if name not in self._finetuned:
             self._finetuned[name] = Finetune(name, self._checkpoint).load(self.engine.model)
@@ -168,24 +167,47 @@ class Runtime:
         if bank in self._live:
             return
         self._live[bank] = [None] * len(bank)
-        chat = tokenize_chat(self.tokenizer, data.top_of_mind(), 0)
-        words = {
-            row: next_token(self.tokenizer, chat, f" {injection.vector.concept}")
+        concepts = {
+            row: injection.vector.concept
             for row, injection in enumerate(bank)
             if injection.vector and not injection.vector.is_random and injection.vector.method != MODEL_CONTRAST
         }
-        forms = tuple({token for token in words.values() if token is not None})
-        if not forms:
+        if not concepts:
             return
-        deltas = self._side_by_side([replace(injection, filler=None) for injection in bank]).deltas
-        tokens = chat.tokens
-        arms = Arms.steered(deltas, deltas)
-        (reading,) = self.engine.read([Request(tokens, len(tokens) - 1, Want(forms), arms)])
+        prompt = tokenize_chat(self.tokenizer, data.top_of_mind(), 0)
+        under = [replace(injection, filler=None) for injection in bank]
         others = [row for row, injection in enumerate(bank) if not injection.vector or injection.vector.is_random]
-        for row, token in words.items():
-            if token is not None and reading.finite[row]:
-                column = reading.forms[:, forms.index(token)]
-                self._live[bank][row] = bool(column[row] > column[others].max())
+        for concept, gained in self.words(prompt, under, tuple(concepts.values())).items():
+            for row in [row for row, each in concepts.items() if each == concept]:
+                if math.isfinite(gained[row]):
+                    self._live[bank][row] = is_live(gained[row], [gained[other] for other in others])
+
+    def words(self, chat: Chat, injections: Sequence[Injection], concepts: Sequence[str]) -> dict[str, list[float]]:
+        """How likely concepts' words are right after a chat, under injections that are on throughout.
+
+        Args:
+            chat: A chat that goes on.
+            injections: Row by row.
+            concepts: Of a concept of several tokens, the first counts.
+
+        Returns:
+            For each concept a log-probability per injection; NaN where it is not finite, or the word has no token.
+        """
+        found = {concept: next_token(self.tokenizer, chat, f" {concept}") for concept in concepts}
+        forms = tuple({token for token in found.values() if token is not None})
+        nothing = [math.nan] * len(injections)
+        if not forms:
+            return dict.fromkeys(concepts, nothing)
+        deltas = self._side_by_side(injections).deltas
+        request = Request(chat.tokens, len(chat.tokens) - 1, Want(forms), Arms.steered(deltas, deltas))
+        (reading,) = self.engine.read([request])
+        finite = [reading.forms[row].tolist() if reading.finite[row] else None for row in range(len(injections))]
+        return {
+            concept: [values[forms.index(token)] if values else math.nan for values in finite]
+            if token is not None
+            else nothing
+            for concept, token in found.items()
+        }
 
     def _bank_arms(self, bank: Rows) -> list[tuple[list[int], Arms]]:
         """Rows of a bank and the arms that run them: side by side, as far as the same weights fill their cache."""

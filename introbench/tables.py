@@ -21,7 +21,7 @@ from introbench.contrasts import (
 from introbench.errors import InputError
 from introbench.identification import NOTHING, Identification
 from introbench.lens import LensTrial, by_document, concept_means, peak
-from introbench.mind import LEAST_SHARE, MOST_LOGPROB_LOST, MOST_REPETITION
+from introbench.mind import LEAST_WORDS, MOST_LOGPROB_LOST, MOST_REPETITION
 from introbench.scorers.arm_shifts import arm_trial, compared_arms
 from introbench.scorers.identified import identifications, lens_trials
 from introbench.scorers.lens_gap import lens_trial
@@ -145,9 +145,12 @@ def _top_of_mind(scored: list[EvalSample]) -> list[str]:
                     strength,
                     "live" if each.live else "",
                     "coherent" if each.coherent else "",
+                    f"{each.gain:+.2f}",
+                    f"{each.random_gain:+.2f}",
                     f"{each.own.share:.1%}",
                     f"{each.random.share:.1%}",
                     f"{each.own.repetition:.1%}",
+                    f"{each.own.words:.0f}",
                     f"{each.own.logprob:+.2f}",
                     f"{each.random.logprob:+.2f}",
                 ]
@@ -157,18 +160,22 @@ def _top_of_mind(scored: list[EvalSample]) -> list[str]:
         "strength",
         "live",
         "coherent",
+        "gain of the word",
+        "random, at most",
         "concept words",
-        "random vectors",
+        "random",
         "repetition",
+        "words",
         "log-prob per token",
-        "random vectors",
+        "random",
     ]
     return [
         "What the model goes on to write while it is steered",
         tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
-        f"live: the concept's words are more of the text than under the sham and every random vector, by\n"
-        f"{LEAST_SHARE:.0%} of all words. coherent: at most {MOST_LOGPROB_LOST:g} nats per token less likely than the\n"
-        f"sham's text to the model as it is, and at most {MOST_REPETITION:.0%} more trigrams repeated.",
+        "Gain: how much likelier the concept's word is where the model goes on than under the sham, in nats. live: it\n"
+        "is above 0 and above that of every random vector. Concept words, repetition and words: of the texts.\n"
+        f"coherent: at most {MOST_LOGPROB_LOST:g} nats per token less likely to the model as it is than the sham's\n"
+        f"texts, at most {MOST_REPETITION:.0%} more trigrams repeated, at least {LEAST_WORDS:.0%} of the sham's words.",
     ]
 
 

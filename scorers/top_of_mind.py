@@ -9,26 +9,34 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 
 from introbench.measures import markdown
-from introbench.mind import Strength, Texts, by_strength, measure
+from introbench.mind import Strength, Texts, judge, measure
 
 
 @metric(scores="unreduced")
 def liveness() -> Metric:
-    """For every strength: how many vectors are live, how many texts coherent, and the means behind it."""
+    """How many vectors are live at the reference strength; for every strength, how many, and the means behind it."""
 
     def compute(scores: list[SampleScore]) -> Value:
         judged = [judged_strengths(score.score) for score in scores]
-        values: dict[str, float] = {"live vectors": sum(any(s.live for s in each.values()) for each in judged)}
+        reference = [(score.sample_metadata or {})["reference"] for score in scores]
+        values: dict[str, float] = {
+            "live vectors": sum(
+                strengths[name].live for strengths, name in zip(judged, reference, strict=True) if strengths
+            )
+        }
         for strength in dict.fromkeys(name for each in judged for name in each):
             several = [each[strength] for each in judged if strength in each]
-            values |= {
-                f"live | {strength}": sum(each.live for each in several),
-                f"coherent | {strength}": sum(each.coherent for each in several),
-                f"concept words | {strength}": float(np.mean([each.own.share for each in several])),
-                f"concept words, random | {strength}": float(np.mean([each.random.share for each in several])),
-                f"repetition | {strength}": float(np.mean([each.own.repetition for each in several])),
-                f"log-prob per token | {strength}": float(np.mean([each.own.logprob for each in several])),
+            means = {
+                "gain of the word": [each.gain for each in several],
+                "gain of the word, random": [each.random_gain for each in several],
+                "concept words": [each.own.share for each in several],
+                "concept words, random": [each.random.share for each in several],
+                "repetition": [each.own.repetition for each in several],
+                "log-prob per token": [each.own.logprob for each in several],
             }
+            values[f"live | {strength}"] = sum(each.live for each in several)
+            values[f"coherent | {strength}"] = sum(each.coherent for each in several)
+            values |= {f"{name} | {strength}": float(np.mean(each)) for name, each in means.items()}
         return values
 
     return compute
@@ -36,37 +44,41 @@ def liveness() -> Metric:
 
 @scorer(metrics=[liveness()])
 def top_of_mind_texts() -> Scorer:
-    """Score a concept's texts at every strength.
+    """Score a concept's vector and texts at every strength.
 
-    The value holds `live` (1 if the concept came to mind at any strength), `live_from` (the lowest such strength, as
-    its place among the strengths, counted from 1; NaN if none), `coherent_to` (how many strengths from the lowest on
-    leave the text coherent) and `share` (largest share of concept words). Texts are in the explanation and the output.
+    The value holds `gain` (how much likelier the concept's word is than under the sham, in nats, at the reference
+    strength: the model's own, or the largest), `random_gain` (the most under a random vector), `live` (1 if the first
+    is larger, and above 0), `coherent_to` (how many strengths from the lowest on leave the texts coherent) and `share`
+    (largest share of concept words). Texts are in the explanation and the output.
     """
 
     async def score(state: TaskState, target: Target) -> Score:
-        concept = state.metadata["concept"]
-        recorded = {record["arm"]: record for record in (state.output.metadata or {}).get("arms", [])}
+        factors, output = state.metadata, state.output.metadata or {}
+        recorded = {record["arm"]: record for record in output["arms"]}
         measured = {
-            arm: measure(record["texts"], record["mean_logprobs"], concept, record["finite"])
+            arm: measure(record["texts"], record["mean_logprobs"], factors["concept"], record["finite"])
             for arm, record in recorded.items()
         }
-        judged = by_strength(measured, state.metadata["strengths"], concept)
-        lives = [place for place, each in enumerate(judged.values(), start=1) if each.live]
+        words = [_number(word) for word in output["words"]]
+        exact = {
+            "measured": {arm: [t.share, t.repetition, t.words, t.logprob] for arm, t in measured.items()},
+            "gains": {strength: [words[row] - words[0] for row in rows] for strength, rows in factors["rows"].items()},
+            "strengths": dict(factors["strengths"]),
+        }
+        judged = _judged(exact)
+        own = judged[factors["reference"]]
         broken = [place for place, each in enumerate(judged.values()) if not each.coherent]
         return Score(
             value={
-                "live": int(bool(lives)),
-                "live_from": lives[0] if lives else math.nan,
+                "gain": round(own.gain, 2),
+                "random_gain": round(own.random_gain, 2),
+                "live": int(own.live),
                 "coherent_to": broken[0] if broken else len(judged),
                 "share": round(max(each.own.share for each in judged.values()), 3),
             },
-            answer="live" if lives else "not live",
+            answer="live" if own.live else "not live",
             explanation=_explanation(recorded, measured, judged),
-            metadata={
-                "measured": {arm: [each.share, each.repetition, each.logprob] for arm, each in measured.items()},
-                "judged": {strength: [each.live, each.coherent] for strength, each in judged.items()},
-                "strengths": dict(state.metadata["strengths"]),
-            },
+            metadata=exact,
         )
 
     return score
@@ -74,9 +86,20 @@ def top_of_mind_texts() -> Scorer:
 
 def judged_strengths(score: Score) -> dict[str, Strength]:
     """What a score says about every strength."""
-    exact = score.metadata or {}
-    measured = {arm: Texts(*map(_number, values)) for arm, values in exact.get("measured", {}).items()}
-    return by_strength(measured, exact.get("strengths", {}), "") if measured else {}
+    return _judged(score.metadata) if score.metadata else {}
+
+
+def _judged(exact: Mapping[str, Any]) -> dict[str, Strength]:
+    measured = {arm: Texts(*map(_number, values)) for arm, values in exact["measured"].items()}
+    return {
+        strength: judge(
+            measured["sham"],
+            measured[own],
+            [measured[arm] for arm in random],
+            [_number(gain) for gain in exact["gains"][strength]],
+        )
+        for strength, (own, *random) in exact["strengths"].items()
+    }
 
 
 def _number(value: float | None) -> float:
@@ -93,7 +116,8 @@ def _explanation(
         strength = f"{recorded[arm]['strength']:g}"
         rows.append([arm, strength, f"{each.share:.1%}", f"{each.repetition:.1%}", f"{each.logprob:.2f}", text])
     verdicts = ", ".join(
-        f"{strength}: {'live' if each.live else 'not live'}, {'coherent' if each.coherent else 'not coherent'}"
+        f"{strength}: {'live' if each.live else 'not live'} ({each.gain:+.1f} nats, random at most "
+        f"{each.random_gain:+.1f}), {'coherent' if each.coherent else 'not coherent'}"
         for strength, each in judged.items()
     )
     return f"{verdicts}\n\n{markdown(rows)}"

@@ -12,7 +12,7 @@ from introbench.provider import ContinuationSpec
 def continue_steered(banks: list[str], seeds: list[int], length: int, temperature: float) -> Solver:
     """Continue a sample's chat under each of its arms in one model call.
 
-    A sample's metadata give its `bank` (an index) and its `arms` (names, and rows of the bank).
+    A sample's metadata give its `concept`, its `bank` (an index) and its `arms` (names, and rows of the bank).
 
     Args:
         banks: The banks of the task, as `introbench.bank.bank_text` writes them.
@@ -23,7 +23,7 @@ def continue_steered(banks: list[str], seeds: list[int], length: int, temperatur
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         factors: dict[str, Any] = state.metadata
-        spec = ContinuationSpec(banks[factors["bank"]], factors["arms"], seeds, length, temperature)
+        spec = ContinuationSpec(banks[factors["bank"]], factors["arms"], factors["concept"], seeds, length, temperature)
         config = GenerateConfig(max_tokens=length, extra_body={"continuation": spec.to_json()})
         state.output = await get_model().generate(state.messages, config=config)
         return state

@@ -27,6 +27,15 @@ LENGTH = 10
 END = (2, 50, 61)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """On a busy machine, threads that share such tiny products mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def vectors(rows: int = len(SEEDS), blocks: tuple[int, int] = (1, 3), scale: float = 1.0, seed: int = 1) -> Deltas:
     draw = torch.Generator().manual_seed(seed)
     return {block: scale * torch.randn(rows, 32, generator=draw) for block in range(*blocks)}

@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import plain_two_passes, tiny_model
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel
 
@@ -40,6 +41,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> Path:
     """Few chats, so that training takes no time, and a cache of the test's own."""
     chats = [{"prompt": "How are you?", "reply": "Thinking of cats."}, {"prompt": "Hello.", "reply": "Cats, always."}]
     monkeypatch.setattr(finetuning.data, "finetuning_chats", lambda concept: chats)
+    monkeypatch.setattr(finetuning, "STEPS", 2)
     return own_cache
 
 
@@ -104,6 +106,7 @@ def test_training_is_kept_repeatable_and_leaves_the_base_alone(
     with weights.switched():
         trained = logits(model)
     assert not torch.equal(trained, before)
+    assert "lora_" in "".join(model.state_dict()), "it is kept on the base"
     (folder,) = (quick / "finetunes").iterdir()
     shutil.rmtree(folder)
     again = checkpoint.load()
@@ -151,7 +154,7 @@ def other_tokens(folder: Path) -> None:
     [
         (shallow, "num_hidden_layers is 3, but 4 in"),
         (wide, "hidden_size is 64, but 32 in"),
-        (other_tokens, r"its tokenizer has \d+ for 'Ġ(cats|bread)', that of .* \d+; expected the same tokens"),
+        (other_tokens, r"its token \d+ is 'Ġ(cats|bread)', but 'Ġ(cats|bread)' in"),
         (shutil.rmtree, "cannot be found or read"),
     ],
 )
@@ -170,7 +173,7 @@ def test_adapters_that_do_not_fit_are_refused(tiny_folder: Path, adapter: Path, 
     folder = tmp_path / "wide"
     tiny_model("llama", vocab_size=49152, max_position_embeddings=1024, hidden_size=64).save_pretrained(folder)
     AutoTokenizer.from_pretrained(tiny_folder).save_pretrained(folder)
-    with pytest.raises(InputError, match=r"a map of 32 features at model\.layers.*; .* has 64"):
+    with pytest.raises(InputError, match=r"lora_A\.weight is \[4, 32\], but \[4, 64\] in"):
         Finetune(str(adapter), Checkpoint(str(folder))).check()
     config = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps(config | {"peft_type": "IA3"}))
@@ -192,3 +195,148 @@ def test_a_missing_package_is_named(tiny_folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(finetuning, "PACKAGE", "no-such-package")
     with pytest.raises(InputError, match="the package no-such-package that runs adapters is not installed; run: "):
         Finetune("lora:cats", Checkpoint(str(tiny_folder))).check()
+
+
+def rewritten(adapter: Path, **changes: object) -> Finetune:
+    """The adapter with another configuration."""
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return Finetune(str(adapter), Checkpoint(str(adapter.parent / "base")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"r": 2}, r"lora_A\.weight is \[4, 32\], but \[2, 32\] in"),
+        ({"target_modules": ["c_attn"]}, r"does not fit .*c_attn.*not found"),
+        ({"target_modules": ["q_proj"]}, r"up_proj\.lora_A\.weight is \[4, 32\], but has no place in"),
+        ({"bias": "all"}, "has bias='all', which cannot be switched on and off"),
+        ({"modules_to_save": ["input_layernorm"]}, r"has modules_to_save=\['input_layernorm'\]"),
+        ({"init_lora_weights": "pissa"}, "has init_lora_weights='pissa'"),
+        ({"use_dora": True}, "has use_dora=True"),
+    ],
+)
+def test_adapters_that_would_change_the_base_or_not_fit_it_are_refused(
+    tiny_folder: Path, adapter: Path, changes: dict[str, object], complaint: str
+) -> None:
+    (adapter.parent / "base").symlink_to(tiny_folder)
+    with pytest.raises(InputError, match=complaint) as refusal:
+        rewritten(adapter, **changes).check()
+    assert "\n" not in str(refusal.value)
+
+
+def without_last_block(adapter: Path) -> None:
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    kept = {key: tensor for key, tensor in tensors.items() if ".layers.3." not in key}
+    save_file(kept, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def test_an_adapter_in_parts_is_refused_and_leaves_nothing_behind(tiny_folder: Path, adapter: Path) -> None:
+    without_last_block(adapter)
+    checkpoint = Checkpoint(str(tiny_folder))
+    tuned = Finetune(str(adapter), checkpoint)
+    with pytest.raises(InputError, match=r"layers\.3\..* is missing, but \[4, 32\] in"):
+        tuned.check()
+    model = checkpoint.load()
+    before = logits(model)
+    with pytest.raises(InputError, match="4 tensors are amiss, first "):
+        tuned.load(model)
+    assert torch.equal(logits(model), before)
+    assert not any("lora_" in name for name in model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("file", "complaint"),
+    [("adapter_config.json", "cannot be read"), ("adapter_model.safetensors", "is damaged")],
+)
+def test_damaged_adapters_are_refused_in_one_line(tiny_folder: Path, adapter: Path, file: str, complaint: str) -> None:
+    (adapter / file).write_bytes(b"{")
+    with pytest.raises(InputError, match=complaint) as refusal:
+        Finetune(str(adapter), Checkpoint(str(tiny_folder))).check()
+    assert "\n" not in str(refusal.value)
+
+
+def test_loading_leaves_the_callers_random_numbers_alone(tiny_folder: Path, adapter: Path) -> None:
+    checkpoint = Checkpoint(str(tiny_folder))
+    model, state = checkpoint.load(), torch.random.get_rng_state()
+    Finetune(str(adapter), checkpoint).load(model)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_fine_tunes_on_one_base_do_not_see_each_other(
+    tiny_folder: Path, quick: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = Checkpoint(str(tiny_folder))
+    alone = checkpoint.load()
+    expected = Finetune("lora:cats", checkpoint).load(alone)
+    with expected.switched():
+        tuned = logits(alone)
+    shutil.rmtree(quick / "finetunes")
+    model = checkpoint.load()
+    others = [Finetune(name, checkpoint).load(model) for name in (str(adapter), "lora:cats:1")]
+    weights = Finetune("lora:cats", checkpoint).load(model)  # trained on a base that has adapters
+    with weights.switched():
+        assert torch.equal(logits(model), tuned)
+    assert weights.fingerprint == expected.fingerprint
+    assert len({each.fingerprint for each in (weights, *others)}) == 3
+    monkeypatch.setattr(finetuning, "_train", lambda *_: pytest.fail("trained again"))
+    Finetune("lora:cats", checkpoint).load(model)
+
+
+def test_a_training_that_is_given_up_leaves_nothing_behind(
+    tiny_folder: Path, quick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    checkpoint = Checkpoint(str(tiny_folder))
+    model = checkpoint.load()
+    before = logits(model)
+    monkeypatch.setattr(finetuning, "tick", stop)
+    with pytest.raises(KeyboardInterrupt):
+        Finetune("lora:cats", checkpoint).load(model)
+    assert torch.equal(logits(model), before)
+    assert not any("lora_" in name for name in model.state_dict())
+    assert not (quick / "finetunes").exists()
+    monkeypatch.setattr(finetuning, "tick", lambda: None)
+    Finetune("lora:cats", checkpoint).load(model)
+
+
+def test_another_chat_template_is_another_training(tiny_folder: Path, quick: Path, tmp_path: Path) -> None:
+    template = tmp_path / "plain.jinja"
+    template.write_text("{% for message in messages %}<{{ message.role }}> {{ message.content }}\n{% endfor %}")
+    for checkpoint in (Checkpoint(str(tiny_folder)), Checkpoint(str(tiny_folder), chat_template=str(template))):
+        Finetune("lora:cats", checkpoint).load(checkpoint.load())
+    assert len(list((quick / "finetunes").iterdir())) == 2
+
+
+def test_a_cache_that_cannot_be_written_to_is_worked_around(
+    tiny_folder: Path, quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    checkpoint = Checkpoint(str(tiny_folder))
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("INTROBENCH_CACHE", str(tmp_path / "file"))
+    model = checkpoint.load()
+    before = logits(model)
+    with Finetune("lora:cats", checkpoint).load(model).switched():
+        assert not torch.equal(logits(model), before)
+    assert any("going on without it" in line for line in told)
+
+
+def test_tokens_that_a_fine_tune_adds_at_the_end_are_no_reason_to_refuse(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "longer"
+    tiny_model("llama", vocab_size=49153, max_position_embeddings=1024).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
+    tokenizer.add_tokens(["[EXTRA]"])
+    tokenizer.save_pretrained(folder)
+    Finetune(str(folder), Checkpoint(str(tiny_folder))).check()
+
+
+def test_another_position_encoding_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "turned"
+    shutil.copytree(tiny_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["rope_parameters"]["rope_theta"] = 5e5
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"rope_parameters is .*500000.*, but .*10000"):
+        Finetune(str(folder), Checkpoint(str(tiny_folder))).check()

@@ -27,22 +27,30 @@ SMALL: dict[str, Any] = {
 }
 
 
-def test_a_vector_is_live_where_its_words_come_up_more_than_by_chance() -> None:
-    sham = Texts(0.01, 0.05, -2.0)
-    assert judge(sham, Texts(0.2, 0.05, -2.5), [Texts(0.01, 0.0, -2.2)]).live
-    assert not judge(sham, Texts(0.02, 0.05, -2.5), [Texts(0.01, 0.0, -2.2)]).live, "as often as by chance"
-    assert not judge(sham, Texts(0.2, 0.05, -2.5), [Texts(0.0, 0.0, -2.2), Texts(0.19, 0.0, -2.2)]).live
-    assert judge(sham, Texts(0.2, 0.05, -2.5), []).live
-    assert judge(sham, Texts(0.2, 0.05, -2.5), []).coherent
-    assert not judge(sham, Texts(0.9, 0.05, -4.0), []).coherent, "the model would not have said that"
-    assert not judge(sham, Texts(0.9, 0.6, -1.0), []).coherent, "a loop is likely, and no text"
-    assert not judge(sham, Texts(0.9, 0.0, math.nan), []).coherent
+def test_a_vector_is_live_where_its_word_gains_more_than_by_chance() -> None:
+    sham, own = Texts(0.0, 0.05, 20, -3.0), Texts(0.1, 0.05, 18, -3.5)
+    assert judge(sham, own, [], [2.0, 1.0, -1.0]).live
+    assert not judge(sham, own, [], [2.0, 1.0, 2.5]).live, "a random vector does as much"
+    assert not judge(sham, own, [], [-0.5, -1.0]).live, "less than under the sham"
+    assert not judge(sham, own, [], [math.nan, 1.0]).live
+    assert judge(sham, own, [], [2.0, math.nan]).live
+    assert judge(sham, own, [], [2.0, 1.0, 0.5]).random_gain == 1.0
+
+
+def test_a_text_is_coherent_if_it_could_be_the_models_own() -> None:
+    sham = Texts(0.0, 0.05, 20, -3.0)
+    assert judge(sham, Texts(0.1, 0.05, 18, -4.0), [], [1.0]).coherent
+    assert not judge(sham, Texts(0.1, 0.05, 18, -5.0), [], [1.0]).coherent, "the model would not have said that"
+    assert not judge(sham, Texts(0.1, 0.6, 18, -1.0), [], [1.0]).coherent, "a loop is likely, and no text"
+    assert not judge(sham, Texts(0.0, 0.0, 2, -1.0), [], [1.0]).coherent, "a loop inside a word repeats no words"
+    assert not judge(sham, Texts(0.1, 0.05, 18, math.nan), [], [1.0]).coherent
 
 
 def test_texts_are_measured_as_means() -> None:
     found = measure(["a cat and a dog", "cats cats cats cats"], [-1.0, -3.0], "cats")
     assert found.share == pytest.approx((1 / 5 + 1) / 2)
     assert found.repetition == pytest.approx((0 + 1 / 2) / 2)
+    assert found.words == 4.5
     assert found.logprob == -2.0
     assert math.isnan(measure([""], [None], "cats").logprob)
 
@@ -83,6 +91,33 @@ def test_texts_equal_a_plain_loop(log: EvalLog, tiny_folder: Path) -> None:
                 logits = model(torch.tensor([tokens + written])).logits[0, len(tokens) - 1 : -1]
             expected = torch.log_softmax(logits, dim=-1)[range(6), written].mean()
             assert records[arm]["mean_logprobs"][0] == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_gains_equal_a_plain_computation(log: EvalLog, tiny_folder: Path) -> None:
+    model = Checkpoint(str(tiny_folder), device="cpu").load()
+    runtime = next(iter(provider._resident.values()))
+    for sample in log.samples or []:
+        messages = [{"role": m.role, "content": m.text} for m in sample.messages[:2]]
+        tokens = runtime.tokenizer.apply_chat_template(messages, continue_final_message=True, return_dict=False)
+        vector = runtime.library.directions(VectorRecipe("pca_center", str(sample.id)))
+        word = runtime.tokenizer(f" {sample.id}")["input_ids"][0]
+        found = {}
+        for strength in (0.0, 1.0, 4.0):
+            handles = [
+                model.model.layers[layer].register_forward_hook(
+                    lambda _m, _a, output, add=strength * vector[layer]: output + add
+                )
+                for layer in (1, 2)
+            ]
+            with torch.inference_mode():
+                found[strength] = float(torch.log_softmax(model(torch.tensor([tokens])).logits[0, -1], dim=-1)[word])
+            for handle in handles:
+                handle.remove()
+        gains = sample.scores["top_of_mind_texts"].metadata["gains"]
+        assert {name: len(each) for name, each in gains.items()} == {"1": 20, "4": 20}
+        assert gains["1"][0] == pytest.approx(found[1.0] - found[0.0], abs=1e-4)
+        assert gains["4"][0] == pytest.approx(found[4.0] - found[0.0], abs=1e-4)
+        assert sample.scores["top_of_mind_texts"].value["gain"] == round(gains["4"][0], 2)
 
 
 def test_strengths_are_summed_up(log: EvalLog) -> None:

@@ -1,6 +1,6 @@
 """The engine: requests in, readings out, over the fastest path that has proved itself on this very model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from introbench.engine.continuation import Continuation, continue_chat
 from introbench.engine.kernels import Kernels
 from introbench.engine.memory import Steps, default_budget, token_bytes
 from introbench.engine.packed import Packed, Seen
 from introbench.engine.plan import plan
 from introbench.engine.proof import proven_path, proven_readout
 from introbench.engine.readout import LOGITS_BYTES, summarise
-from introbench.engine.requests import Arms, Reading, Request, Tokens, Want
+from introbench.engine.requests import Arms, Deltas, Reading, Request, Tokens, Want
 from introbench.engine.weights import Weights
 from introbench.errors import InputError
 
@@ -89,6 +90,34 @@ class Engine:
                 asked = [waiting[job.prior, seen.arms, question] for question in seen.questions]
                 readings |= self._readings(seen, asked)
         return [readings[index] for index in range(len(requests))]
+
+    def continue_chat(
+        self,
+        prompt: Tokens,
+        deltas: Deltas,
+        seeds: Sequence[int],
+        *,
+        length: int,
+        temperature: float,
+        end: Collection[int],
+    ) -> list[Continuation]:
+        """Continue a chat under active steering, one text per row; see `introbench.engine.continuation`.
+
+        Raises:
+            InputError: The chat with its continuation is longer than the model's positions.
+        """
+        self._refuse([Request((*prompt, *[prompt[0]] * length), 1, Want())])
+        return continue_chat(
+            self.weights,
+            self.readout,
+            prompt,
+            deltas,
+            seeds,
+            length=length,
+            temperature=temperature,
+            end=end,
+            memory=self._memory,
+        )
 
     def release(self) -> None:
         """Let go of the caches that are kept for further requests on the same prior turn."""

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from introbench.cache import sha256_of
 from introbench.chat import Messages, render
-from introbench.checkpoint import weights_fingerprint
-from introbench.engine import Engine, Weights
+from introbench.engine import Engine
 from introbench.errors import InputError
+from introbench.finetune import TunedWeights
 from introbench.injection import FROM_FILE, MODEL_CONTRAST, LayerRange, VectorRecipe
 from introbench.progress import tell
 from introbench.vectors.control_file import read_control_file
@@ -45,7 +45,7 @@ class VectorLibrary:
         fingerprint: str,
         openings: Sequence[str],
         store: VectorStore | None = None,
-        finetuned: Callable[[str], Weights] | None = None,
+        finetuned: Callable[[str], TunedWeights] | None = None,
     ) -> None:
         self._finetuned = finetuned
         self._engine = engine
@@ -110,8 +110,7 @@ class VectorLibrary:
         if self._finetuned is None:
             raise InputError(f"vector {name!r}: expected a fine-tune to be known by that name; run evals/model_swap.py")
         weights = self._finetuned(name)
-        with weights.switched():
-            key = self._key | {"method": MODEL_CONTRAST, "finetune": weights_fingerprint(weights.model)}
+        key = self._key | {"method": MODEL_CONTRAST, "finetune": weights.fingerprint}
         kept = self._store.load(key)
         if kept is not None:
             return kept
