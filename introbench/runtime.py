@@ -13,6 +13,7 @@ from introbench.engine import Arms, Engine, Reading, Request, Want
 from introbench.engine.continuation import Continuation
 from introbench.engine.memory import parse_budget
 from introbench.engine.requests import NO_DELTAS, Tokens
+from introbench.errors import InputError
 from introbench.finetune import Finetune, TunedWeights
 from introbench.injection import MODEL_CONTRAST, Injection
 from introbench.mind import is_live
@@ -174,7 +175,10 @@ class Runtime:
         }
         if not concepts:
             return
-        prompt = tokenize_chat(self.tokenizer, data.top_of_mind(), 0)
+        try:
+            prompt = tokenize_chat(self.tokenizer, data.top_of_mind(), 0)
+        except InputError:  # a template that refuses a chat without a system turn, say: then nothing is known
+            return
         under = [replace(injection, filler=None) for injection in bank]
         others = [row for row, injection in enumerate(bank) if not injection.vector or injection.vector.is_random]
         for concept, gained in self.words(prompt, under, tuple(concepts.values())).items():

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_model
+from sklearn.decomposition import PCA
 from torch import Tensor
 
+from introbench import data
 from introbench.chat import encode, render
+from introbench.checkpoint import Checkpoint
 from introbench.engine import Engine
 from introbench.errors import InputError
 from introbench.injection import VectorRecipe
@@ -51,6 +54,20 @@ def test_signs_point_from_neutral_to_the_concept(differences: Tensor) -> None:
         pairs = torch.randn(41, 5, 24, generator=draw) + 0.5 * torch.randn(5, 24, generator=draw)
         projected = torch.einsum("plh,lh->pl", pairs, pca_center(pairs))
         assert ((projected > 0).sum(dim=0) > 20).all(), "most pairs point along the direction"
+
+
+def test_pca_center_is_scikit_learns_full_pca_on_a_real_model(smollm2: Checkpoint) -> None:
+    """The embedded model, a published concept, at every layer."""
+    engine, openings = Engine(smollm2.load()), data.openings()[:60]
+    concept, neutral = (opening_residuals(engine, smollm2.tokenizer, word, openings) for word in ("bread", "anything"))
+    directions = pca_center(concept - neutral)
+    for layer in range(engine.n_layers):
+        sides = np.stack([concept[:, layer].double().numpy(), neutral[:, layer].double().numpy()])
+        centred = (sides - sides.mean(axis=0)).reshape(-1, sides.shape[-1])
+        expected = PCA(n_components=1, svd_solver="full").fit(centred).components_[0]
+        cosine = float(directions[layer].double().numpy() @ expected)
+        assert abs(cosine) > 0.9999, layer
+        assert ((sides[0] - sides[1]) @ directions[layer].double().numpy() > 0).mean() >= 0.5
 
 
 def test_mean_diff_is_the_mean_difference(differences: Tensor) -> None:
