@@ -6,7 +6,7 @@ from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ScoreColorScale
 
 from introbench import data, embedded
-from introbench.arguments import choose, parse_count
+from introbench.arguments import choose, parse_count, user_path
 from introbench.bank import UNKNOWN_MODEL_STRENGTH, bank_text
 from introbench.checkpoint import Checkpoint, software_versions
 from introbench.conversations import battery, published
@@ -116,8 +116,9 @@ def _swap(
     number, relative = parse_strength(
         strength if strength is not None else known.get("strength", UNKNOWN_MODEL_STRENGTH)
     )
+    name = finetune or EMBEDDED_FINETUNE
     swap = Swap(
-        finetune=finetune or EMBEDDED_FINETUNE,
+        finetune=str(user_path(name)) if user_path(name).exists() else name,
         layers=parse_layers(layers if layers is not None else known.get("layers"), checkpoint.n_layers),
         strength=number,
         relative=relative,

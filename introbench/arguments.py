@@ -1,7 +1,9 @@
 """Read what users pass to a task with `-T`."""
 
 import difflib
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from introbench import data
 from introbench.errors import InputError
@@ -76,6 +78,16 @@ def parse_count(value: object, what: str, most: int, least: int = 0) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise InputError(f"{what}={value!r}: expected a whole number from {least} to {most}; pass e.g. -T {what}=3")
     return value
+
+
+def user_path(text: str) -> Path:
+    """A path as the user means it: relative to where the command was given.
+
+    Inspect makes a task in the folder of its file, so that a relative path would be looked for there.
+    """
+    path = Path(text).expanduser()
+    given_in = Path(os.environ.get("PWD") or ".") / path
+    return path if path.is_absolute() or path.exists() or not given_in.exists() else given_in
 
 
 def _as_list(value: object) -> list[object]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from introbench import data
-from introbench.arguments import choose, parse_concepts, parse_count
+from introbench.arguments import choose, parse_concepts, parse_count, user_path
 from introbench.cache import sha256_of
 from introbench.checkpoint import Checkpoint
 from introbench.errors import InputError
@@ -153,7 +153,7 @@ def make_bank(
         vectors=(
             tuple(VectorRecipe(method, concept) for concept in parse_concepts(concepts))
             if vectors is None
-            else _from_files(Path(vectors).expanduser(), concepts, checkpoint, steered)
+            else _from_files(user_path(vectors), concepts, checkpoint, steered)
         ),
         layers=steered,
         strength=number,

@@ -233,7 +233,8 @@ def published(
         factors = {
             "document": each.document or "none",
             "family": each.family,
-            "question": each.question,
+            # An item is the same question under every document, and of one framing.
+            "question": each.label if options else _item(each),
             "format": each.answer_format or "yes-no",
             "reversed": False,
             "expected": {"always_yes": "yes", "always_no": "no", "introspection": "no"}.get(each.family, "either"),
@@ -274,6 +275,12 @@ def _read_all(paths: Sequence[str]) -> Iterator[tuple[str, PublishedConversation
             yield path, each
 
 
+def _item(each: PublishedConversation) -> str:
+    """Name of a published question without the document that it stands under."""
+    name = each.question.replace(f"_info-{each.document}", "") if each.document else each.question
+    return name if not each.framing or name.startswith(each.framing) else f"{each.framing}_{name}"
+
+
 def _refuse_unsuited(path: str, each: PublishedConversation, options: bool) -> None:
     missing = (
         ("messages: no add_injection", "a marked prior turn")
@@ -282,13 +289,15 @@ def _refuse_unsuited(path: str, each: PublishedConversation, options: bool) -> N
         if options and not each.order
         else ("yes_token", "the text of a token")
         if not options and not each.yes
+        else ("no_token", f"as many forms as yes has, {len(each.yes)}, or none")
+        if not options and each.no and len(each.no) != len(each.yes)
         else None
     )
     if missing:
         key, wanted = missing
         raise InputError(
-            f"prompts {path}: conversation {each.label!r}: {key} is missing or empty; expected {wanted}; "
-            f"choose files of this experiment"
+            f"prompts {path}: conversation {each.label!r}: {key} is missing, empty or does not match; expected "
+            f"{wanted}; choose files of this experiment"
         )
 
 

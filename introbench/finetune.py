@@ -109,7 +109,10 @@ class Finetune:
         if self._adapter is not None:
             return _with_adapter(self.name, model, self._adapter)
         with heartbeat(f"loading {self.name}"):
-            other = self._other.load()
+            placed = getattr(model, "hf_device_map", None) or {}
+            # One goes on from the other's cache, so that each block has to stand on the same device.
+            same = replace(self._other, device=None, device_map=placed) if len(placed) > 1 else self._other
+            other = same.load()
         return TunedWeights(other, fingerprint=weights_fingerprint(other))
 
     @cached_property

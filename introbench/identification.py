@@ -100,8 +100,8 @@ def identify(reports: Sequence[Report], *, seed: int = 0, by_layer: bool = False
         confusion=confusion(_square(table, len(concepts))),
         information=information(_square(table, len(concepts)), rng=rng),
         lifts=concept_lifts(_square(table, len(concepts))),
-        nothing=_nothing(kept, ("concept",), rng),
-        nothing_random=_nothing(kept, tuple(arm for arm in first.arms if arm.startswith("random")), rng),
+        nothing=_nothing(kept, "concept", rng),
+        nothing_random=_nothing(kept, "random", rng),
         bits_by_layer=_bits_by_layer(kept, options, rng) if by_layer else [],
         missing=len(concepts) * len(items) - len(concepts) * len(complete),
     )
@@ -119,14 +119,19 @@ def _square(table: Array, concepts: int) -> Array:
     return table if table.shape[2] - concepts <= 1 else np.concatenate([table[:, :, :concepts], rest], axis=-1)
 
 
-def _nothing(kept: Sequence[Sequence[Report]], arms: Sequence[str], rng: np.random.Generator) -> Interval:
+def _nothing(kept: Sequence[Sequence[Report]], arms: str, rng: np.random.Generator) -> Interval:
     """How much more, or less, often "nothing" is reported under some arms than under the sham, over concepts."""
-    if not arms or NOTHING not in kept[0][0].arms["sham"]:
+    differences = []
+    for row in kept:
+        reports = [
+            [own[NOTHING] for arm, own in report.arms.items() if arm.startswith(arms) and NOTHING in own]
+            for report in row
+        ]
+        if all(reports):  # an arm that is not finite is left out, and with the last of them the item
+            sham = [report.arms["sham"][NOTHING] for report in row]
+            differences.append(np.array([np.mean(each) for each in reports]) - sham)
+    if not differences:
         return Interval(math.nan, math.nan, math.nan, 0)
-    differences = [
-        [np.mean([report.arms[arm][NOTHING] for arm in arms]) - report.arms["sham"][NOTHING] for report in row]
-        for row in kept
-    ]
     return mean_interval(np.mean(differences, axis=0), rng=rng)
 
 

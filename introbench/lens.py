@@ -68,6 +68,7 @@ def concept_means(trials: Sequence[LensTrial]) -> tuple[Array, Array, dict[str, 
         Gaps [concepts, layers], gaps under random vectors [concepts, layers], the curves [layers] by name, and how many
         trials were left out because they, or another concept's on the same question, are not finite.
     """
+    trials = list({(t.item, t.concept): t for t in trials}.values())  # repeated epochs give the same numbers
     finite = [t for t in trials if np.isfinite(t.gap).all()]
     concepts = sorted({t.concept for t in finite})
     answered: dict[str, set[str]] = defaultdict(set)
@@ -82,9 +83,8 @@ def concept_means(trials: Sequence[LensTrial]) -> tuple[Array, Array, dict[str, 
         for what in ("gap", "random")
     )
     names = kept[0].curves if kept else {}
-    curves = {
-        name: np.mean([t.curves[name] for t in kept if not np.isnan(t.curves[name]).any()], axis=0) for name in names
-    }
+    shown = {name: [t.curves[name] for t in kept if not np.isnan(t.curves[name]).any()] for name in names}
+    curves = {name: np.mean(each, axis=0) for name, each in shown.items() if each}
     return gaps, random, curves, expected - len(kept)
 
 

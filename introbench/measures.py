@@ -1,10 +1,12 @@
 """What one arm's answer distribution says: log-odds, probabilities, mass; and how two arms differ."""
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+RESOLUTION = 1e-6
+"""Probability of all other answers below which float32 log-probabilities do not tell it from 0."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def log_odds(answers: Mapping[str, float]) -> float:
 
 
 def _no(answers: Mapping[str, float]) -> float:
-    return answers["no"] if "no" in answers else math.log(max(-math.expm1(answers["yes"]), sys.float_info.min))
+    return answers["no"] if "no" in answers else math.log(max(-math.expm1(answers["yes"]), RESOLUTION))
 
 
 def arm_readings(arms: Sequence[Mapping[str, Any]], top: Sequence[Sequence[tuple[str, float]]]) -> list[ArmReading]:

@@ -61,12 +61,16 @@ class Strength:
     coherent: bool
 
 
-def is_live(word: float, others: Sequence[float]) -> bool:
+def is_live(word: float, others: Sequence[float]) -> bool | None:
     """Whether a word is more likely under its vector than under the sham and all random vectors.
 
     With n random vectors, one that does nothing of its own passes once in n + 1 times.
+
+    Returns:
+        None if there is no finite number to compare with.
     """
-    return word > max((other for other in others if math.isfinite(other)), default=math.inf)
+    finite = [other for other in others if math.isfinite(other)]
+    return word > max(finite) if finite and math.isfinite(word) else None
 
 
 def measure(texts: Sequence[str], mean_logprobs: Sequence[float | None], concept: str, finite: bool = True) -> Texts:
@@ -97,7 +101,7 @@ def judge(sham: Texts, own: Texts, random: Sequence[Texts], gains: Sequence[floa
         random=Texts(*np.mean(rows, axis=0).tolist()),
         gain=gain,
         random_gain=max((each for each in by_chance if math.isfinite(each)), default=math.nan),
-        live=is_live(gain, [0.0, *by_chance]),
+        live=bool(is_live(gain, [0.0, *by_chance])),
         # A comparison with NaN is false: without finite numbers nothing is coherent.
         coherent=own.logprob >= sham.logprob - MOST_LOGPROB_LOST
         and own.repetition <= sham.repetition + MOST_REPETITION

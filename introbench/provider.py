@@ -219,7 +219,12 @@ class InjectAPI(ModelAPI):
 
         def read() -> tuple[Runtime, Reading]:
             def others() -> list[Asked]:
-                return [self._question(conversation, prior_messages).asked for conversation in together()]
+                asked = []
+                for conversation in together():
+                    # Not every question is asked on every prior turn: a template may refuse a pair that nobody asks.
+                    with suppress(InputError):
+                        asked.append(self._question(conversation, prior_messages).asked)
+                return asked
 
             runtime = resident(self.checkpoint)
             return runtime, runtime.read(question.asked, bank, others)

@@ -1,12 +1,12 @@
 """Read conversation files in the format in which the authors of arXiv 2602.20031 released theirs, or refuse them."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from introbench.arguments import user_path
 from introbench.errors import InputError, first_line
 
 ORDER_FILE = "_order.json"
@@ -62,8 +62,7 @@ def read_published(path: str | Path) -> list[PublishedConversation]:
     Raises:
         InputError: There is nothing to read, a file is not as it should be, or two have the same label.
     """
-    # A shell leaves the ~ of `-T prompts=~/folder` as it is.
-    place = Path(os.path.expanduser(path))
+    place = user_path(str(path))
     if not place.exists() or not (place.is_dir() or place.suffix == ".json"):
         found = "is no .json file" if place.exists() else "does not exist"
         raise InputError(f"prompts {place}: {found}; expected a .json file or a folder of them; correct the path")

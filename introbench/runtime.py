@@ -165,26 +165,32 @@ class Runtime:
         Under active steering a chat stops at "I'm thinking about". A vector is live if it makes its concept's word
         more likely there than the sham and every random vector of the bank make it.
         """
-        if bank in self._live:
-            return
-        self._live[bank] = [None] * len(bank)
+        if bank not in self._live:
+            self._live[bank] = self._which_are_live(bank)
+
+    def _which_are_live(self, bank: Rows) -> list[bool | None]:
+        live: list[bool | None] = [None] * len(bank)
         concepts = {
             row: injection.vector.concept
             for row, injection in enumerate(bank)
-            if injection.vector and not injection.vector.is_random and injection.vector.method != MODEL_CONTRAST
+            # An opposite is meant to keep its concept from mind, and a contrast of models has no word.
+            if injection.vector
+            and injection.strength > 0
+            and not injection.vector.is_random
+            and injection.vector.method != MODEL_CONTRAST
         }
         if not concepts:
-            return
+            return live
         try:
             prompt = tokenize_chat(self.tokenizer, data.top_of_mind(), 0)
         except InputError:  # a template that refuses a chat without a system turn, say: then nothing is known
-            return
+            return live
         under = [replace(injection, filler=None) for injection in bank]
         others = [row for row, injection in enumerate(bank) if not injection.vector or injection.vector.is_random]
-        for concept, gained in self.words(prompt, under, tuple(concepts.values())).items():
-            for row in [row for row, each in concepts.items() if each == concept]:
-                if math.isfinite(gained[row]):
-                    self._live[bank][row] = is_live(gained[row], [gained[other] for other in others])
+        words = self.words(prompt, under, tuple(concepts.values()))
+        for row, concept in concepts.items():
+            live[row] = is_live(words[concept][row], [words[concept][other] for other in others])
+        return live
 
     def words(self, chat: Chat, injections: Sequence[Injection], concepts: Sequence[str]) -> dict[str, list[float]]:
         """How likely concepts' words are right after a chat, under injections that are on throughout.

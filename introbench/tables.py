@@ -185,7 +185,8 @@ def _identified(scored: list[EvalSample]) -> list[str]:
     rows = []
     for each in found.values():
         bits = each.information
-        top = int(np.nanargmax(each.bits_by_layer))
+        by_layer = np.nan_to_num(each.bits_by_layer, nan=-np.inf)
+        top = int(by_layer.argmax())
         rows.append(
             [
                 each.part,
@@ -194,7 +195,7 @@ def _identified(scored: list[EvalSample]) -> list[str]:
                 f"{bits.ceiling:.2f}",
                 f"{bits.p_value:.3f}",
                 f"{bits.accuracy:.1%}",
-                f"{each.bits_by_layer[top]:+.2f} at {top}",
+                f"{by_layer[top]:+.2f} at {top}" if np.isfinite(by_layer[top]) else "",
                 number_text(each.nothing.estimate) if NOTHING in each.options else "",
                 interval_text(each.nothing) if NOTHING in each.options else "",
                 number_text(each.nothing_random.estimate) if NOTHING in each.options else "",

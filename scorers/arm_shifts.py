@@ -61,13 +61,14 @@ def arm_shifts() -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         sign = -1.0 if state.metadata["reversed"] else 1.0
-        readings = {reading.arm: reading for reading in read_output(state.output)}
+        recorded = (state.output.metadata or {}).get("arms")
+        readings = {reading.arm: reading for reading in read_output(state.output)} if recorded else {}
         names = compared_arms(state.metadata)
         if "sham" not in readings:
             return Score(
                 value=dict.fromkeys(names, math.nan),
                 reason="not_finite",
-                explanation="The model's numbers are not finite. Load it with -M dtype=float32.",
+                explanation="There are no finite numbers. Lower the strength, or load it with -M dtype=float32.",
             )
         sham = readings["sham"]
         single = {arm: sign * (reading.log_odds - sham.log_odds) for arm, reading in readings.items() if arm != "sham"}

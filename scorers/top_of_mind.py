@@ -54,7 +54,13 @@ def top_of_mind_texts() -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         factors, output = state.metadata, state.output.metadata or {}
-        recorded = {record["arm"]: record for record in output["arms"]}
+        recorded = {record["arm"]: record for record in output.get("arms", [])}
+        if not recorded:
+            return Score(
+                value=dict.fromkeys(("gain", "random_gain", "live", "coherent_to", "share"), math.nan),
+                reason="no_output",
+                explanation="The sample ended before anything was written.",
+            )
         measured = {
             arm: measure(record["texts"], record["mean_logprobs"], factors["concept"], record["finite"])
             for arm, record in recorded.items()

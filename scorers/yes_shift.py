@@ -132,7 +132,7 @@ def yes_shift() -> Scorer:
             explanation=_explanation(list(readings.values()), shift, bool(state.metadata["reversed"])),
             metadata={
                 "shift": shift,
-                "live": next(record["live"] for record in recorded if record["arm"] == "concept"),
+                "live": next(record.get("live") for record in recorded if record["arm"] == "concept"),
                 "random": random,
                 **({"active": {"shift": shifts["concept active"], "random": active}} if both else {}),
                 "log_odds": {reading.arm: reading.log_odds for reading in readings.values()},
@@ -174,7 +174,7 @@ def shift_of_trial(factors: Mapping[str, Any], score: Score, steering: str = "ca
     """
     exact = score.metadata or {}
     if steering == "active":
-        if "concept active" not in factors["arms"]:
+        if "concept active" not in factors.get("arms", {}):
             return None
         exact = exact.get("active", {})
     return TrialShift(

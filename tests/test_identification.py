@@ -69,6 +69,21 @@ def test_lost_trials_take_their_order_with_them() -> None:
     assert identify([]) is None
 
 
+def test_a_random_arm_that_is_not_finite_is_left_out() -> None:
+    whole = reports(0.5)
+    arms = {arm: each for arm, each in whole[0].arms.items() if arm != "random 1"}
+    without = Report("list", "info", "order-0", "cats", arms, whole[0].lens)
+    found = identify([without, *whole[1:]])
+    assert found
+    assert found.nothing_random.estimate == pytest.approx(0.0)
+    assert found.nothing.estimate == pytest.approx(-0.1)
+
+
+def test_a_table_of_few_orders(tiny_folder: Path, tmp_path: Path) -> None:
+    part = evaluate("identification", tiny_folder, tmp_path, documents="none", parts="list", limit=6, **SMALL)
+    assert "list" in tables.log_table(part.location)
+
+
 @pytest.fixture(scope="module")
 def log(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
     return evaluate("identification", tiny_folder, tmp_path_factory.mktemp("logs"), documents=["none", "info"], **SMALL)

@@ -2,12 +2,13 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from introbench.arguments import choose, parse_concepts
+from introbench.arguments import choose, parse_concepts, user_path
 from introbench.bank import Bank, bank_text, split_into_banks
 from introbench.errors import InputError
 from introbench.injection import Injection, VectorRecipe, parse_layers, parse_strength
@@ -138,3 +139,17 @@ def test_choices_suggest_what_was_meant() -> None:
         choose("lorm", ("info", "lorem"), "documents")
     with pytest.raises(InputError, match="expected at least one"):
         choose([], ("info",), "documents")
+
+
+def test_paths_are_relative_to_where_the_command_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inspect makes a task in the folder of its file."""
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "evals").mkdir()
+    monkeypatch.chdir(tmp_path / "evals")
+    monkeypatch.setenv("PWD", str(tmp_path))
+    assert user_path("prompts") == tmp_path / "prompts"
+    assert user_path("./prompts").exists()
+    assert user_path("nowhere") == Path("nowhere")
+    assert user_path(str(tmp_path / "prompts")) == tmp_path / "prompts"
+    (tmp_path / "evals" / "prompts").mkdir()
+    assert user_path("prompts") == Path("prompts"), "what is really there comes first"

@@ -18,17 +18,19 @@ from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import get_model
 from scipy.special import logsumexp
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedTokenizerFast
 
 from introbench import cli, provider, tables
 from introbench.checkpoint import Checkpoint
 from introbench.contrasts import contrasts
+from introbench.conversations import published
 from introbench.engine import Want
 from introbench.engine.architecture import find_parts
 from introbench.engine.hooks import steering
 from introbench.engine.readout import summarise
 from introbench.evals.introspection import introspection
 from introbench.injection import VectorRecipe
+from introbench.measures import ArmReading
 from introbench.scorers.yes_shift import plan_of, shift_of_trial, yes_shift
 from introbench.vectors.control_file import write_control_file
 
@@ -443,12 +445,52 @@ def test_published_prompts_run_as_they_are(tiny_folder: Path, tmp_path: Path) ->
         assert score["p_no"]["concept"] == pytest.approx(no, rel=1e-4)
 
 
+def test_published_questions_are_told_apart_and_stay_the_same_under_every_document(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    for label, prompt in {
+        "inject_info-none_fmt-yes-no": "inject_info-none",
+        "inject_info-lorem_fmt-yes-no": "inject_info-lorem",
+        "echo_info-none_fmt-yes-no": "echo_info-none",
+        "inject_info-none_fmt-yes-no_no_03": "inject_info-none",
+        "echo_info-none_fmt-yes-no_no_03": "echo_info-none",
+    }.items():
+        published_file(tmp_path / "prompts", label, " yes", " no", "Is there one?", "The answer is", prompt=prompt)
+    found = {each.id: each.factors for each in published(tokenizer, str(tmp_path / "prompts"))}
+    items = {name: factors["question"] for name, factors in found.items()}
+    assert items["inject_info-none_fmt-yes-no"] == items["inject_info-lorem_fmt-yes-no"] == "inject"
+    assert items["echo_info-none_fmt-yes-no"] == "echo"
+    assert items["inject_info-none_fmt-yes-no_no_03"] == "inject_no_03"
+    assert items["echo_info-none_fmt-yes-no_no_03"] == "echo_no_03"
+
+
+def test_a_certain_yes_has_log_odds_of_what_float32_can_tell() -> None:
+    certain, nearly = (ArmReading("sham", "sham", {"yes": value}) for value in (0.0, math.log1p(-1e-4)))
+    assert certain.log_odds == pytest.approx(math.log(1e6))
+    assert nearly.log_odds == pytest.approx(math.log((1 - 1e-4) / 1e-4))
+    assert ArmReading("sham", "sham", {"yes": 1e-7}).log_odds < 14, "rounded up"
+
+
+def test_liveness_is_found_for_vectors_and_not_for_their_opposites(tiny_folder: Path, tmp_path: Path) -> None:
+    for strength, kinds in ((3, {True, False}), (-3, {None})):
+        ran = run(tiny_folder, tmp_path, documents="none", families="always_yes", formats="yes-no", strength=strength)
+        found = {s.scores["yes_shift"].metadata["live"] for s in ran.samples or []}
+        assert found <= kinds
+        arms = {a["arm"]: a["live"] for a in (ran.samples or [])[0].output.metadata["arms"]}
+        assert arms["sham"] is None
+        assert arms["random 1"] is None
+
+
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
         (lambda entry: entry["messages"][3].update(role="tool"), r"messages\[3\].role 'tool'"),
-        (lambda entry: entry.update(yes_token=""), "yes_token is missing or empty"),
+        (lambda entry: entry.update(yes_token=""), "yes_token is missing, empty"),
         (lambda entry: [m.pop("add_injection", None) for m in entry["messages"]], "no add_injection"),
+        (
+            lambda entry: entry.update(yes_token="", extra={"yes_variant_tokens": [" yes", " Yes"]}),
+            "no_token is missing",
+        ),
         (lambda entry: entry.update(yes_token=" indubitably so"), "' indubitably so': is not one token"),
     ],
 )

@@ -63,5 +63,16 @@ def test_neither_order_nor_lost_trials_bias_a_peak() -> None:
     assert math.isnan(alone.gap.low)
 
 
+def test_curves_that_nobody_has_are_left_out_and_epochs_count_once() -> None:
+    dark = [
+        LensTrial(t.document, t.item, t.concept, t.gap, t.random, {"P(yes)": np.full(LAYERS, math.nan)})
+        for t in trials(2.0, 0.5, noise=0.1)
+    ]
+    gaps, _, curves, missing = concept_means([*dark, *dark])
+    assert curves == {}
+    assert missing == 0
+    assert np.array_equal(gaps, concept_means(dark)[0])
+
+
 def _nan() -> tuple[np.ndarray, np.ndarray]:
     return np.array([math.nan]), np.array([math.nan])
