@@ -5,11 +5,13 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from introbench.arguments import choose, parse_concepts, user_path
 from introbench.bank import Bank, bank_text, split_into_banks
+from introbench.engine import Reading
 from introbench.errors import InputError
 from introbench.injection import Injection, VectorRecipe, parse_layers, parse_strength
 
@@ -153,3 +155,18 @@ def test_paths_are_relative_to_where_the_command_was_given(tmp_path: Path, monke
     assert user_path(str(tmp_path / "prompts")) == tmp_path / "prompts"
     (tmp_path / "evals" / "prompts").mkdir()
     assert user_path("prompts") == Path("prompts"), "what is really there comes first"
+
+
+def test_readings_of_several_fillers_are_put_back_in_the_banks_order() -> None:
+    def part(rows: list[int]) -> tuple[list[int], Reading]:
+        values = torch.tensor(rows, dtype=torch.float32)
+        forms = values[:, None].expand(-1, 2).contiguous()
+        finite = [row != 3 for row in rows]
+        return rows, Reading(forms, forms.long(), forms, finite, lens=torch.stack([forms, forms + 10]))
+
+    joined = Reading.joined([part([0, 3, 4]), part([2, 1])])
+    assert joined.forms[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert joined.top_ids[:, 1].tolist() == [0, 1, 2, 3, 4]
+    assert joined.finite == [True, True, True, False, True]
+    assert joined.lens[1, :, 0].tolist() == [10, 11, 12, 13, 14]
+    assert joined.residuals.numel() == 0

@@ -125,6 +125,7 @@ def test_contrasts_of_arms_find_what_was_planted_and_cancel_a_push_toward_yes() 
     for result in arm_contrasts(planted, ["a"], plan):
         assert result.interval.low < 1.0 < result.interval.high, result.name
         assert result.interval.low > 0.6
+        assert result.interval.estimate == pytest.approx(1.0, abs=0.06), "the controls' push has been taken away"
     still = trials({"introspection": 0.0, "always_no": 0.0, "always_yes": 0.0})
     covered = [r.interval.low < 0 < r.interval.high for r in arm_contrasts(still, ["a"], plan)]
     assert all(covered), "a push toward yes alone is no introspection"
