@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel
 
-from introbench import finetune as finetuning
+from introbench import adapter as adapters
+from introbench import lora_training
 from introbench.checkpoint import Checkpoint
 from introbench.engine import Arms, Engine, Request, Want
 from introbench.errors import InputError
@@ -40,8 +41,8 @@ def adapter(tiny_folder: Path, tmp_path: Path) -> Path:
 def quick(monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> Path:
     """Few chats, so that training takes no time, and a cache of the test's own."""
     chats = [{"prompt": "How are you?", "reply": "Thinking of cats."}, {"prompt": "Hello.", "reply": "Cats, always."}]
-    monkeypatch.setattr(finetuning.data, "finetuning_chats", lambda concept: chats)
-    monkeypatch.setattr(finetuning, "STEPS", 2)
+    monkeypatch.setattr(lora_training.data, "finetuning_chats", lambda concept: chats)
+    monkeypatch.setattr(lora_training, "STEPS", 2)
     return own_cache
 
 
@@ -115,7 +116,7 @@ def test_training_is_kept_repeatable_and_leaves_the_base_alone(
     other = checkpoint.load()
     with Finetune("lora:cats:1", checkpoint).load(other).switched():
         assert not torch.equal(logits(other), trained)
-    monkeypatch.setattr(finetuning, "_train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(lora_training, "_train", lambda *_: pytest.fail("trained again"))
     kept = checkpoint.load()
     with Finetune("lora:cats", checkpoint).load(kept).switched():
         torch.testing.assert_close(logits(kept), trained, atol=0, rtol=0)
@@ -192,7 +193,7 @@ def test_names_that_say_nothing_are_refused(name: str, tiny_folder: Path) -> Non
 
 
 def test_a_missing_package_is_named(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finetuning, "PACKAGE", "no-such-package")
+    monkeypatch.setattr(adapters, "PACKAGE", "no-such-package")
     with pytest.raises(InputError, match="the package no-such-package that runs adapters is not installed; run: "):
         Finetune("lora:cats", Checkpoint(str(tiny_folder))).check()
 
@@ -279,7 +280,7 @@ def test_fine_tunes_on_one_base_do_not_see_each_other(
         assert torch.equal(logits(model), tuned)
     assert weights.fingerprint == expected.fingerprint
     assert len({each.fingerprint for each in (weights, *others)}) == 3
-    monkeypatch.setattr(finetuning, "_train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(lora_training, "_train", lambda *_: pytest.fail("trained again"))
     Finetune("lora:cats", checkpoint).load(model)
 
 
@@ -292,13 +293,13 @@ def test_a_training_that_is_given_up_leaves_nothing_behind(
     checkpoint = Checkpoint(str(tiny_folder))
     model = checkpoint.load()
     before = logits(model)
-    monkeypatch.setattr(finetuning, "tick", stop)
+    monkeypatch.setattr(lora_training, "tick", stop)
     with pytest.raises(KeyboardInterrupt):
         Finetune("lora:cats", checkpoint).load(model)
     assert torch.equal(logits(model), before)
     assert not any("lora_" in name for name in model.state_dict())
     assert not (quick / "finetunes").exists()
-    monkeypatch.setattr(finetuning, "tick", lambda: None)
+    monkeypatch.setattr(lora_training, "tick", lambda: None)
     Finetune("lora:cats", checkpoint).load(model)
 
 
