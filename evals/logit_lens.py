@@ -4,7 +4,7 @@ from inspect_ai import Task, task
 from inspect_ai.viewer import ViewerConfig
 
 from introbench import data
-from introbench.arguments import choose
+from introbench.arguments import choose, choose_formats
 from introbench.bank import make_bank
 from introbench.conversations import battery, published
 from introbench.provider import active_checkpoint, one_line_errors
@@ -39,7 +39,7 @@ def logit_lens(
         concepts: Words to inject; the nine published ones by default. Any word can be named.
         documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; all by default.
         families: Question families: introspection (the default), always_no, always_yes, ambiguous, confusing.
-        formats: Answer formats: yes-no (the default), one-zero.
+        formats: Answer formats: yes-no (the default), one-zero, zero-one, a-b, b-a, red-blue, blue-red.
         method: How a concept's vector is extracted: pca_center or mean_diff.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.
@@ -72,7 +72,7 @@ def logit_lens(
                     checkpoint.tokenizer,
                     documents=choose(documents, data.documents(), "documents"),
                     families=choose(families, data.FAMILIES, "families"),
-                    formats=choose(formats, data.answer_formats(), "formats"),
+                    formats=choose_formats(formats),
                     system=system_turn(system),
                     lens=True,
                 )

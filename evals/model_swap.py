@@ -6,7 +6,7 @@ from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ScoreColorScale
 
 from introbench import data, embedded
-from introbench.arguments import choose, parse_count, user_path
+from introbench.arguments import choose, choose_formats, parse_count, user_path
 from introbench.bank import UNKNOWN_MODEL_STRENGTH, bank_text
 from introbench.checkpoint import Checkpoint, software_versions
 from introbench.conversations import battery, published
@@ -27,7 +27,7 @@ def model_swap(
     finetune: str | None = None,
     documents: str | list[str] | None = None,
     families: str | list[str] | None = None,
-    formats: str | list[str] | None = None,
+    formats: str | list[str] = "yes-no",
     layers: str | int | list[int] | None = None,
     strength: float | str | None = None,
     random_vectors: int = 3,
@@ -50,7 +50,7 @@ def model_swap(
             trained on the spot and kept. By default lora:cats for the embedded model; others have no default.
         documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; all by default.
         families: Question families: introspection, always_no, always_yes, ambiguous, confusing; all by default.
-        formats: Answer formats: yes-no, one-zero; all that a family is asked in by default.
+        formats: Answer formats: yes-no (the default), one-zero, zero-one, a-b, b-a, red-blue, blue-red.
         layers: Blocks steered by the vector, as START:STOP, half-open, counted from 0; the model's known setting or
             the middle third by default.
         strength: Norm of what is added at each layer, or residual:SHARE of the model's median residual norm; the
@@ -72,7 +72,7 @@ def model_swap(
                     checkpoint.tokenizer,
                     documents=choose(documents, data.documents(), "documents"),
                     families=choose(families, data.FAMILIES, "families"),
-                    formats=choose(formats, data.answer_formats(), "formats"),
+                    formats=choose_formats(formats),
                     system=system_turn(system),
                 )
             )
@@ -94,7 +94,7 @@ def model_swap(
         version=1,
         metadata={
             "layers": f"{swap.layers[0]}:{swap.layers[1]} of {checkpoint.n_layers}",
-            "strength": f"{'residual:' if swap.relative else ''}{swap.strength:g}",
+            "strength": str(swap.strength),
             "method": f"cache of {swap.finetune}",
             "seed": swap.seed,
             "model_revision": checkpoint.revision_digest,
@@ -113,15 +113,11 @@ def _swap(
             f"folder, or -T finetune=lora:cats to train one"
         )
     known = data.known_settings(checkpoint.name)
-    number, relative = parse_strength(
-        strength if strength is not None else known.get("strength", UNKNOWN_MODEL_STRENGTH)
-    )
     name = finetune or EMBEDDED_FINETUNE
     swap = Swap(
         finetune=str(user_path(name)) if user_path(name).exists() else name,
         layers=parse_layers(layers if layers is not None else known.get("layers"), checkpoint.n_layers),
-        strength=number,
-        relative=relative,
+        strength=parse_strength(strength if strength is not None else known.get("strength", UNKNOWN_MODEL_STRENGTH)),
         random_arms=parse_count(random_vectors, "random_vectors", most=9),
         seed=parse_count(seed, "seed", most=2**32 - 1),
     )

@@ -1,6 +1,7 @@
 """Read what users pass to a task with `-T`."""
 
 import difflib
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -69,6 +70,15 @@ def choose(value: object, options: Iterable[str], what: str) -> tuple[str, ...]:
     return names
 
 
+def choose_formats(value: object) -> tuple[str, ...] | None:
+    """Read a choice of answer formats; None means all that the model can be read in.
+
+    Raises:
+        InputError: A name is not that of a format, or none is left.
+    """
+    return None if value is None else choose(value, data.answer_formats(), "formats")
+
+
 def parse_count(value: object, what: str, most: int, least: int = 0) -> int:
     """Read a whole number.
 
@@ -78,6 +88,17 @@ def parse_count(value: object, what: str, most: int, least: int = 0) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise InputError(f"{what}={value!r}: expected a whole number from {least} to {most}; pass e.g. -T {what}=3")
     return value
+
+
+def parse_margin(value: object) -> float:
+    """Read a margin of equivalence in nats.
+
+    Raises:
+        InputError: It is not a finite number above 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise InputError(f"margin={value!r}: expected a number of nats above 0; pass e.g. -T margin=0.5")
+    return float(value)
 
 
 def user_path(text: str) -> Path:

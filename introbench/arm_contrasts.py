@@ -5,7 +5,6 @@ were a sample of those that could have been asked; formats are averaged within a
 `introbench.contrasts`: on a reversed introspection question a no says that something was noticed.
 """
 
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from introbench.contrasts import MATCHED, Plan, Result
-from introbench.stats import Interval, combination_interval
+from introbench.stats import Interval, combination_interval, own_rng
 
 
 @dataclass(frozen=True)
@@ -128,8 +127,7 @@ def _against(
 
 
 def _result(name: str, document: str, samples: Sequence[Sequence[float]], lost: int, seed: int) -> Result:
-    digest = hashlib.sha256(f"{name}|{document}".encode()).digest()
-    rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+    rng = own_rng(seed, name, document)
     if not all(samples):
         return Result(name, document, Interval(math.nan, math.nan, math.nan, 0), 0, lost)
     return Result(name, document, combination_interval(samples, rng=rng), len(samples[0]), lost)

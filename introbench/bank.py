@@ -17,6 +17,7 @@ from introbench.injection import (
     STEERINGS,
     Injection,
     LayerRange,
+    Strength,
     VectorRecipe,
     parse_layers,
     parse_strength,
@@ -24,6 +25,11 @@ from introbench.injection import (
 )
 from introbench.vectors.control_file import control_files, read_control_file
 
+CONTROL_VECTORS = ("gaussian", "covariance", "shuffle", "negated", "other")
+"""Vectors that may stand beside a concept's: of a random direction at each layer, of the residual stream's covariance,
+with shuffled coordinates, its opposite, another concept's. Each at the same norm, and at the same impact."""
+IMPACT = " (impact)"
+"""Ends the name of an arm that has the dose of the concept's own, rather than its norm."""
 CONCEPTS_PER_BANK = 12
 """How many concepts share a batch with their random vectors: at most 25 rows."""
 UNKNOWN_MODEL_STRENGTH = "residual:0.05"
@@ -45,19 +51,21 @@ class Bank:
         vectors: The concepts' vectors.
         layers: Half-open range of steered blocks.
         strength: Scale of the unit vectors.
-        relative: Whether `strength` is a share of the model's residual norm.
         random_arms: Random vectors per trial.
         seed: Seed of the random vectors.
         steerings: When injections are on; with two of them, every injection stands in the bank twice.
+        controls: Which of `CONTROL_VECTORS` stand beside each concept's.
+        stranger: The concept that stands for "other" where there is no other one.
     """
 
     vectors: tuple[VectorRecipe, ...]
     layers: LayerRange
-    strength: float
-    relative: bool
+    strength: Strength
     random_arms: int
     seed: int
     steerings: tuple[str, ...] = ("cache",)
+    controls: tuple[str, ...] = ()
+    stranger: VectorRecipe | None = None
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -72,11 +80,12 @@ class Bank:
             for index, owner in enumerate(self._random_owners)
         ]
         steered = [
-            Injection(vector, self.layers, self.strength, self.relative, steering)
+            Injection(vector, self.layers, self.strength, steering)
             for steering in self.steerings
             for vector in (*self.vectors, *turned)
         ]
-        return (sham(self.layers), *steered)
+        beside = [each for vector in self.vectors for each in self._controls(vector).values()]
+        return (sham(self.layers), *steered, *beside)
 
     def arms(self, concept: str) -> dict[str, int]:
         """Names of a trial's arms, and their rows in the batch."""
@@ -89,7 +98,31 @@ class Bank:
             rows[f"concept{suffix}"] = first + index
             for k in range(self.random_arms):
                 rows[f"random {k + 1}{suffix}"] = first + len(self.vectors) + (index + k) % pool
+        first = len(self.injections) - len(self.vectors) * 2 * len(self.controls)
+        for number, name in enumerate(self._controls(self.vectors[index])):
+            rows[name] = first + index * 2 * len(self.controls) + number
         return rows
+
+    def _controls(self, vector: VectorRecipe) -> dict[str, Injection]:
+        """The control injections beside a concept's: each at its norm, and at its impact."""
+        several: dict[str, Injection] = {}
+        for name in self.controls:
+            strength, control = self.strength, vector
+            if name == "negated":
+                strength = strength.times(-1)
+            elif name == "other":
+                following = self.vectors.index(vector) + 1
+                control = self.vectors[following % len(self.vectors)] if len(self.vectors) > 1 else self._other
+            else:
+                control = replace(vector, seed=self.seed, control=name)
+            by_norm = Injection(control, self.layers, strength, self.steerings[0], like=vector)
+            several |= {name: by_norm, f"{name}{IMPACT}": replace(by_norm, match="impact")}
+        return several
+
+    @property
+    def _other(self) -> VectorRecipe:
+        assert self.stranger is not None
+        return self.stranger
 
     @property
     def _random_owners(self) -> list[VectorRecipe]:
@@ -125,6 +158,7 @@ def make_bank(
     seed: object,
     steering: object = "cache",
     vectors: str | None = None,
+    controls: object = (),
 ) -> Bank:
     """Read what a task's arguments say about injections, before any weights load.
 
@@ -138,30 +172,37 @@ def make_bank(
         seed: Of the random vectors.
         steering: cache, active or both.
         vectors: Folder of control-vector files, named by concept; None to extract vectors.
+        controls: Which of `CONTROL_VECTORS` stand beside each concept's; "all" for all of them.
 
     Raises:
         InputError: An argument is not as it should be, or a file does not fit the model.
     """
     known = data.known_settings(checkpoint.name)
-    number, relative = parse_strength(
-        strength if strength is not None else known.get("strength", UNKNOWN_MODEL_STRENGTH)
-    )
     steerings = STEERINGS if steering == "both" else choose(str(steering), (*STEERINGS, "both"), "steering")
     (method,) = choose(method, CONCEPT_METHODS, "method")
     steered = parse_layers(layers if layers is not None else known.get("layers"), checkpoint.n_layers)
+    recipes = (
+        tuple(VectorRecipe(method, concept) for concept in parse_concepts(concepts))
+        if vectors is None
+        else _from_files(user_path(vectors), concepts, checkpoint, steered)
+    )
+    strangers = [concept for concept in data.concepts() if concept != recipes[0].concept]
     return Bank(
-        vectors=(
-            tuple(VectorRecipe(method, concept) for concept in parse_concepts(concepts))
-            if vectors is None
-            else _from_files(user_path(vectors), concepts, checkpoint, steered)
-        ),
+        vectors=recipes,
         layers=steered,
-        strength=number,
-        relative=relative,
+        strength=parse_strength(strength if strength is not None else known.get("strength", UNKNOWN_MODEL_STRENGTH)),
         random_arms=parse_count(random_vectors, "random_vectors", most=9),
         seed=parse_count(seed, "seed", most=2**32 - 1),
         steerings=steerings,
+        controls=_controls(controls),
+        stranger=VectorRecipe(method, strangers[0]),
     )
+
+
+def _controls(value: object) -> tuple[str, ...]:
+    if value in ((), [], None):
+        return ()
+    return CONTROL_VECTORS if value == "all" else choose(value, (*CONTROL_VECTORS, "all"), "controls")
 
 
 def _from_files(folder: Path, concepts: object, checkpoint: Checkpoint, layers: LayerRange) -> tuple[VectorRecipe, ...]:

@@ -12,6 +12,7 @@ from introbench.chat import tokenize_chat
 from introbench.documents import fitted_texts
 from introbench.errors import InputError
 from introbench.orders import balanced_orders
+from introbench.progress import tell
 from introbench.published import PublishedConversation, read_published
 
 Turns = tuple[dict[str, str], ...]
@@ -48,7 +49,7 @@ def battery(
     *,
     documents: Sequence[str],
     families: Sequence[str],
-    formats: Sequence[str],
+    formats: Sequence[str] | None,
     system: str | None,
     lens: bool = False,
 ) -> Iterator[Conversation]:
@@ -58,13 +59,14 @@ def battery(
         tokenizer: The model's tokenizer; documents are fitted to it, and every conversation is checked with it.
         documents: Names of documents.
         families: Names of question families.
-        formats: Names of answer formats.
+        formats: Names of answer formats; None for all whose forms are tokens of this model.
         system: Content of the system turn, or None for no system turn.
         lens: Whether answers are read after every block too.
 
     Raises:
         InputError: The chat template or an answer form does not suit the experiment.
     """
+    formats = _readable_formats(tokenizer, system) if formats is None else formats
     asked = [
         (question, data.answer_formats()[name])
         for question in data.questions()
@@ -99,6 +101,27 @@ def battery(
                     },
                 ),
             )
+
+
+def _readable_formats(tokenizer: Any, system: str | None) -> list[str]:
+    """The answer formats whose forms are single tokens of this model; says which ones are not.
+
+    Raises:
+        InputError: None is.
+    """
+    prior = opening("", "accurate", system)
+    readable: list[str] = []
+    for name, each in data.answer_formats().items():
+        chat = tokenize_chat(tokenizer, (*prior, *_turns(each.instruction, each.prefill)), len(prior))
+        try:
+            yes_no(each).tokens(tokenizer, chat)
+        except InputError as error:
+            if not readable and name == [*data.answer_formats()][-1]:
+                raise
+            tell(f"answer format {name} is left out: {error}")
+        else:
+            readable.append(name)
+    return readable
 
 
 def openings(tokenizer: Any, documents: Sequence[str], system: str | None) -> dict[str, Turns]:

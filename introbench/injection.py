@@ -23,11 +23,53 @@ MODEL_CONTRAST = "model_contrast"
 STEERINGS = ("cache", "active")
 """When an injection is on: while the prior turn's cache is filled, or to the end, while the model answers too."""
 
-CONTROLS = ("rotation", "covariance")
+CONTROLS = ("rotation", "gaussian", "covariance", "shuffle")
 """Ways to make a random vector; see `introbench.vectors.random`."""
+
+UNITS = ("norm", "residual", "kl")
+"""What a strength is measured in; see `Strength`."""
+
+MATCHES = ("norm", "impact")
+"""In what a control may be like the vector that it controls for: the norm of what is added, or the dose."""
 
 LayerRange = tuple[int, int]
 """Half-open range of decoder blocks, counted from 0; layer L means the output of block L."""
+
+Span = tuple[int, int, float]
+"""Tokens of the prior turn, half-open, counted from 0, and the share of the strength that they get."""
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How strong an injection is.
+
+    Attributes:
+        number: The strength; below 0, the opposite of the vector is added.
+        unit: "norm" for the norm of what is added at each layer, "residual" for that norm as a share of the model's
+            median residual norm in these layers, "kl" for the dose in nats; see `introbench.dose`.
+    """
+
+    number: float
+    unit: str = "norm"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no strength."""
+        if self.unit not in UNITS or not math.isfinite(self.number):
+            raise InputError(
+                f"strength={self.number!r} ({self.unit}): expected a finite number in one of {', '.join(UNITS)}; "
+                f"pass e.g. -T strength=8"
+            )
+
+    def __str__(self) -> str:
+        """As users write it."""
+        return f"{self.number:g}" if self.unit == "norm" else f"{self.unit}:{self.number:g}"
+
+    def times(self, factor: float) -> "Strength":
+        """Another strength in the same unit."""
+        return Strength(factor * self.number, self.unit)
+
+
+NOTHING = Strength(0.0)
 
 
 @dataclass(frozen=True)
@@ -70,9 +112,9 @@ class VectorRecipe:
 
     @property
     def label(self) -> str:
-        """Short name for tables: `cats`, or `random cats-0`."""
+        """Short name for tables: `cats`, `random cats-0`, or `gaussian cats-0`."""
         if self.is_random:
-            kind = "random" if self.control == "rotation" else f"random {self.control}"
+            kind = "random" if self.control == "rotation" else self.control
             return f"{kind} {self.concept}-{self.draw}"
         return f"{self.concept} - base" if self.method == MODEL_CONTRAST else self.concept
 
@@ -84,25 +126,36 @@ class Injection:
     Attributes:
         vector: Which vector, or None for the sham: zeros through the same code path.
         layers: Half-open range of decoder blocks.
-        strength: Multiplies the unit vectors: the norm of what is added at each layer, or, if `relative`, that norm
-            as a share of the model's median residual norm in these layers.
-        relative: Whether `strength` is such a share.
+        strength: Multiplies the unit vectors.
         steering: One of `STEERINGS`.
         filler: Name of the fine-tune that fills the prior turn's cache; None for the model that answers.
+        like: Another vector whose strength is meant, so that this one is a control of it; None for this one's own.
+        match: In what it is to be like the other at that strength: one of `MATCHES`.
+        spans: Which tokens of the prior turn are steered, and by what share of the strength; all of them if empty.
+        batch: Injections of one bank that have the same number stand side by side in one batch, each number beside a
+            sham of its own.
     """
 
     vector: VectorRecipe | None
     layers: LayerRange
-    strength: float
-    relative: bool = False
+    strength: Strength
     steering: str = "cache"
     filler: str | None = None
+    like: VectorRecipe | None = None
+    match: str = "norm"
+    spans: tuple[Span, ...] = ()
+    batch: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse strengths and ranges that no model could run."""
-        if not math.isfinite(self.strength):
-            raise InputError(f"strength={self.strength!r}: expected a finite number; pass e.g. -T strength=8")
+        """Refuse ranges and spans that no model could run."""
+        if self.match not in MATCHES:
+            raise InputError(f"match={self.match!r}: expected one of {', '.join(MATCHES)}; correct it")
         start, stop = self.layers
+        for begin, end, share in self.spans:
+            if not 0 <= begin < end or not math.isfinite(share):
+                raise InputError(
+                    f"span {begin}:{end} by {share!r}: expected 0 <= BEGIN < END, and a finite share; correct it"
+                )
         if not 0 <= start < stop:
             raise InputError(
                 f"layers={start}:{stop}: expected 0 <= START < STOP (half-open); pass e.g. -T layers=10:20"
@@ -112,52 +165,50 @@ class Injection:
     def label(self) -> str:
         """Short name for tables."""
         name = self.vector.label if self.vector else "nothing" if self.filler else "sham"
-        name = f"minus {name}" if self.strength < 0 else name
+        name = f"minus {name}" if self.strength.number < 0 else name
+        name = f"{name} (impact)" if self.like and self.match == "impact" else name
         name = f"{name} in the cache of {self.filler}" if self.filler else name
         return f"{name} (active)" if self.steering == "active" else name
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as plain JSON values."""
-        return asdict(self) | {"layers": list(self.layers)}
+        return asdict(self) | {"layers": list(self.layers), "spans": [list(span) for span in self.spans]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Injection":
         """Rebuild a recipe from `to_json`'s values."""
-        vector, (start, stop) = data["vector"], data["layers"]
-        recipe = VectorRecipe(**vector) if vector is not None else None
-        return cls(**{**data, "vector": recipe, "layers": (start, stop)})
+        start, stop = data["layers"]
+        recipes = {key: None if data[key] is None else VectorRecipe(**data[key]) for key in ("vector", "like")}
+        strength, spans = Strength(**data["strength"]), tuple((b, e, share) for b, e, share in data["spans"])
+        return cls(**{**data, **recipes, "layers": (start, stop), "strength": strength, "spans": spans})
 
 
-def sham(layers: LayerRange) -> Injection:
+def sham(layers: LayerRange, batch: int = 0) -> Injection:
     """The baseline arm: an injection of strength 0, through the same code path as every other."""
-    return Injection(vector=None, layers=layers, strength=0.0)
+    return Injection(vector=None, layers=layers, strength=NOTHING, batch=batch)
 
 
-def parse_strength(value: object) -> tuple[float, bool]:
+def parse_strength(value: object) -> Strength:
     """Read a strength as users write it.
 
     Args:
-        value: A number (the norm of what is added), or `"residual:0.05"`: that share of the model's median residual
-            norm, for models whose scale is not known.
-
-    Returns:
-        The number, and whether it is relative to the residual norm.
+        value: A number (the norm of what is added); `"residual:0.05"`, that share of the model's median residual norm,
+            for models whose scale is not known; or `"kl:0.5"`, a dose in nats, which is found by bisection.
 
     Raises:
-        InputError: The value is neither, or is not finite.
+        InputError: The value is none of these, or is not finite.
     """
-    text = str(value).strip()
-    relative = text.startswith("residual:")
+    unit, _, rest = str(value).strip().rpartition(":")
     try:
-        number = float(text.removeprefix("residual:"))
+        number = float(rest)
     except ValueError:
         number = math.nan
-    if isinstance(value, bool) or not math.isfinite(number):
+    if isinstance(value, bool) or not math.isfinite(number) or unit not in ("", "residual", "kl"):
         raise InputError(
-            f"strength={value!r}: expected a finite number, or a share of the residual norm; "
-            f"pass e.g. -T strength=8 or -T strength=residual:0.05"
+            f"strength={value!r}: expected a finite number, a share of the residual norm, or a dose in nats; "
+            f"pass e.g. -T strength=8, -T strength=residual:0.05 or -T strength=kl:0.5"
         )
-    return number, relative
+    return Strength(number, unit or "norm")
 
 
 def parse_layers(value: object, n_layers: int) -> LayerRange:

@@ -5,7 +5,6 @@ A layer that is chosen because its gap is largest looks better than it is. So th
 together, and with them for the one that was chosen, whichever it is.
 """
 
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from introbench.stats import Interval, mean_interval, simultaneous_intervals
+from introbench.stats import Interval, mean_interval, own_rng, simultaneous_intervals
 
 Array = NDArray[np.float64]
 
@@ -98,8 +97,7 @@ def peak(document: str, trials: Sequence[LensTrial], *, seed: int = 0, resamples
         resamples: Number of bootstrap resamples.
     """
     gaps, _, _, missing = concept_means(trials)
-    digest = hashlib.sha256(document.encode()).digest()
-    rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+    rng = own_rng(seed, document)
     units = len(gaps)
     if units == 0:
         nothing = Interval(math.nan, math.nan, math.nan, 0)

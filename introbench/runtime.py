@@ -3,19 +3,22 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from introbench import data
 from introbench.chat import Chat, next_token, tokenize_chat
 from introbench.checkpoint import Checkpoint, weights_fingerprint
+from introbench.dose import Carriers, find_norms
 from introbench.engine import Arms, Engine, Reading, Request, Want
 from introbench.engine.continuation import Continuation
 from introbench.engine.memory import parse_budget
 from introbench.engine.requests import NO_DELTAS, Tokens
 from introbench.errors import InputError
 from introbench.finetune import Finetune, TunedWeights
-from introbench.injection import MODEL_CONTRAST, Injection
+from introbench.injection import MODEL_CONTRAST, Injection, sham
 from introbench.mind import is_live
 from introbench.progress import heartbeat, tell
 from introbench.vectors import VectorLibrary
@@ -68,7 +71,9 @@ class Runtime:
             tell(f"{what}: {note}")
         self._finetuned: dict[str, TunedWeights] = {}
         self._live: dict[Rows, list[bool | None]] = {}
-        self._arms: dict[Rows, list[tuple[list[int], Arms]]] = {}
+        self._doses: dict[Rows, list[float | None]] = {}
+        self._norms: dict[Injection, float] = {}
+        self._arms: dict[tuple[Rows, int], list[tuple[list[int], Arms]]] = {}
         self._readings: dict[tuple[Asked, Rows], Reading] = {}
 
     @property
@@ -94,8 +99,9 @@ class Runtime:
         several = list(dict.fromkeys([*together(), asked]))
         prior = asked.chat.prior
         with heartbeat(f"{len(several)} questions on a prior turn of {prior} tokens under {len(bank)} arms"):
-            parts = self._bank_arms(bank)
+            parts = self._bank_arms(bank, prior)
             self._find_live(bank)
+            self._find_doses(bank, parts)
             readings = self.engine.read(
                 [Request(each.chat.tokens, each.chat.prior, each.want, arms) for _, arms in parts for each in several]
             )
@@ -113,6 +119,19 @@ class Runtime:
     def live(self, bank: Rows) -> list[bool | None]:
         """For each row of a bank that was read: whether its vector does anything, None if that does not apply."""
         return self._live[bank]
+
+    def doses(self, bank: Rows) -> list[float | None]:
+        """For each row of a bank that was read: its dose in nats, None where other weights fill the cache."""
+        return self._doses[bank]
+
+    def doses_of(self, injections: Sequence[Injection]) -> list[float]:
+        """The doses of injections, in nats, if they were on while the prior turn's cache is filled and no longer.
+
+        Args:
+            injections: The first is a sham.
+        """
+        cached = [replace(injection, steering="cache") for injection in injections]
+        return self._carriers.doses(self._side_by_side(cached, self._strengths(injections)))
 
     def continued(
         self, tokens: Tokens, bank: Sequence[Injection], seeds: Sequence[int], length: int, temperature: float
@@ -155,9 +174,95 @@ class Runtime:
         return self._finetuned[name]
 
     def strength(self, injection: Injection) -> float:
-        """The norm of what an injection adds at each layer."""
-        scale = self.library.residual_norm(injection.layers) if injection.relative else 1.0
-        return injection.strength * scale
+        """The norm of what an injection adds at each layer; below 0, the opposite of its vector is added."""
+        return self._strengths([injection])[0]
+
+    def _strengths(self, injections: Sequence[Injection]) -> list[float]:
+        """The norms of what injections add; those that are given as doses are found together, once, and kept."""
+        plain = [replace(each, filler=None, spans=(), batch=0) for each in injections]
+        unknown = [each for each in dict.fromkeys(plain) if each not in self._norms]
+        for each in unknown:
+            if each.vector is None or each.strength.number == 0:
+                self._norms[each] = 0.0
+            elif each.like is None and each.strength.unit != "kl":
+                residual = each.strength.unit == "residual"
+                scale = self.library.residual_norm(each.layers) if residual else 1.0
+                self._norms[each] = each.strength.number * scale
+        by_dose = [each for each in unknown if each not in self._norms and each.like is None]
+        self._find_norms(by_dose, [abs(each.strength.number) for each in by_dose])
+        controls = [each for each in unknown if each not in self._norms]
+        if controls:
+            # A vector that pushes the other way is like the concept's own, which pushes this way.
+            models = [
+                replace(each, vector=each.like, like=None, strength=each.strength.times(_sign(each.strength.number)))
+                for each in controls
+            ]
+            norms = self._strengths(models)
+            for each, norm in zip(controls, norms, strict=True):
+                if each.match == "norm":
+                    self._norms[each] = _sign(each.strength.number) * norm
+            by_impact = [number for number, each in enumerate(controls) if each.match == "impact"]
+            doses = self._measured(models, norms) if by_impact else []
+            self._find_norms([controls[number] for number in by_impact], [doses[number] for number in by_impact])
+        return [self._norms[each] for each in plain]
+
+    def _find_norms(self, injections: Sequence[Injection], doses: Sequence[float]) -> None:
+        """Find the norms at which injections have some doses, from the store where they are kept."""
+        signs = [_sign(each.strength.number) for each in injections]
+        keys = [self._norm_key(each, dose) for each, dose in zip(injections, doses, strict=True)]
+        wanted: list[int] = []
+        for index, (each, key) in enumerate(zip(injections, keys, strict=True)):
+            kept = self.library.store.load(key)
+            if kept is None:
+                wanted.append(index)
+            else:
+                self._norms[each] = signs[index] * float(kept)
+        if not wanted:
+            return
+        tell(f"finding the strength of {len(wanted)} vectors by their doses")
+        some = [injections[index] for index in wanted]
+
+        def measure(norms: Sequence[float]) -> list[float]:
+            return self._measured(some, [signs[index] * norm for index, norm in zip(wanted, norms, strict=True)])
+
+        start = 0.05 * self.library.residual_norm(injections[0].layers)
+        found = find_norms(measure, [doses[index] for index in wanted], start)
+        for index, norm in zip(wanted, found, strict=True):
+            self.library.store.save(keys[index], torch.tensor(norm, dtype=torch.float64))
+            self._norms[injections[index]] = signs[index] * norm
+
+    def _measured(self, injections: Sequence[Injection], norms: Sequence[float]) -> list[float]:
+        """The doses of injections at some norms."""
+        layers = injections[0].layers
+        arms = self._side_by_side([sham(layers), *injections], [0.0, *norms])
+        return self._carriers.doses(arms)[1:]
+
+    def _norm_key(self, injection: Injection, dose: float) -> dict[str, str]:
+        assert injection.vector is not None
+        sign = "-" if injection.strength.number < 0 else ""
+        return {
+            "weights": self.fingerprint,
+            "norm_of": sign + self.library.sha256(injection.vector),
+            "layers": f"{injection.layers[0]}:{injection.layers[1]}",
+            "steering": injection.steering,
+            "dose": f"{dose:.6g}",
+            "carriers": self._carriers.digest,
+        }
+
+    @cached_property
+    def _carriers(self) -> Carriers:
+        return Carriers(self.engine, self.tokenizer)
+
+    def _find_doses(self, bank: Rows, parts: Sequence[tuple[Sequence[int], Arms]]) -> None:
+        """Measure, once for each bank, how far its arms move the answers to neutral questions."""
+        if bank not in self._doses:
+            doses: list[float | None] = [None] * len(bank)
+            for rows, arms in parts:
+                if arms.filler is None:
+                    whole = replace(arms, profile=None)
+                    for row, dose in zip(rows, self._carriers.doses(whole), strict=True):
+                        doses[row] = dose if math.isfinite(dose) else None
+            self._doses[bank] = doses
 
     def _find_live(self, bank: Rows) -> None:
         """Find out, once for each bank, which concepts' vectors bring their concept to mind.
@@ -175,11 +280,12 @@ class Runtime:
             for row, injection in enumerate(bank)
             # An opposite is meant to keep its concept from mind, and a contrast of models has no word.
             if injection.vector
-            and injection.strength > 0
+            and injection.strength.number > 0
             and not injection.vector.is_random
             and injection.vector.method != MODEL_CONTRAST
         }
-        if not concepts:
+        # Of the many cells of a sweep, each with a batch of its own, nobody asks.
+        if not concepts or any(injection.batch for injection in bank):
             return live
         try:
             prompt = tokenize_chat(self.tokenizer, data.top_of_mind(), 0)
@@ -219,16 +325,33 @@ class Runtime:
             for concept, token in found.items()
         }
 
-    def _bank_arms(self, bank: Rows) -> list[tuple[list[int], Arms]]:
-        """Rows of a bank and the arms that run them: side by side, as far as the same weights fill their cache."""
-        if bank not in self._arms:
-            fillers = dict.fromkeys(injection.filler for injection in bank)
-            alike = [[row for row, injection in enumerate(bank) if injection.filler == filler] for filler in fillers]
-            self._arms[bank] = [(rows, self._side_by_side([bank[row] for row in rows])) for rows in alike]
-        return self._arms[bank]
+    def _bank_arms(self, bank: Rows, prior: int) -> list[tuple[list[int], Arms]]:
+        """Rows of a bank and the arms that run them: by batch, as far as the same weights fill their cache.
 
-    def _side_by_side(self, injections: Sequence[Injection]) -> Arms:
-        """What is added at each layer, one row per injection, while the prior turn and while the question is read."""
+        Args:
+            bank: The injections.
+            prior: Tokens of the prior turn.
+        """
+        key = bank, prior if any(injection.spans for injection in bank) else 0
+        if key not in self._arms:
+            alike: dict[tuple[int, str | None], list[int]] = {}
+            for row, injection in enumerate(bank):
+                alike.setdefault((injection.batch, injection.filler), []).append(row)
+            self._arms[key] = [
+                (rows, replace(self._side_by_side(each), profile=_profile(each, prior)))
+                for rows in alike.values()
+                for each in [[bank[row] for row in rows]]
+            ]
+        return self._arms[key]
+
+    def _side_by_side(self, injections: Sequence[Injection], norms: Sequence[float] | None = None) -> Arms:
+        """What is added at each layer, one row per injection, while the prior turn and while the question is read.
+
+        Args:
+            injections: Row by row.
+            norms: Of what each adds at each layer; what the injections say by default.
+        """
+        norms = self._strengths(injections) if norms is None else norms
         layers = sorted({layer for injection in injections for layer in range(*injection.layers)})
         is_active = any(injection.steering == "active" for injection in injections)
         deltas, question_deltas = (
@@ -237,10 +360,29 @@ class Runtime:
         for row, injection in enumerate(injections):
             if injection.vector is None:
                 continue
-            directions, strength = self.library.directions(injection.vector), self.strength(injection)
+            directions = self.library.directions(injection.vector)
             for layer in range(*injection.layers):
-                deltas[layer][row] = strength * directions[layer]
+                deltas[layer][row] = norms[row] * directions[layer]
                 if injection.steering == "active":
                     question_deltas[layer][row] = deltas[layer][row]
         filler = self.finetuned(injections[0].filler) if injections[0].filler else None
         return Arms.steered(deltas, question_deltas if is_active else NO_DELTAS, filler)
+
+
+def _profile(injections: Sequence[Injection], prior: int) -> Tensor | None:
+    """By how much each token of a prior turn is steered, [injections, prior]; None for all of them in full."""
+    if not any(injection.spans for injection in injections):
+        return None
+    profile = torch.ones(len(injections), prior)
+    for row, injection in enumerate(injections):
+        if injection.spans:
+            profile[row] = 0
+        for begin, end, share in injection.spans:
+            if end > prior:
+                raise InputError(f"span {begin}:{end}: expected it within the prior turn's {prior} tokens; correct it")
+            profile[row, begin:end] = share
+    return profile
+
+
+def _sign(number: float) -> float:
+    return -1.0 if number < 0 else 1.0

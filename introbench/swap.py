@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from introbench.injection import MODEL_CONTRAST, Injection, LayerRange, VectorRecipe, sham
+from introbench.injection import MODEL_CONTRAST, Injection, LayerRange, Strength, VectorRecipe, sham
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,13 @@ class Swap:
         finetune: Its name.
         layers: Half-open range of steered blocks.
         strength: Scale of the unit vectors.
-        relative: Whether `strength` is a share of the model's residual norm.
         random_arms: Random rotations of the vector.
         seed: Their seed.
     """
 
     finetune: str
     layers: LayerRange
-    strength: float
-    relative: bool
+    strength: Strength
     random_arms: int
     seed: int
 
@@ -53,4 +51,4 @@ class Swap:
         return rows | {f"random {draw + 1}": 3 + draw for draw in range(self.random_arms)}
 
     def _injection(self, vector: VectorRecipe, sign: int) -> Injection:
-        return Injection(vector, self.layers, sign * self.strength, self.relative)
+        return Injection(vector, self.layers, self.strength.times(sign))

@@ -37,7 +37,12 @@ def concept_trials(
 
 
 def concept_task(
-    name: str, conversations: Sequence[Conversation], bank: Bank, checkpoint: Checkpoint, **options: Any
+    name: str,
+    conversations: Sequence[Conversation],
+    bank: Bank,
+    checkpoint: Checkpoint,
+    plan: Mapping[str, Any] = MappingProxyType({}),
+    **options: Any,
 ) -> Task:
     """A task that runs every conversation about every concept.
 
@@ -46,11 +51,13 @@ def concept_task(
         conversations: What is asked.
         bank: All concepts with their random vectors.
         checkpoint: The model.
+        plan: What else metrics are to know; see `introbench.contrasts.Plan`.
         **options: The task's scorer, viewer and version.
     """
     banks = split_into_banks(bank)
+    trials = list(concept_trials(conversations, banks, plan_of(conversations, **plan)))
     return Task(
-        dataset=MemoryDataset(list(concept_trials(conversations, banks, plan_of(conversations))), name=name),
+        dataset=MemoryDataset(trials, name=name),
         solver=inject_prior_turn([bank_text(each.injections) for each in banks], distinct_questions(conversations)),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         metadata=facts(checkpoint, bank),
@@ -86,12 +93,18 @@ def trial(
     )
 
 
-def plan_of(conversations: Iterable[Conversation]) -> dict[str, list[str]]:
-    """The documents and question families that a run sets out to ask about, in order."""
+def plan_of(conversations: Iterable[Conversation], **options: Any) -> dict[str, Any]:
+    """The documents and question families that a run sets out to ask about, in order.
+
+    Args:
+        conversations: What is asked.
+        **options: What else metrics are to know; see `introbench.contrasts.Plan`.
+    """
     factors = [conversation.factors for conversation in conversations]
     return {
         "documents": list(dict.fromkeys(each["document"] for each in factors)),
         "families": list(dict.fromkeys(each["family"] for each in factors)),
+        **options,
     }
 
 
@@ -99,7 +112,7 @@ def facts(checkpoint: Checkpoint, bank: Bank) -> dict[str, Any]:
     """What a log says about its run as a whole."""
     return {
         "layers": f"{bank.layers[0]}:{bank.layers[1]} of {checkpoint.n_layers}",
-        "strength": f"{'residual:' if bank.relative else ''}{bank.strength:g}",
+        "strength": str(bank.strength),
         "method": ", ".join(dict.fromkeys(vector.method for vector in bank.vectors)),
         "steering": " and ".join(bank.steerings),
         "seed": bank.seed,

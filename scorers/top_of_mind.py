@@ -70,6 +70,8 @@ def top_of_mind_texts() -> Scorer:
             "measured": {arm: [t.share, t.repetition, t.words, t.logprob] for arm, t in measured.items()},
             "gains": {strength: [words[row] - words[0] for row in rows] for strength, rows in factors["rows"].items()},
             "strengths": dict(factors["strengths"]),
+            "doses": {strength: recorded[own]["dose"] for strength, (own, *_) in factors["strengths"].items()},
+            "norms": {strength: recorded[own]["strength"] for strength, (own, *_) in factors["strengths"].items()},
         }
         judged = _judged(exact)
         own = judged[factors["reference"]]

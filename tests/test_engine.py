@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,13 +41,20 @@ def active(rows: int, blocks: tuple[int, int] = (1, 3), seed: int = 1) -> Arms:
     return Arms.steered(under.deltas, other.deltas)
 
 
+def in_part(rows: int, blocks: tuple[int, int] = (1, 3), seed: int = 1) -> Arms:
+    """Arms that steer each token of the prior turn by a share of its own: none, half, in full, twice."""
+    shares = torch.randint(0, 5, (rows, len(PRIOR)), generator=torch.Generator().manual_seed(seed)) / 2
+    return replace(arms(rows, blocks, seed=seed), profile=shares)
+
+
 def asked(prior: Tokens, questions: Sequence[Tokens], under: Arms | None, want: Want = EVERYTHING) -> list[Request]:
     return [Request(prior + question, len(prior), want, under) for question in questions]
 
 
 def truth(model: PreTrainedModel, request: Request) -> Tensor:
     deltas = (request.arms.deltas, request.arms.question_deltas) if request.arms else ({}, {})
-    return one_forward(Weights(model), request.tokens, request.prior, *deltas)
+    profile = request.arms.profile if request.arms else None
+    return one_forward(Weights(model), request.tokens, request.prior, *deltas, profile=profile)
 
 
 def assert_true(model: PreTrainedModel, requests: Sequence[Request], readings: Sequence[Reading]) -> None:
@@ -76,6 +84,7 @@ def test_every_path_gives_what_one_forward_pass_gives(any_model: PreTrainedModel
         *asked(PRIOR[:1], QUESTIONS, arms(2)),
         *asked(PRIOR, QUESTIONS, active(2)),
         *asked(PRIOR, QUESTIONS, active(2, blocks=(3, 4))),
+        *asked(PRIOR, QUESTIONS, in_part(3)),
     ]
     readings = engine.read(requests)
     assert_true(any_model, requests, readings)
@@ -204,6 +213,50 @@ def test_strength_zero_is_no_injection_bit_for_bit(any_model: PreTrainedModel) -
     zeros = engine.read(asked(PRIOR, QUESTIONS, arms(2, scale=0.0)))
     for ours, theirs in zip(nothing, zeros, strict=True):
         assert torch.equal(ours.forms, theirs.forms)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_part_of_the_prior_turn_is_steered_by_exactly_its_share(llama: PreTrainedModel, fast: bool) -> None:
+    """The definition: each block's output at each token gets share x delta, against a hook of the test's own."""
+    under = in_part(3)
+    engine = Engine(llama, fast=fast)
+    engine._path = engine._packed(16, candidates(torch.device("cpu"), torch.float32)[0]) if fast else engine._path
+    readings = engine.read(asked(PRIOR, QUESTIONS, under))
+    assert under.profile is not None
+    for question, reading in zip(QUESTIONS, readings, strict=True):
+        for row in range(3):
+            shares = torch.cat([under.profile[row], torch.zeros(len(question))])
+            handles = [
+                llama.model.layers[block].register_forward_hook(
+                    lambda _m, _a, output, add=delta[row]: output + shares[None, :, None] * add
+                )
+                for block, delta in under.deltas.items()
+            ]
+            expected = torch.log_softmax(llama(torch.tensor([PRIOR + question])).logits[0, -1], dim=-1)
+            for handle in handles:
+                handle.remove()
+            torch.testing.assert_close(reading.forms[row], expected, atol=1e-4, rtol=0)
+    whole = replace(under, profile=torch.ones(3, len(PRIOR)))
+    in_full = replace(under, profile=None)
+    with_ones, without = (engine.read(asked(PRIOR, QUESTIONS[:1], each))[0].forms for each in (whole, in_full))
+    assert torch.equal(with_ones, without)
+
+
+def test_arms_made_for_another_prior_turn_are_refused() -> None:
+    with pytest.raises(ValueError, match="profile of 10 tokens: expected one of the prior turn's 3"):
+        asked(PRIOR[:3], QUESTIONS[:1], in_part(2))
+    with pytest.raises(ValueError, match=r"profile of shape \(3, 10\): expected \[2, prior tokens\]"):
+        replace(arms(2), profile=in_part(3).profile)
+
+
+def test_divergence_is_that_of_each_arms_distribution_from_the_firsts(llama: PreTrainedModel) -> None:
+    under = arms(4, scale=0.3)
+    (reading,) = Engine(llama).read(asked(PRIOR, QUESTIONS[1:2], under, Want(divergence=True)))
+    every = truth(llama, asked(PRIOR, QUESTIONS[1:2], under)[0]).double()
+    expected = [torch.nn.functional.kl_div(row, every[0], reduction="sum", log_target=True) for row in every]
+    torch.testing.assert_close(reading.divergence, torch.stack(expected), atol=1e-6, rtol=1e-4)
+    assert reading.divergence[0] == 0
+    assert reading.divergence[1:].min() > 1e-3
 
 
 def test_only_the_prior_turn_is_steered_and_by_exactly_the_vector(llama: PreTrainedModel) -> None:

@@ -13,7 +13,7 @@ from introbench.arguments import choose, parse_concepts, user_path
 from introbench.bank import Bank, bank_text, split_into_banks
 from introbench.engine import Reading
 from introbench.errors import InputError
-from introbench.injection import Injection, VectorRecipe, parse_layers, parse_strength
+from introbench.injection import Injection, Strength, VectorRecipe, parse_layers, parse_strength
 
 
 @pytest.mark.parametrize(
@@ -47,13 +47,22 @@ def test_bad_layers_are_refused_in_one_line(value: object) -> None:
 
 @pytest.mark.parametrize(
     ("value", "strength"),
-    [(8, (8.0, False)), ("-2.5", (-2.5, False)), (0, (0, False)), ("residual:0.05", (0.05, True))],
+    [
+        (8, Strength(8.0)),
+        ("-2.5", Strength(-2.5)),
+        (0, Strength(0)),
+        ("residual:0.05", Strength(0.05, "residual")),
+        ("kl:0.5", Strength(0.5, "kl")),
+    ],
 )
-def test_strengths_are_read_as_written(value: object, strength: tuple[float, bool]) -> None:
+def test_strengths_are_read_as_written(value: object, strength: Strength) -> None:
     assert parse_strength(value) == strength
+    assert parse_strength(str(strength)) == strength
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, "-inf", "strong", "residual:", "residual:nan", True, None, [8]])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, "-inf", "strong", "residual:", "residual:nan", "kl:", "norm:8", True, None, [8]]
+)
 def test_bad_strengths_are_refused(value: object) -> None:
     with pytest.raises(InputError, match=r"strength=.*expected a finite number"):
         parse_strength(value)
@@ -65,9 +74,21 @@ def test_bad_strengths_are_refused(value: object) -> None:
     strength=st.floats(allow_nan=False, allow_infinity=False),
     start=st.integers(0, 90),
     length=st.integers(1, 9),
+    spans=st.lists(st.tuples(st.integers(0, 5), st.integers(6, 9), st.floats(-9, 9))),
 )
-def test_injections_survive_json(concept: str, seed: int | None, strength: float, start: int, length: int) -> None:
-    injection = Injection(VectorRecipe("pca_center", concept, seed), (start, start + length), strength)
+def test_injections_survive_json(
+    concept: str, seed: int | None, strength: float, start: int, length: int, spans: list[tuple[int, int, float]]
+) -> None:
+    recipe = VectorRecipe("pca_center", concept, seed)
+    injection = Injection(
+        recipe,
+        (start, start + length),
+        Strength(strength, "kl"),
+        like=recipe,
+        match="impact",
+        spans=tuple(spans),
+        batch=3,
+    )
     assert Injection.from_json(json.loads(json.dumps(injection.to_json()))) == injection
 
 
@@ -77,12 +98,14 @@ def test_recipes_that_name_nothing_are_refused() -> None:
     with pytest.raises(InputError, match="concept=' '"):
         VectorRecipe("mean_diff", " ")
     with pytest.raises(InputError, match="strength=nan"):
-        Injection(None, (0, 1), math.nan)
+        Strength(math.nan)
+    with pytest.raises(InputError, match="span 4:4 by 1.0: expected 0 <= BEGIN < END"):
+        Injection(None, (0, 1), Strength(1), spans=((4, 4, 1.0),))
 
 
 def bank(concepts: tuple[str, ...], random_arms: int, steerings: tuple[str, ...] = ("cache",)) -> Bank:
     vectors = tuple(VectorRecipe("pca_center", concept) for concept in concepts)
-    return Bank(vectors, (1, 3), 4.0, False, random_arms, seed=0, steerings=steerings)
+    return Bank(vectors, (1, 3), Strength(4.0), random_arms, seed=0, steerings=steerings)
 
 
 @given(

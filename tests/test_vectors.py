@@ -125,11 +125,11 @@ def test_covariance_matched_vectors_have_the_covariance_of_the_texts() -> None:
 def test_the_library_makes_both_kinds_of_controls(engine: Engine, tokenizer: Any, tmp_path: Path) -> None:
     library = VectorLibrary(engine, tokenizer, "weights", OPENINGS, VectorStore(tmp_path))
     recipe = VectorRecipe("pca_center", "cats", seed=0, control="covariance")
-    assert recipe.label == "random covariance cats-0"
+    assert recipe.label == "covariance cats-0"
     neutral = opening_residuals(engine, tokenizer, "anything", OPENINGS)
     assert torch.equal(library.directions(recipe), covariance_matched(neutral, "cats", 0, 0))
-    with pytest.raises(InputError, match="control='shuffle': expected one of rotation, covariance"):
-        VectorRecipe("pca_center", "cats", seed=0, control="shuffle")
+    with pytest.raises(InputError, match="control='sorted': expected one of rotation, gaussian, covariance"):
+        VectorRecipe("pca_center", "cats", seed=0, control="sorted")
 
 
 def test_library_extracts_once_and_says_what_it_has(

@@ -14,7 +14,10 @@ EVERYWHERE = slice(None)
 
 @contextmanager
 def steering(
-    layers: Sequence[nn.Module], deltas: Mapping[int, Tensor], positions: slice = EVERYWHERE
+    layers: Sequence[nn.Module],
+    deltas: Mapping[int, Tensor],
+    positions: slice = EVERYWHERE,
+    profile: Tensor | None = None,
 ) -> Iterator[None]:
     """Add a vector to the output of some decoder blocks while the context is open.
 
@@ -25,12 +28,15 @@ def steering(
         layers: The decoder blocks.
         deltas: Block index to a tensor [rows, hidden] (one vector per batch row), already scaled.
         positions: Which token positions of the forward pass are steered.
+        profile: By how much each of these positions is steered, [rows, positions]; None for all of them in full.
     """
 
     def hook(delta: Tensor) -> Any:
         def add(_module: nn.Module, _args: Any, output: Any) -> Any:
             residual = _residual(output)
             added = delta.to(residual.device, torch.float32)[:, None, :]
+            if profile is not None:
+                added = added * profile.to(residual.device, torch.float32)[:, :, None]
             if positions == EVERYWHERE:
                 steered = (residual.float() + added).to(residual.dtype)
             else:

@@ -242,7 +242,9 @@ class Packed:
 
         def ask(piece: _Piece) -> None:
             entry = asked.residual[:, piece.begin : piece.end]
-            pieces.append(self._above(asked.text, piece, arms, filled, entry, arms.question_deltas, job.every_block))
+            pieces.append(
+                self._above(asked.text, piece, arms, filled, entry, arms.question_deltas, None, job.every_block)
+            )
 
         self._in_pieces(asked.text, arms.rows, ask)
         above = {block: torch.cat([seen[block] for seen in pieces if seen], dim=1) for block in pieces[-1]}
@@ -257,6 +259,7 @@ class Packed:
         before: KeysAndValues,
         entry: Tensor,
         deltas: Deltas,
+        profile: Tensor | None,
         every_block: bool,
     ) -> Mapping[int, Tensor]:
         """Run a piece under every arm, from the first block on in which arms differ.
@@ -269,7 +272,7 @@ class Packed:
         view = View(piece.tries, piece.start, before, piece.keep, self._kernels.fused_attention, last, own)
         blocks = (arms.first, last)
         residual, seen = self._pass(
-            text.weights, view, piece.tokens, blocks, watched, piece.ends, entry, arms.rows, deltas
+            text.weights, view, piece.tokens, blocks, watched, piece.ends, entry, arms.rows, deltas, profile
         )
         if own is None:
             return {}
@@ -294,7 +297,8 @@ class Packed:
 
         def fill(piece: _Piece) -> None:
             entry = prior.residual[:, piece.begin : piece.end]
-            self._above(prior.text, piece, arms, filled, entry, arms.deltas, every_block=False)
+            profile = None if arms.profile is None else arms.profile[:, piece.begin : piece.end]
+            self._above(prior.text, piece, arms, filled, entry, arms.deltas, profile, every_block=False)
 
         self._in_pieces(prior.text, arms.rows, fill)
         self._filled = (tokens, arms, filled)
@@ -348,6 +352,7 @@ class Packed:
         entry: Tensor | None = None,
         rows: int = 1,
         deltas: Deltas = NO_DELTAS,
+        profile: Tensor | None = None,
     ) -> tuple[Tensor, Mapping[int, Tensor]]:
         """One forward pass through some blocks.
 
@@ -361,6 +366,7 @@ class Packed:
             entry: Residual stream at the first block, [1 or rows, tokens, hidden]; None to begin with the embeddings.
             rows: Number of arms.
             deltas: What is added to blocks' outputs, [rows, hidden].
+            profile: By how much each of the tokens is steered, [rows, tokens]; None for all of them in full.
 
         Returns:
             The residual stream where the pass stops, [rows, tokens, hidden]: after the last block, or where it enters
@@ -380,7 +386,8 @@ class Packed:
             stack.enter_context(before_each(layers[first : last + 1], tick))
             if entry is not None and first < self._n_layers:
                 stack.enter_context(entering(layers[first], entry, rows))
-            stack.enter_context(steering(layers, {block: deltas[block] for block in deltas if first <= block < stop}))
+            added = {block: deltas[block] for block in deltas if first <= block < stop}
+            stack.enter_context(steering(layers, added, profile=profile))
             seen = stack.enter_context(looking_at(layers, watched, positions))
             arrived = stack.enter_context(input_of(layers[stop] if stop < self._n_layers else parts.final_norm))
             ids = torch.tensor([tokens], device=parts.device)

@@ -74,7 +74,8 @@ class Plain:
         self._filled = None  # free the old cache before the new one is made
         cache = DynamicCache()
         weights = (arms.filler if arms else None) or self._weights
-        with steering(weights.parts.layers, arms.deltas if arms else NO_DELTAS):
+        deltas, profile = (arms.deltas, arms.profile) if arms else (NO_DELTAS, None)
+        with steering(weights.parts.layers, deltas, profile=profile):
             self._forward(weights, prior, arms.rows if arms else 1, cache, start=0)
         self._filled = (prior, arms, cache)
         return cache
@@ -112,7 +113,12 @@ class Plain:
 
 
 def one_forward(
-    weights: Weights, tokens: Sequence[int], prior: int, deltas: Deltas, question_deltas: Deltas = NO_DELTAS
+    weights: Weights,
+    tokens: Sequence[int],
+    prior: int,
+    deltas: Deltas,
+    question_deltas: Deltas = NO_DELTAS,
+    profile: Tensor | None = None,
 ) -> Tensor:
     """Log-probabilities after `tokens` from one uncached pass, steered on the prior turn and the question apart.
 
@@ -124,6 +130,7 @@ def one_forward(
         prior: How many of its tokens are the prior turn.
         deltas: What is added on the prior turn.
         question_deltas: What is added on all other tokens.
+        profile: By how much each token of the prior turn is steered, [rows, prior].
 
     Returns:
         float32 [rows, vocabulary], on the CPU, from the model's own logits.
@@ -133,7 +140,7 @@ def one_forward(
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         stack.enter_context(weights.switched())
-        stack.enter_context(steering(layers, deltas, slice(0, prior)))
+        stack.enter_context(steering(layers, deltas, slice(0, prior), profile))
         stack.enter_context(steering(layers, question_deltas, slice(prior, None)))
         ids = torch.tensor([list(tokens)] * rows, device=weights.parts.device)
         logits = weights.model(input_ids=ids, use_cache=False).logits[:, -1]

@@ -27,6 +27,8 @@ class Arms:
         deltas: What is added while the prior turn is read, when its cache is filled.
         question_deltas: What is added while the question is read, so that the injection is still on in the answer.
         filler: Weights that fill the prior turn's cache in place of those that answer; None for the latter.
+        profile: By how much each token of the prior turn is steered, float32 [rows, prior tokens]; None for all of
+            them in full. Such arms belong to prior turns of that length.
     """
 
     rows: int
@@ -34,13 +36,20 @@ class Arms:
     deltas: Deltas = field(repr=False)
     question_deltas: Deltas = field(default_factory=lambda: NO_DELTAS, repr=False)
     filler: Weights | None = field(default=None, repr=False)
+    profile: Tensor | None = field(default=None, repr=False)
 
     @classmethod
-    def steered(cls, deltas: Deltas, question_deltas: Deltas = NO_DELTAS, filler: Weights | None = None) -> "Arms":
+    def steered(
+        cls,
+        deltas: Deltas,
+        question_deltas: Deltas = NO_DELTAS,
+        filler: Weights | None = None,
+        profile: Tensor | None = None,
+    ) -> "Arms":
         """The arms of some deltas: they differ from the first steered block on."""
         first = min([*deltas, *question_deltas])
         rows = {**deltas, **question_deltas}[first].shape[0]
-        return cls(rows, first, deltas, question_deltas, filler)
+        return cls(rows, first, deltas, question_deltas, filler, profile)
 
     def __post_init__(self) -> None:
         """Refuse deltas that do not fit."""
@@ -50,13 +59,16 @@ class Arms:
                     f"delta of shape {tuple(delta.shape)} at block {block}: expected [{self.rows}, hidden] "
                     f"at block {self.first} or above"
                 )
+        if self.profile is not None and (self.profile.dim() != 2 or self.profile.shape[0] != self.rows):
+            raise ValueError(f"profile of shape {tuple(self.profile.shape)}: expected [{self.rows}, prior tokens]")
 
     def part(self, start: int, stop: int) -> "Arms":
         """Some of the rows."""
         deltas, question_deltas = (
             {block: delta[start:stop] for block, delta in each.items()} for each in (self.deltas, self.question_deltas)
         )
-        return Arms(stop - start, self.first, deltas, question_deltas, self.filler)
+        profile = None if self.profile is None else self.profile[start:stop]
+        return Arms(stop - start, self.first, deltas, question_deltas, self.filler, profile)
 
 
 @dataclass(frozen=True)
@@ -68,12 +80,14 @@ class Want:
         top: How many of the most likely tokens.
         lens: Whether the forms' log-probabilities are wanted after every block too (logit lens).
         residuals: Whether the residual stream after every block is wanted.
+        divergence: Whether it is wanted how far each arm's distribution is from the first arm's.
     """
 
     forms: Tokens = ()
     top: int = 0
     lens: bool = False
     residuals: bool = False
+    divergence: bool = False
 
     @property
     def every_block(self) -> bool:
@@ -98,9 +112,12 @@ class Request:
     arms: Arms | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a conversation that does not have two parts."""
+        """Refuse a conversation that does not have two parts, or arms that were made for another prior turn."""
         if not 0 < self.prior < len(self.tokens):
             raise ValueError(f"prior={self.prior} of {len(self.tokens)} tokens: expected at least one on each side")
+        profile = self.arms.profile if self.arms else None
+        if profile is not None and profile.shape[1] != self.prior:
+            raise ValueError(f"profile of {profile.shape[1]} tokens: expected one of the prior turn's {self.prior}")
 
     @property
     def prior_tokens(self) -> Tokens:
@@ -125,6 +142,8 @@ class Reading:
         lens: Log-probabilities of the forms after every block, float32 [layers, rows, forms]; the last layer's are
             `forms`. Empty unless wanted.
         residuals: Residual stream after every block, float32 [layers, rows, hidden]. Empty unless wanted.
+        divergence: Kullback-Leibler divergence of each row's distribution from the first row's,
+            KL(first || row) in nats, float64 [rows]. Empty unless wanted.
     """
 
     forms: Tensor
@@ -133,6 +152,7 @@ class Reading:
     finite: list[bool]
     lens: Tensor = field(default_factory=lambda: torch.empty(0))
     residuals: Tensor = field(default_factory=lambda: torch.empty(0))
+    divergence: Tensor = field(default_factory=lambda: torch.empty(0))
 
     @classmethod
     def joined(cls, parts: Sequence[tuple[Sequence[int], "Reading"]]) -> "Reading":
@@ -153,4 +173,5 @@ class Reading:
             finite=[finite[index] for index in order.tolist()],
             lens=rows([reading.lens for reading in readings], 1),
             residuals=rows([reading.residuals for reading in readings], 1),
+            divergence=rows([reading.divergence for reading in readings], 0),
         )

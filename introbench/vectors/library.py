@@ -18,12 +18,13 @@ from introbench.injection import FROM_FILE, MODEL_CONTRAST, LayerRange, VectorRe
 from introbench.progress import tell
 from introbench.vectors.control_file import read_control_file
 from introbench.vectors.extract import NEUTRAL, PROMPT, mean_diff, opening_residuals, pca_center
-from introbench.vectors.random import covariance_matched, random_rotation
+from introbench.vectors.random import covariance_matched, gaussian, random_rotation, shuffled
 from introbench.vectors.store import VectorStore, content_hash
 
 ROUNDING = 1e-5
 """Share of the residual stream's norm below which two models' residuals are the same numbers, rounded differently."""
 _EXTRACTORS = {"mean_diff": mean_diff, "pca_center": pca_center}
+_MADE_FROM_CONCEPT = {"rotation": random_rotation, "gaussian": gaussian, "shuffle": shuffled}
 
 
 class VectorLibrary:
@@ -36,6 +37,9 @@ class VectorLibrary:
         openings: Reply openings for extraction.
         store: Where extracted vectors are kept.
         finetuned: Loads a fine-tune by its name, for contrasts of models.
+
+    Attributes:
+        store: Where what was measured is kept.
     """
 
     def __init__(
@@ -51,7 +55,7 @@ class VectorLibrary:
         self._engine = engine
         self._tokenizer = tokenizer
         self._openings = tuple(openings)
-        self._store = store or VectorStore()
+        self.store = store or VectorStore()
         self._vectors: dict[VectorRecipe, Tensor] = {}
         self._hashes: dict[VectorRecipe, str] = {}
         self._norms: Tensor | None = None
@@ -80,29 +84,29 @@ class VectorLibrary:
         """Median norm of the residual stream over `layers`, at the ends of neutral reply openings."""
         if self._norms is None:
             key = self._key | {"residual_norms": "median"}
-            self._norms = self._store.load(key)
+            self._norms = self.store.load(key)
             if self._norms is None:
                 self._norms = self._neutral_residuals().norm(dim=-1).median(dim=0).values
-                self._store.save(key, self._norms)
+                self.store.save(key, self._norms)
         return float(self._norms[layers[0] : layers[1]].median())
 
     def _resolve(self, recipe: VectorRecipe) -> Tensor:
         if recipe.seed is not None and recipe.control == "covariance":
             return covariance_matched(self._neutral_residuals(), recipe.concept, recipe.seed, recipe.draw)
         if recipe.seed is not None:
-            own = self.directions(replace(recipe, seed=None, draw=0))
-            return random_rotation(own, recipe.concept, recipe.seed, recipe.draw)
+            own = self.directions(replace(recipe, seed=None, draw=0, control="rotation"))
+            return _MADE_FROM_CONCEPT[recipe.control](own, recipe.concept, recipe.seed, recipe.draw)
         if recipe.method == FROM_FILE:
             return self._from_file(recipe)
         if recipe.method == MODEL_CONTRAST:
             return self._contrast_of_models(recipe.concept)
         key = self._key | {"method": recipe.method, "concept": recipe.concept}
-        kept = self._store.load(key)
+        kept = self.store.load(key)
         if kept is not None:
             return kept
         tell(f"extracting the vector for {recipe.concept!r} ({recipe.method})")
         vectors = _EXTRACTORS[recipe.method](self._opening_residuals(recipe.concept) - self._neutral_residuals())
-        self._store.save(key, vectors)
+        self.store.save(key, vectors)
         return vectors
 
     def _contrast_of_models(self, name: str) -> Tensor:
@@ -111,7 +115,7 @@ class VectorLibrary:
             raise InputError(f"vector {name!r}: expected a fine-tune to be known by that name; run evals/model_swap.py")
         weights = self._finetuned(name)
         key = self._key | {"method": MODEL_CONTRAST, "finetune": weights.fingerprint}
-        kept = self._store.load(key)
+        kept = self.store.load(key)
         if kept is not None:
             return kept
         tell(f"extracting the vector from the model to {name}")
@@ -123,7 +127,7 @@ class VectorLibrary:
         vectors = torch.zeros_like(own[0])
         if bool(moved.any()):
             vectors[moved] = pca_center(difference[:, moved])
-        self._store.save(key, vectors)
+        self.store.save(key, vectors)
         return vectors
 
     def _from_file(self, recipe: VectorRecipe) -> Tensor:

@@ -31,6 +31,45 @@ def random_rotation(directions: Tensor, concept: str, seed: int, draw: int) -> T
     return torch.from_numpy((basis @ coordinates).T.copy()).float()
 
 
+def gaussian(directions: Tensor, concept: str, seed: int, draw: int) -> Tensor:
+    """Directions drawn anew at each layer, uniformly, with the norms of a concept's vectors.
+
+    What most published controls use. Their pushes at neighbouring layers nearly cancel, so that they add up to less
+    than a concept's vectors of the same norms do; compare them at equal impact as well.
+
+    Args:
+        directions: The concept's vectors, [layers, hidden].
+        concept: Whose they are; those of two concepts are independent.
+        seed: The run's seed.
+        draw: Which of the seed's vectors.
+
+    Returns:
+        float32 [layers, hidden].
+    """
+    noise = torch.from_numpy(_draws(concept, seed, draw).standard_normal(tuple(directions.shape)))
+    norms = directions.double().norm(dim=-1, keepdim=True)
+    return (norms * noise / noise.norm(dim=-1, keepdim=True)).float()
+
+
+def shuffled(directions: Tensor, concept: str, seed: int, draw: int) -> Tensor:
+    """A concept's vectors with their coordinates shuffled, in the same way at each layer.
+
+    Keeps every norm, every angle between layers, and how the numbers are distributed (a few large coordinates among
+    many small ones), which a rotation does not; leaves nothing of the concept.
+
+    Args:
+        directions: The concept's vectors, [layers, hidden].
+        concept: Whose they are.
+        seed: The run's seed.
+        draw: Which of the seed's orders.
+
+    Returns:
+        [layers, hidden], the same numbers in another order.
+    """
+    order = _draws(concept, seed, draw).permutation(directions.shape[1])
+    return directions[:, torch.from_numpy(order)]
+
+
 def covariance_matched(residuals: Tensor, concept: str, seed: int, draw: int) -> Tensor:
     """A Gaussian vector with the covariance that the residual stream has over neutral texts, at unit norm per layer.
 

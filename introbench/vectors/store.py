@@ -46,7 +46,7 @@ class VectorStore:
         return vectors
 
     def save(self, key: Mapping[str, str], vectors: Tensor) -> None:
-        """Keep a float32 tensor under `key`; a directory that cannot be written to is a notice, not an error."""
+        """Keep a tensor under `key`; a directory that cannot be written to is a notice, not an error."""
         metadata = {"sha256": content_hash(vectors), "made_from": json.dumps(dict(key), sort_keys=True)}
         write_atomically(
             self._path(key), lambda target: save_file({"direction": vectors.contiguous()}, target, metadata=metadata)

@@ -1,0 +1,132 @@
+"""Doses: how far an injection moves what a model says about neutral things, and strengths that are found by it."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import evaluate, plain_two_passes
+from hypothesis import given
+from hypothesis import strategies as st
+
+from introbench import data
+from introbench.checkpoint import Checkpoint
+from introbench.dose import FORWARDS, find_norms
+from introbench.errors import InputError
+from introbench.injection import Injection, Strength, VectorRecipe, sham
+from introbench.runtime import Runtime
+
+LAYERS = (1, 3)
+
+
+@pytest.fixture(scope="module")
+def runtime(tiny_folder: Path) -> Runtime:
+    return Runtime(Checkpoint(str(tiny_folder), device="cpu"))
+
+
+def injection(concept: str, strength: Strength, **options: object) -> Injection:
+    return Injection(VectorRecipe("pca_center", concept), LAYERS, strength, **options)  # type: ignore[arg-type]
+
+
+def doses(runtime: Runtime, *injections: Injection) -> list[float]:
+    return runtime._carriers.doses(runtime._side_by_side([sham(LAYERS), *injections]))
+
+
+def test_a_dose_is_the_mean_divergence_on_the_carriers(runtime: Runtime) -> None:
+    own, dose = doses(runtime, injection("cats", Strength(3)))
+    assert own == 0
+    directions = runtime.library.directions(VectorRecipe("pca_center", "cats"))
+    expected = []
+    for messages, prior_messages in data.carriers(""):
+        text = runtime.tokenizer.apply_chat_template(messages, tokenize=False, continue_final_message=True)
+        prior = runtime.tokenizer.apply_chat_template(messages[:prior_messages], tokenize=False)
+        tokens, first = (runtime.tokenizer(each, add_special_tokens=False)["input_ids"] for each in (text, prior))
+        clean, injected = (
+            plain_two_passes(
+                runtime.engine.model,  # type: ignore[arg-type]
+                first,
+                tokens[len(first) :],
+                {layer: strength * directions[layer] for layer in range(*LAYERS)},
+            )[0]
+            for strength in (0.0, 3.0)
+        )
+        expected.append(float((clean.exp() * (clean - injected)).sum()))
+    assert len(expected) == 8
+    assert dose == pytest.approx(np.mean(expected), rel=1e-3)
+
+
+@pytest.mark.parametrize("steering", ["cache", "active"])
+def test_the_asked_dose_is_reached_by_every_vector_and_kept(
+    runtime: Runtime, steering: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = [injection(concept, Strength(0.05, "kl"), steering=steering) for concept in ("cats", "bread", "love")]
+    opposite = injection("cats", Strength(-0.05, "kl"), steering=steering)
+    found = doses(runtime, *several, opposite)[1:]
+    assert found == pytest.approx([0.05] * 4, rel=0.05)
+    norms = [runtime.strength(each) for each in (*several, opposite)]
+    assert norms[3] < 0 < min(norms[:3])
+    monkeypatch.setattr(runtime, "_norms", {})
+    monkeypatch.setattr(runtime, "_measured", None)  # whatever is kept needs no measurement
+    assert [runtime.strength(each) for each in (*several, opposite)] == norms
+
+
+def test_an_impact_matched_control_disturbs_as_much_as_the_concept(runtime: Runtime) -> None:
+    own = VectorRecipe("pca_center", "cats")
+    controls = [
+        Injection(VectorRecipe("pca_center", "cats", 0, control=control), LAYERS, Strength(2), like=own, match="impact")
+        for control in ("rotation", "gaussian", "covariance", "shuffle")
+    ]
+    controls.append(Injection(own, LAYERS, Strength(-2), like=own, match="impact"))
+    controls.append(Injection(VectorRecipe("pca_center", "bread"), LAYERS, Strength(2), like=own, match="impact"))
+    by_norm = [injection("cats", Strength(2)), Injection(controls[1].vector, LAYERS, Strength(2))]
+    wanted, gaussian, *matched = doses(runtime, *by_norm, *controls)[1:]
+    assert abs(gaussian / wanted - 1) > 0.05, "equal norm must not be equal impact for this to test anything"
+    assert matched == pytest.approx([wanted] * len(controls), rel=0.05)
+    assert runtime.strength(controls[4]) < 0
+
+
+def test_a_dose_that_cannot_be_reached_is_refused(runtime: Runtime) -> None:
+    with pytest.raises(InputError, match=r"strength=kl:1e\+06: not reached \(norm .* gives .* nats\)") as refusal:
+        runtime.strength(injection("cats", Strength(1e6, "kl")))
+    assert "\n" not in str(refusal.value)
+
+
+@given(
+    curves=st.lists(st.tuples(st.floats(1e-3, 1e3), st.floats(1.0, 3.0), st.floats(0.5, 50.0)), min_size=1, max_size=4),
+    target=st.floats(0.001, 0.4),
+    start=st.floats(0.01, 100.0),
+)
+def test_norms_are_found_on_any_curve_in_a_dozen_forwards(
+    curves: list[tuple[float, float, float]], target: float, start: float
+) -> None:
+    """Doses that grow with a power of the norm and saturate, over six orders of magnitude."""
+    calls = 0
+
+    def dose(curve: tuple[float, float, float], norm: float) -> float:
+        scale, power, most = curve
+        return most * -math.expm1(-((norm / scale / start) ** power) / most)
+
+    def measure(norms: object) -> list[float]:
+        nonlocal calls
+        calls += 1
+        return [dose(curve, norm) for curve, norm in zip(curves, norms, strict=True)]  # type: ignore[call-overload]
+
+    norms = find_norms(measure, [target] * len(curves), start)
+    assert calls <= FORWARDS
+    for curve, norm in zip(curves, norms, strict=True):
+        assert dose(curve, norm) == pytest.approx(target, rel=0.05)
+
+
+def test_norms_that_are_not_finite_are_too_strong() -> None:
+    (norm,) = find_norms(lambda norms: [n**2 if n < 40 else math.nan for n in norms], [0.25], 1e4)
+    assert norm == pytest.approx(0.5, rel=0.03)
+
+
+def test_every_arm_shows_its_dose(tiny_folder: Path, tmp_path: Path) -> None:
+    log = evaluate("introspection", tiny_folder, tmp_path, layers="1:3", strength="kl:0.02", concepts="cats", limit=2)
+    arms = {arm["arm"]: arm for arm in (log.samples or [])[0].output.metadata["arms"]}
+    assert arms["sham"]["dose"] == 0
+    assert arms["concept"]["dose"] == pytest.approx(0.02, rel=0.05)
+    assert arms["random 1"]["dose"] == pytest.approx(0.02, rel=0.05)
+    assert torch.isfinite(torch.tensor(arms["concept"]["strength"]))
