@@ -4,12 +4,13 @@ from inspect_ai import Task, task
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
 from introbench import data
-from introbench.arguments import choose
+from introbench.arguments import choose, choose_formats, parse_margin
 from introbench.bank import make_bank
 from introbench.conversations import battery, published
 from introbench.provider import active_checkpoint, one_line_errors
 from introbench.scorers.yes_shift import yes_shift
 from introbench.trials import concept_task, samples_view, system_turn
+from introbench.verdict import MARGIN
 
 
 @task
@@ -27,6 +28,8 @@ def introspection(
     steering: str = "cache",
     prompts: str | list[str] | None = None,
     vectors: str | None = None,
+    controls: str | list[str] | None = None,
+    margin: float = MARGIN,
 ) -> Task:
     """Ask about an injected thought, and everything that such an injection might disturb as well.
 
@@ -45,7 +48,8 @@ def introspection(
         concepts: Words to inject; the nine published ones by default. Any word can be named.
         documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; all by default.
         families: Question families: introspection, always_no, always_yes, ambiguous, confusing; all by default.
-        formats: Answer formats: yes-no, one-zero; all that a family is asked in by default.
+        formats: Answer formats: yes-no, one-zero, zero-one, a-b, b-a, red-blue, blue-red; by default all that a
+            question is asked in and that are single tokens of the model.
         method: How a concept's vector is extracted: pca_center or mean_diff.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.
@@ -60,6 +64,9 @@ def introspection(
             documents, families, formats and system are then theirs.
         vectors: A folder of control-vector files (GGUF, as repeng and llama.cpp write them), named by concept, to
             inject in place of extracted vectors.
+        controls: Control vectors beside each concept's, each at its norm and at its impact: gaussian, covariance,
+            shuffle, negated, other (another concept's), or all; none by default.
+        margin: Smallest effect that matters to you, in nats; the verdict rests on it.
     """
     with one_line_errors():
         checkpoint = active_checkpoint()
@@ -74,7 +81,9 @@ def introspection(
             seed=seed,
             steering=steering,
             vectors=vectors,
+            controls=controls,
         )
+        smallest = parse_margin(margin)
         conversations = (
             published(checkpoint.tokenizer, prompts)
             if prompts
@@ -83,14 +92,21 @@ def introspection(
                     checkpoint.tokenizer,
                     documents=choose(documents, data.documents(), "documents"),
                     families=choose(families, data.FAMILIES, "families"),
-                    formats=choose(formats, data.answer_formats(), "formats"),
+                    formats=choose_formats(formats),
                     system=system_turn(system),
                 )
             )
         )
         both = len(bank.steerings) > 1
         return concept_task(
-            "introspection", conversations, bank, checkpoint, scorer=yes_shift(), viewer=_viewer(both), version=2
+            "introspection",
+            conversations,
+            bank,
+            checkpoint,
+            {"margin": smallest},
+            scorer=yes_shift(),
+            viewer=_viewer(both),
+            version=3,
         )
 
 

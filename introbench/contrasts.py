@@ -18,16 +18,16 @@ says that something was noticed, so its shift is counted with the sign turned, a
 Families are compared in the answer formats that both are asked in.
 """
 
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tabulate import tabulate
 
-from introbench.stats import Interval, difference_interval, mean_interval
+from introbench.stats import Interval, difference_interval, mean_interval, own_rng
+from introbench.verdict import MARGIN
 
 REFERENCE_DOCUMENT = "info"
 MATCHED = "introspection - matched controls"
@@ -46,6 +46,8 @@ class TrialShift:
         sign: -1 if a no says that something was noticed, else +1; it is already in the shifts.
         shift: Shift under the concept's vector, in nats; NaN if the trial has no finite numbers.
         random: Shifts under the random vectors, by vector; NaN likewise.
+        baseline: Log-odds of yes under the sham, in nats.
+        controls: Shifts under the concept's control vectors, by arm; NaN likewise.
     """
 
     document: str
@@ -56,6 +58,8 @@ class TrialShift:
     sign: float
     shift: float
     random: dict[str, float]
+    baseline: float = math.nan
+    controls: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,10 +94,12 @@ class Plan:
     Attributes:
         documents: Names of documents.
         families: Names of question families.
+        margin: Smallest effect that matters to the user, in nats; see `introbench.verdict`.
     """
 
     documents: Sequence[str]
     families: Sequence[str]
+    margin: float = MARGIN
 
     @property
     def ordered_documents(self) -> list[str]:
@@ -145,6 +151,52 @@ def contrasts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> lis
     return results
 
 
+def control_contrasts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> list[Result]:
+    """What each kind of control vector does on every family, and how much more the concepts' own do.
+
+    Control vectors are made from a concept's, so that the difference is paired by concept.
+
+    Args:
+        trials: All trials of a run, or of the part that has finished.
+        plan: What the run set out to ask.
+        seed: Seed of the bootstrap.
+    """
+    results = []
+    for arm in dict.fromkeys(name for t in trials for name in t.controls):
+        own = [replace(t, shift=t.controls.get(arm, math.nan), random={}) for t in trials]
+        more = [replace(t, shift=t.shift - t.controls.get(arm, math.nan), random={}) for t in trials]
+        found = [*mean_shifts(own, plan, seed=seed), *contrasts(own, plan, seed=seed)]
+        results += [
+            replace(each, name=f"{arm}: {each.name}") for each in found if each.name in (*plan.families, MATCHED)
+        ]
+        compared = [*mean_shifts(more, plan, seed=seed), *contrasts(more, plan, seed=seed)]
+        kept = [each for each in compared if each.name in ("introspection", MATCHED)]
+        results += [replace(each, name=f"concept - {arm}: {each.name}") for each in kept]
+    return results
+
+
+def document_shift(trials: Sequence[TrialShift], other: str, *, seed: int = 0) -> Interval:
+    """How far the reference document by itself moves introspection toward "noticed", against another document.
+
+    From the shams, so that nothing is injected; questions are the units.
+
+    Args:
+        trials: All trials of a run.
+        other: The document to compare with.
+        seed: Seed of the bootstrap.
+    """
+    baselines: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
+    for t in trials:
+        if t.family == "introspection" and math.isfinite(t.baseline):
+            baselines[t.document][t.item, t.answer_format] = t.sign * t.baseline
+    first, second = baselines[REFERENCE_DOCUMENT], baselines[other]
+    by_item: dict[str, list[float]] = defaultdict(list)
+    for key in sorted(first.keys() & second.keys()):
+        by_item[key[0]].append(first[key] - second[key])
+    values = [float(np.mean(each)) for each in by_item.values()]
+    return mean_interval(values, rng=np.random.default_rng(seed))
+
+
 def active_contrasts(
     cached: Sequence[TrialShift], active: Sequence[TrialShift], plan: Plan, *, seed: int = 0
 ) -> list[Result]:
@@ -187,15 +239,18 @@ def _against_controls(
     for family in families:
         formats &= {t.answer_format for t in cells[family]} or formats
     introspection, missing = _balanced([t for t in cells["introspection"] if t.answer_format in formats])
-    means = {}
+    means: dict[tuple[str, str], dict[str, float]] = {}
     for family in families:
         kept, lost = _balanced([t for t in cells[family] if t.answer_format in formats])
-        means[family] = _concept_means(kept)
+        for asked_in in formats:
+            means[family, asked_in] = _concept_means(t for t in kept if t.answer_format == asked_in)
         missing += lost
     by_concept: dict[str, list[float]] = defaultdict(list)
     for trial in introspection:
-        if all(trial.concept in means[family] for family in families):
-            by_concept[trial.concept].append(trial.shift - trial.sign * means[beside[trial.sign]][trial.concept])
+        # In each format beside controls in that format: some control questions are asked in yes and no alone.
+        if all(trial.concept in means[family, trial.answer_format] for family in families):
+            control = means[beside[trial.sign], trial.answer_format][trial.concept]
+            by_concept[trial.concept].append(trial.shift - trial.sign * control)
         else:
             missing += 1
     differences = [float(np.mean(values)) for values in by_concept.values()]
@@ -277,10 +332,7 @@ def _paired(differences: Sequence[float]) -> Callable[[np.random.Generator], Int
 def _result(
     what: tuple[str, str], interval: Callable[[np.random.Generator], Interval], pairs: int, missing: int, seed: int
 ) -> Result:
-    """Compute an interval with randomness of its own, so that no result depends on which others are computed."""
-    digest = hashlib.sha256("|".join(what).encode()).digest()
-    rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
-    return Result(*what, interval(rng), pairs, missing)
+    return Result(*what, interval(own_rng(seed, *what)), pairs, missing)
 
 
 def _collapsed(trials: Iterable[TrialShift]) -> list[TrialShift]:
@@ -294,8 +346,12 @@ def _collapsed(trials: Iterable[TrialShift]) -> list[TrialShift]:
     collapsed = []
     for _, same in sorted(repeats.items()):
         finite = sorted((t for t in same if not math.isnan(t.shift)), key=lambda t: t.shift) or same[:1]
-        random = {vector: float(np.mean([t.random[vector] for t in finite])) for vector in sorted(finite[0].random)}
-        collapsed.append(replace(finite[0], shift=float(np.mean([t.shift for t in finite])), random=random))
+        random, controls = (
+            {name: float(np.mean([each[name] for each in several])) for name in sorted(several[0])}
+            for several in ([t.random for t in finite], [t.controls for t in finite])
+        )
+        shift = float(np.mean([t.shift for t in finite]))
+        collapsed.append(replace(finite[0], shift=shift, random=random, controls=controls))
     return collapsed
 
 

@@ -8,13 +8,24 @@ from typing import Any
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from introbench.contrasts import MATCHED, Plan, Result, TrialShift, active_contrasts, contrasts, mean_shifts
+from introbench.bank import CONTROL_VECTORS, IMPACT
+from introbench.contrasts import (
+    Plan,
+    Result,
+    TrialShift,
+    active_contrasts,
+    contrasts,
+    control_contrasts,
+    mean_shifts,
+)
+from introbench.excess import CONCEPTS, evidence, excesses
 from introbench.measures import ArmReading, arm_table, published_form
 from introbench.provider import read_output
-from introbench.stats import Interval
+from introbench.verdict import NOT_MEASURED, VERDICTS, verdict
 
 RANDOM_ARM = re.compile(r"random \d+")
 ACTIVE_RANDOM_ARM = re.compile(r"random \d+ active")
+CONTROL_ARMS = frozenset(name + suffix for name in CONTROL_VECTORS for suffix in ("", IMPACT))
 
 
 @metric(scores="unreduced")
@@ -46,27 +57,66 @@ def introspection_contrasts(seed: int = 0) -> Metric:
 
 
 @metric(scores="unreduced")
-def headline(seed: int = 0) -> Metric:
-    """The five numbers to look at first: `noticed` with its interval, and what it rests on.
+def headline() -> Metric:
+    """The numbers to look at first: `noticed` with its interval, what it rests on, and the verdict.
 
-    `noticed` is the contrast of introspection with matched controls under the document info (under the first one, if
-    info is not run); see `introbench.contrasts`.
+    `noticed` is the excess of introspection over what control questions do, under the document info (under the first
+    one, if info is not run), averaged over kinds of answers; `spread` is how far these lie apart. See
+    `introbench.confusion`. Of the verdicts, the one that holds is 1.
+    """
+
+    def compute(scores: list[SampleScore]) -> Value:
+        shifts, plan = trial_shifts(scores), planned(scores)
+        rests_on = evidence(shifts, plan, live_concepts(scores))
+        own = [each.confusion for each in excesses(shifts, plan) if each.vectors == CONCEPTS][:1]
+        interval = own[0].excess if own else NOT_MEASURED
+        kinds = [each.estimate for each in own[0].by_kind.values()] if own else []
+        name = verdict(rests_on, plan.margin).name if rests_on else "inconclusive"
+        return {
+            "noticed": interval.estimate,
+            "low": interval.low,
+            "high": interval.high,
+            "spread": max(kinds) - min(kinds) if kinds else math.nan,
+            "concepts": interval.units,
+            "not finite": sum(math.isnan(trial.shift) for trial in shifts),
+            **{f"verdict: {each}": float(each == name) for each in VERDICTS},
+        }
+
+    return compute
+
+
+@metric(scores="unreduced")
+def excess_over_controls() -> Metric:
+    """Introspection in excess of what control questions with its baseline do, by document and by kind of vector."""
+
+    def compute(scores: list[SampleScore]) -> Value:
+        values: dict[str, float] = {}
+        for each in excesses(trial_shifts(scores), planned(scores)):
+            named = {
+                "excess": each.confusion.excess,
+                "bias": each.confusion.bias,
+                "flattening": each.confusion.flattening,
+                **({"behind concepts": each.behind_concepts} if each.behind_concepts else {}),
+                **{f"excess in {kind}": interval for kind, interval in each.confusion.by_kind.items()},
+            }
+            for name, interval in named.items():
+                key = f"{name} | {each.vectors} | {each.document}"
+                values |= {key: interval.estimate, f"{key} | low": interval.low, f"{key} | high": interval.high}
+        return values
+
+    return compute
+
+
+@metric(scores="unreduced")
+def control_vectors(seed: int = 0) -> Metric:
+    """What control vectors do (-T controls=...), norm- and impact-matched, on every family; nothing without them.
 
     Args:
         seed: Seed of the bootstrap.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        shifts = trial_shifts(scores)
-        matched = [result for result in contrasts(shifts, planned(scores), seed=seed) if result.name == MATCHED]
-        interval = matched[0].interval if matched else Interval(math.nan, math.nan, math.nan, 0)
-        return {
-            "noticed": interval.estimate,
-            "low": interval.low,
-            "high": interval.high,
-            "concepts": interval.units,
-            "not finite": sum(math.isnan(trial.shift) for trial in shifts),
-        }
+        return result_values(control_contrasts(trial_shifts(scores), planned(scores), seed=seed))
 
     return compute
 
@@ -88,7 +138,16 @@ def active_steering(seed: int = 0) -> Metric:
     return compute
 
 
-@scorer(metrics=[headline(), introspection_contrasts(), shift_by_document_and_family(), active_steering()])
+@scorer(
+    metrics=[
+        headline(),
+        excess_over_controls(),
+        introspection_contrasts(),
+        shift_by_document_and_family(),
+        control_vectors(),
+        active_steering(),
+    ]
+)
 def yes_shift() -> Scorer:
     """Score a trial by its shift in log-odds against the sham.
 
@@ -116,6 +175,7 @@ def yes_shift() -> Scorer:
             for record in recorded
             if ACTIVE_RANDOM_ARM.fullmatch(record["arm"])
         }
+        controls = {arm: shift for arm, shift in shifts.items() if arm in CONTROL_ARMS}
         shift = shifts["concept"]
         mean_random = sum(random.values()) / len(random) if random else math.nan
         both = "concept active" in shifts
@@ -134,6 +194,8 @@ def yes_shift() -> Scorer:
                 "shift": shift,
                 "live": next(record.get("live") for record in recorded if record["arm"] == "concept"),
                 "random": random,
+                **({"controls": controls} if controls else {}),
+                "dose": {record["arm"]: record.get("dose") for record in recorded},
                 **({"active": {"shift": shifts["concept active"], "random": active}} if both else {}),
                 "log_odds": {reading.arm: reading.log_odds for reading in readings.values()},
                 "p_yes": {reading.arm: reading.p_yes for reading in readings.values()},
@@ -148,6 +210,15 @@ def trial_shifts(scores: list[SampleScore], steering: str = "cache") -> list[Tri
     """What the metrics work on, from scores and the factors that the dataset put into the samples' metadata."""
     shifts = [shift_of_trial(score.sample_metadata or {}, score.score, steering) for score in scores]
     return [shift for shift in shifts if shift is not None]
+
+
+def live_concepts(scores: list[SampleScore]) -> dict[str, bool | None]:
+    """For each concept, whether its vector is live."""
+    return {
+        (score.sample_metadata or {})["concept"]: (score.score.metadata or {}).get("live")
+        for score in scores
+        if "live" in (score.score.metadata or {})
+    }
 
 
 def planned(scores: list[SampleScore]) -> Plan:
@@ -186,6 +257,8 @@ def shift_of_trial(factors: Mapping[str, Any], score: Score, steering: str = "ca
         sign=-1.0 if factors["reversed"] else 1.0,
         shift=exact.get("shift", math.nan),
         random=exact.get("random", {}),
+        baseline=(score.metadata or {}).get("log_odds", {}).get("sham", math.nan),
+        controls=exact.get("controls", {}),
     )
 
 

@@ -7,10 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from inspect_ai import eval, eval_retry, score
@@ -20,15 +23,17 @@ from inspect_ai.model import get_model
 from scipy.special import logsumexp
 from transformers import DynamicCache, PreTrainedTokenizerFast
 
-from introbench import cli, provider, tables
+from introbench import cli, data, provider, tables
+from introbench.bank import CONTROL_VECTORS, IMPACT
 from introbench.checkpoint import Checkpoint
-from introbench.contrasts import contrasts
+from introbench.contrasts import Plan, contrasts
 from introbench.conversations import published
 from introbench.engine import Want
 from introbench.engine.architecture import find_parts
 from introbench.engine.hooks import steering
 from introbench.engine.readout import summarise
 from introbench.evals.introspection import introspection
+from introbench.excess import CONCEPTS, RANDOM, excesses
 from introbench.injection import VectorRecipe
 from introbench.measures import ArmReading
 from introbench.scorers.yes_shift import plan_of, shift_of_trial, yes_shift
@@ -39,6 +44,7 @@ SMALL: dict[str, Any] = {
     "concepts": ["cats", "bread", "love"],
     "documents": ["none", "info"],
     "families": ["introspection", "always_yes"],
+    "formats": ["yes-no", "one-zero"],
     "layers": "1:3",
     "strength": 3,
 }
@@ -78,10 +84,12 @@ def metrics(log: EvalLog) -> dict[str, float]:
 def test_every_trial_is_run_and_scored(log: EvalLog) -> None:
     assert log.status == "success"
     assert log.eval.task == "introbench/introspection"
-    assert len(log.samples or []) == 2 * 3 * (6 * 2 + 8)
+    assert len(log.samples or []) == 2 * 3 * (6 * 2 + 8 + 4)
     measured = metrics(log)
-    assert measured["concepts"] == 0, "without always_no there is nothing to head the list with"
+    assert measured["concepts"] == 3
+    assert measured["low"] < measured["noticed"] < measured["high"]
     assert measured["not finite"] == 0
+    assert sum(value for name, value in measured.items() if name.startswith("verdict: ")) == 1
     assert math.isfinite(measured["introspection - always_yes | info"])
     assert measured["introspection - always_yes | info | pairs"] == 3
     assert measured["info - none | pairs"] == 36
@@ -178,7 +186,10 @@ def test_limit_leaves_contrasts_without_pairs_and_says_so(tiny_folder: Path, tmp
     assert measured["info - none | missing"] == 3
     table = tables.log_table(part.location)
     assert "3 of 3 trials scored" in table
-    assert len([line for line in table.splitlines() if "no pairs" in line]) == 3 + 2 + 1 + 1
+    contrasts_listed = table[table.index("Mean shift toward yes") :]
+    assert len([line for line in contrasts_listed.splitlines() if "no pairs" in line]) == 3 + 2 + 1 + 1
+    assert "Verdict under document info: INCONCLUSIVE" in table
+    assert "there is no interval" in table
 
 
 def test_numbers_that_are_not_finite_are_shown_and_counted(tiny_folder: Path, tmp_path: Path) -> None:
@@ -234,7 +245,10 @@ def test_retry_completes_an_interrupted_run(tiny_folder: Path, tmp_path: Path) -
         ({"vectors": "nowhere"}, "nowhere"),
         ({"prompts": "nowhere"}, "prompts nowhere: does not exist"),
         ({"documents": ["none", "none"]}, "each once"),
-        ({"families": "always_no", "formats": "one-zero"}, "no question is asked in these"),
+        ({"families": "ambiguous", "formats": "one-zero"}, "no question is asked in these"),
+        ({"controls": "gausian"}, "controls='gausian': expected one of gaussian"),
+        ({"margin": 0}, "margin=0: expected a number of nats above 0"),
+        ({"strength": "kl:much"}, "strength='kl:much': expected a finite number"),
     ],
 )
 def test_bad_arguments_are_refused_before_weights_load(
@@ -353,6 +367,106 @@ def test_the_table_recomputes_what_the_log_says(log: EvalLog) -> None:
         assert metrics(log)[f"{result.key} | low"] == result.interval.low
 
 
+def test_the_excess_is_recomputed_from_the_log_and_heads_it(log: EvalLog) -> None:
+    trials = [shift_of_trial(s.metadata, s.scores["yes_shift"]) for s in log.samples or []]
+    found = excesses(trials, plan_of((log.samples or [])[0].metadata))
+    own = {(each.document, each.vectors): each for each in found}
+    assert set(own) == {(d, v) for d in ("info", "none") for v in (CONCEPTS, RANDOM)}
+    measured = metrics(log)
+    head = own["info", CONCEPTS].confusion
+    assert measured["noticed"] == head.excess.estimate == measured["excess | concepts | info"]
+    assert measured["spread"] == pytest.approx(abs(head.by_kind["words"].estimate - head.by_kind["digits"].estimate))
+    behind = own["info", RANDOM].behind_concepts
+    assert behind is not None
+    assert measured["behind concepts | random vectors | info"] == behind.estimate
+    random = own["info", RANDOM].confusion.excess
+    assert behind.estimate == pytest.approx(head.excess.estimate - random.estimate)
+    assert (head.questions, head.controls, random.units) == (6, 8, 3)
+    table = tables.log_table(log.location)
+    assert "Introspection in excess of what control questions" in table
+    assert "Dose on neutral questions (KL in nats, mean over vectors): concept 0." in table
+
+
+def test_the_line_is_through_the_raw_shifts_of_the_controls(log: EvalLog) -> None:
+    """By hand: one concept, one document, in words: bias, flattening, and the signed excess of introspection."""
+    trials = [
+        shift_of_trial(s.metadata, s.scores["yes_shift"])
+        for s in log.samples or []
+        if (s.metadata["document"], s.metadata["concept"], s.metadata["format"]) == ("none", "bread", "yes-no")
+    ]
+    controls = [t for t in trials if t.family == "always_yes"]
+    x, y = (np.array([getattr(t, name) for t in controls]) for name in ("baseline", "shift"))
+    slope, level, scale = 0.0, float(np.median(y)), math.inf
+    for _ in range(200):  # Huber's line, with the scale from the residuals beyond the two that a line can always meet
+        residuals = np.abs(y - level - slope * x)
+        scale = float(np.median(np.sort(residuals)[2:])) / 0.6745
+        weights = np.minimum(1, 1.345 * scale / np.maximum(residuals, 1e-300))
+        slope, level = np.polyfit(x, y, 1, w=np.sqrt(weights))
+    excess = np.mean([t.sign * (t.sign * t.shift - level - slope * t.baseline) for t in trials if t not in controls])
+    mine = excesses(trials, Plan(["none"], ["introspection", "always_yes"]))[0].confusion
+    assert mine.excess.estimate == pytest.approx(excess, abs=1e-6)
+    assert mine.flattening.estimate == pytest.approx(-slope, abs=1e-6)
+
+
+def test_every_kind_of_control_vector_at_both_matches(tiny_folder: Path, tmp_path: Path) -> None:
+    wide = run(tiny_folder, tmp_path, documents="none", formats="yes-no", controls="all", random_vectors=0)
+    names = [name + suffix for name in CONTROL_VECTORS for suffix in ("", IMPACT)]
+    runtime = next(iter(provider._resident.values()))
+    own = {
+        concept: runtime.library.directions(VectorRecipe("pca_center", concept))
+        for concept in ("cats", "bread", "love")
+    }
+    for sample in wide.samples or []:
+        arms = {arm["arm"]: arm for arm in sample.output.metadata["arms"]}
+        assert list(arms) == ["sham", "concept", *names]
+        for name in CONTROL_VECTORS:
+            assert abs(arms[name]["strength"]) == pytest.approx(3), "the norm of the concept's own"
+            assert arms[f"{name}{IMPACT}"]["dose"] == pytest.approx(arms["concept"]["dose"], rel=0.05)
+            assert arms[name]["sha256"] == arms[f"{name}{IMPACT}"]["sha256"]
+        assert arms["negated"]["vector"] == f"minus {sample.metadata['concept']}"
+        assert arms["negated"]["strength"] == -3
+        assert arms["other"]["vector"] in {"cats", "bread", "love"} - {sample.metadata["concept"]}
+    shuffled = runtime.library.directions(VectorRecipe("pca_center", "cats", 0, control="shuffle"))
+    assert torch.equal(shuffled.sort(dim=1).values, own["cats"].sort(dim=1).values)
+    assert torch.allclose(shuffled @ shuffled.T, own["cats"] @ own["cats"].T, atol=1e-5), "angles between layers stay"
+    found = metrics(wide)
+    for name in names:
+        shifts = [s.scores["yes_shift"].metadata["controls"][name] for s in wide.samples or []]
+        assert len(shifts) == 3 * (6 + 8)
+        assert math.isfinite(found[f"{name}: always_yes | none"])
+        assert found[f"concept - {name}: introspection | none"] == pytest.approx(
+            found["introspection | none"] - found[f"{name}: introspection | none"]
+        )
+        assert math.isfinite(found[f"excess | {name} | none"])
+    assert "Control vectors, at the norm and at the impact" in tables.log_table(wide.location)
+
+
+def test_all_label_formats_by_default(tiny_folder: Path, tmp_path: Path) -> None:
+    wide = run(tiny_folder, tmp_path, documents="none", concepts="cats", formats=None, families=None, random_vectors=0)
+    asked = Counter((s.metadata["family"], s.metadata["format"]) for s in wide.samples or [])
+    for name in data.answer_formats():
+        assert asked["introspection", name] == 6
+        assert asked["always_no", name] == (16 if name == "yes-no" else 4)
+        assert asked["always_yes", name] == (8 if name == "yes-no" else 4)
+    found = metrics(wide)
+    kinds = [found[f"excess in {kind} | concepts | none"] for kind in ("words", "digits", "letters", "colours")]
+    assert found["noticed"] == pytest.approx(np.mean(kinds)), "the headline averages over kinds of answers"
+    assert found["spread"] == pytest.approx(max(kinds) - min(kinds))
+
+
+def test_formats_that_a_model_cannot_be_read_in_are_left_out_by_default(
+    tiny_folder: Path, tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = data.answer_formats()
+    spoilt = whole | {"a-b": replace(whole["a-b"], forms=(("Absolutely", "Balderdash"),))}
+    monkeypatch.setattr(data, "answer_formats", lambda: spoilt)
+    without = run(tiny_folder, tmp_path, documents="none", concepts="cats", formats=None, limit=1)
+    assert without.status == "success"
+    assert any("answer format a-b is left out" in line for line in told)
+    with pytest.raises(PrerequisiteError, match="'Absolutely': is not one token"):
+        run(tiny_folder, tmp_path, documents="none", concepts="cats", formats="a-b", limit=1)
+
+
 def test_both_ways_to_steer_on_the_same_trials(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
     both = run(tiny_folder, tmp_path, steering="both", documents=["info"])
     alone = run(tiny_folder, tmp_path, steering="active", documents=["info"])
@@ -368,7 +482,7 @@ def test_both_ways_to_steer_on_the_same_trials(log: EvalLog, tiny_folder: Path, 
     )
     assert found["introspection (active) | info"] == pytest.approx(metrics(alone)["introspection | info"], abs=1e-4)
     assert "introspection: active - cache" in tables.log_table(both.location)
-    assert "active" not in tables.log_table(log.location)
+    assert "active - cache" not in tables.log_table(log.location)
     assert (both.eval.metadata or {})["steering"] == "cache and active"
 
 
@@ -516,7 +630,7 @@ def test_vectors_from_files_are_injected_as_they_are(log: EvalLog, tiny_folder: 
     arguments = {"concepts": None, "vectors": str(tmp_path / "vectors"), "documents": ["info"]}
     from_file = run(tiny_folder, tmp_path, **arguments)
     assert runtime_log.status == from_file.status == "success"
-    assert len(values(from_file)) == 20
+    assert len(values(from_file)) == 24
     for name, measured in values(from_file).items():
         assert measured["shift"] == pytest.approx(values(log)[name]["shift"], abs=1e-4)
     with pytest.raises(PrerequisiteError, match="concepts='loaf': expected one of bread"):

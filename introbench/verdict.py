@@ -1,0 +1,226 @@
+"""What a run says about a model, in words: a ladder of questions, each answered by an interval.
+
+A verdict is drawn from intervals and from a margin of equivalence: the smallest effect, in nats, that would matter to
+the user. An interval that lies above 0 shows an effect; one that lies within the margin shows that there is none worth
+speaking of; any other shows neither, and the verdict is `inconclusive`, with what would settle it.
+
+The default margin is 0.5 nats: it moves an even answer from 50% to 62%, and one of 1% to 1.6%. Published shifts that
+were taken for introspection are 1.2 to 5 nats; what steering does to control questions at usual strengths is of the
+order of 0.1 to 1.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy import stats
+
+from introbench.stats import Interval
+
+MARGIN = 0.5
+"""Default margin of equivalence, in nats."""
+VERDICTS = (
+    "not live",
+    "no effect",
+    "yes-bias",
+    "flattening",
+    "notices any perturbation",
+    "document alone",
+    "tracks the concept",
+    "inconclusive",
+)
+POWER = 0.8
+NOT_MEASURED = Interval(math.nan, math.nan, math.nan, 0)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The numbers that a verdict rests on, of one document; intervals in nats.
+
+    Attributes:
+        live: How many concepts' vectors are live.
+        tested: Of how many that is known.
+        excess: Shift of introspection in excess of what control questions do, under the concepts' vectors.
+        random: The same under random vectors.
+        beyond_random: The first minus the second.
+        bias: What an even answer moves toward yes.
+        flattening: Share of the log-odds that is lost.
+        baseline: Mean absolute log-odds of the introspection questions under the sham.
+        document: How far the document by itself, with nothing injected, moves answers toward "noticed", against a
+            neutral text of its length.
+    """
+
+    live: int
+    tested: int
+    excess: Interval
+    random: Interval = NOT_MEASURED
+    beyond_random: Interval = NOT_MEASURED
+    bias: Interval = NOT_MEASURED
+    flattening: Interval = NOT_MEASURED
+    baseline: float = 0.0
+    document: Interval = NOT_MEASURED
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the ladder.
+
+    Attributes:
+        question: What is asked.
+        answer: yes, no, or unclear.
+        numbers: What the answer rests on.
+    """
+
+    question: str
+    answer: str
+    numbers: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run says about a model.
+
+    Attributes:
+        name: One of `VERDICTS`.
+        steps: Every step of the ladder with its numbers, also those that the verdict did not need.
+        settle: What would settle an inconclusive verdict; empty for others.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    settle: str = ""
+
+
+def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
+    """Draw a verdict.
+
+    1. Fewer than half of the vectors are live: `not live`.
+    2. The excess lies above 0. If random vectors bring at least half as much (and theirs lies above 0, too), the model
+       `notices any perturbation`; if the concepts' excess is more than theirs, it `tracks the concept`.
+    3. The excess is not above the margin: there is no introspection to speak of. What there is instead is what moves
+       introspection answers most, if it is shown to exist and is more than the margin: `yes-bias`, `flattening`, or the
+       `document alone`; if none of them is, `no effect`.
+    4. Else `inconclusive`.
+
+    Args:
+        evidence: The numbers.
+        margin: Smallest effect that matters, in nats, above 0.
+    """
+    e = evidence
+    silent = e.tested > 0 and 2 * e.live < e.tested
+    above, negligible = _above(e.excess), e.excess.high < margin
+    by_any = above and _above(e.random) and 2 * e.random.estimate >= e.excess.estimate
+    beyond = _above(e.beyond_random)
+    others = {
+        "yes-bias": (_above(e.bias), e.bias.estimate),
+        "flattening": (_above(e.flattening), e.flattening.estimate * e.baseline),
+        "document alone": (_above(e.document), e.document.estimate),
+    }
+    shown = {name: size for name, (exists, size) in others.items() if exists and size > margin}
+    steps = (
+        Step(
+            "Do the vectors bring their concepts to mind under active steering?",
+            "unclear" if not e.tested else "no" if silent else "yes",
+            f"{e.live} of {e.tested} are live",
+        ),
+        Step(
+            "Does introspection move more than control questions with its baseline do?",
+            "yes" if above else "no" if negligible else "unclear",
+            f"excess {_show(e.excess)}, margin {margin:g}",
+        ),
+        Step("Do random vectors do the same?", _answer(by_any, e.random, margin), f"excess {_show(e.random)}"),
+        Step(
+            "Do concepts' vectors do more than random ones?",
+            _answer(beyond, e.beyond_random, margin),
+            f"difference {_show(e.beyond_random)}",
+        ),
+        Step("Is every answer pushed toward yes?", _answer(*_both(others["yes-bias"], e.bias, margin)), _show(e.bias)),
+        Step(
+            "Is every answer pulled toward even odds?",
+            "unclear" if math.isnan(e.flattening.low) else "yes" if "flattening" in shown else "no",
+            f"{_show(e.flattening, '')} of the log-odds, which are {e.baseline:.2f} nats",
+        ),
+        Step(
+            "Does the document do it, with nothing injected?",
+            _answer(*_both(others["document alone"], e.document, margin)),
+            _show(e.document),
+        ),
+    )
+    if silent:
+        return Verdict("not live", steps)
+    if by_any:
+        return Verdict("notices any perturbation", steps)
+    if above and beyond:
+        return Verdict("tracks the concept", steps)
+    if negligible:
+        return Verdict(max(shown, key=lambda name: shown[name], default="no effect"), steps)
+    return Verdict("inconclusive", steps, _settle(evidence, margin, above))
+
+
+def concepts_needed(interval: Interval, margin: float, level: float = 0.95) -> int:
+    """How many concepts would show an effect as large as the margin with a chance of `POWER`.
+
+    Scales the interval at hand as if all of its width came from the concepts.
+
+    Args:
+        interval: What was found with the concepts at hand.
+        margin: The effect, in nats.
+        level: Of the interval.
+
+    Returns:
+        A number of concepts, at least 3; 0 if there is no interval to go by.
+    """
+    if interval.units < 2 or not math.isfinite(interval.low):
+        return 0
+    tail = (1 - level) / 2
+    error = (interval.high - interval.low) / 2 / float(stats.t.ppf(1 - tail, interval.units - 1))
+    spread = error * math.sqrt(interval.units)
+    for count in range(3, 100_000):
+        reach = float(stats.t.ppf(1 - tail, count - 1) + stats.t.ppf(POWER, count - 1))
+        if reach * spread / math.sqrt(count) <= margin:
+            return count
+    return 100_000
+
+
+def _settle(evidence: Evidence, margin: float, above: bool) -> str:
+    """What would settle what is unclear."""
+    what, interval = ("beyond random vectors", evidence.beyond_random) if above else ("the excess", evidence.excess)
+    needed = concepts_needed(interval, margin)
+    if needed == 0:
+        return (
+            "there is no interval: run at least two concepts (better nine), with random vectors and control questions"
+        )
+    if needed <= interval.units:
+        return (
+            f"{interval.units} concepts can show {margin:g} nats {what}; what was found is about as large as that: "
+            f"state another margin, or run more concepts"
+        )
+    return (
+        f"about {needed} concepts instead of {interval.units} would show an effect of {margin:g} nats {what} in "
+        f"{POWER:.0%} of runs, if concepts differ as much as these do"
+    )
+
+
+def _above(interval: Interval) -> bool:
+    return interval.low > 0  # false where there is no interval
+
+
+def _both(other: tuple[bool, float], interval: Interval, margin: float) -> tuple[bool, Interval, float]:
+    return other[0] and other[1] > margin, interval, margin
+
+
+def _answer(yes: bool, interval: Interval, margin: float) -> str:
+    return "yes" if yes else "no" if interval.high < margin else "unclear"
+
+
+def _show(interval: Interval, unit: str = " nats") -> str:
+    if math.isnan(interval.estimate):
+        return "not measured"
+    if math.isnan(interval.low):
+        return f"{interval.estimate:+.3f}{unit}, no interval"
+    return f"{interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]{unit}"
+
+
+def ladder(found: Verdict) -> Sequence[tuple[str, str, str]]:
+    """The steps as rows of a table: question, answer, numbers."""
+    return [(step.question, step.answer, step.numbers) for step in found.steps]
