@@ -16,6 +16,7 @@ from introbench.engine.requests import Tokens
 
 LAYERS = (10, 20)
 STRENGTH = 8.0
+FORMATS = ("yes-no", "one-zero")
 
 
 def conversations(checkpoint: Checkpoint, questions: int, prior: int) -> list[Chat]:
@@ -34,7 +35,7 @@ def conversations(checkpoint: Checkpoint, questions: int, prior: int) -> list[Ch
             {"role": "assistant", "content": form.prefill},
         )
         for question in data.questions()
-        for form in data.answer_formats().values()
+        for form in (data.answer_formats()[name] for name in FORMATS)
     ]
     if questions > len(asked):
         raise ValueError(f"questions={questions}: expected at most {len(asked)}")

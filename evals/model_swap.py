@@ -113,11 +113,12 @@ def _swap(
             f"folder, or -T finetune=lora:cats to train one"
         )
     known = data.known_settings(checkpoint.name)
+    usual = known.get("contrast", known.get("strength", UNKNOWN_MODEL_STRENGTH))
     name = finetune or EMBEDDED_FINETUNE
     swap = Swap(
         finetune=str(user_path(name)) if user_path(name).exists() else name,
         layers=parse_layers(layers if layers is not None else known.get("layers"), checkpoint.n_layers),
-        strength=parse_strength(strength if strength is not None else known.get("strength", UNKNOWN_MODEL_STRENGTH)),
+        strength=parse_strength(usual if strength is None else strength),
         random_arms=parse_count(random_vectors, "random_vectors", most=9),
         seed=parse_count(seed, "seed", most=2**32 - 1),
     )

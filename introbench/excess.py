@@ -67,17 +67,17 @@ def excesses(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> list
 
 
 def evidence(
-    trials: Sequence[TrialShift], plan: Plan, live: Mapping[str, bool | None], *, seed: int = 0
+    found: Sequence[Excess], trials: Sequence[TrialShift], plan: Plan, live: Mapping[str, bool | None]
 ) -> Evidence | None:
     """What a verdict rests on: the reference document's excesses; None without introspection and control questions.
 
     Args:
+        found: The excesses under the reference document, or under all of them.
         trials: All trials of a run.
         plan: What the run set out to ask.
         live: For each concept, whether its vector is live; None if that is not known.
-        seed: Seed of the bootstrap.
     """
-    found = [each for each in excesses(trials, plan, seed=seed) if each.document == plan.ordered_documents[0]]
+    found = [each for each in found if each.document == plan.ordered_documents[0]]
     if not found:
         return None
     by_vectors = {each.vectors: each for each in found}

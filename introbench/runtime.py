@@ -27,6 +27,7 @@ Rows = tuple[Injection, ...]
 """The injections that share a batch, row by row."""
 
 _REMEMBERED_READINGS = 4096
+_REMEMBERED_ENDS = 8
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Runtime:
         self._norms: dict[Injection, float] = {}
         self._arms: dict[tuple[Rows, int], list[tuple[list[int], Arms]]] = {}
         self._readings: dict[tuple[Asked, Rows], Reading] = {}
+        self._ends: dict[tuple[Tokens, Rows], Reading] = {}
 
     @property
     def facts(self) -> dict[str, str]:
@@ -111,6 +113,45 @@ class Runtime:
         while len(self._readings) > _REMEMBERED_READINGS:
             del self._readings[next(iter(self._readings))]
         return self._readings[asked, bank]
+
+    def answer_states(self, asked: Sequence[Asked], bank: Rows) -> list[Reading]:
+        """Ask all questions of one prior turn, and read the residual stream where they are answered, too.
+
+        Args:
+            asked: The questions.
+            bank: The arms, in batch order.
+        """
+        prior = asked[0].chat.prior
+        with heartbeat(f"states of {len(asked)} questions on {prior} tokens under {len(bank)} arms"):
+            wants = [replace(each.want, residuals=True) for each in asked]
+            parts = self._bank_arms(bank, prior)
+            readings = self.engine.read(
+                [
+                    Request(each.chat.tokens, prior, want, arms)
+                    for _, arms in parts
+                    for each, want in zip(asked, wants, strict=True)
+                ]
+            )
+        several = [readings[index :: len(asked)] for index in range(len(asked))]
+        return [Reading.joined(list(zip((rows for rows, _ in parts), own, strict=True))) for own in several]
+
+    def cache_states(self, prior: Tokens, bank: Rows) -> Reading:
+        """Read the residual stream at the last token of a prior turn, which is steered itself.
+
+        Args:
+            prior: The prior turn; what was read is kept for those that ask again.
+            bank: The arms, in batch order.
+        """
+        if (prior, bank) not in self._ends:
+            with heartbeat(f"states of a prior turn of {len(prior)} tokens under {len(bank)} arms"):
+                parts = self._bank_arms(bank, len(prior))
+                steered = [Arms.steered(arms.deltas, arms.deltas, arms.filler) for _, arms in parts]
+                want = Want(residuals=True)
+                readings = self.engine.read([Request(prior, len(prior) - 1, want, arms) for arms in steered])
+            if len(self._ends) >= _REMEMBERED_ENDS:
+                self._ends.clear()
+            self._ends[prior, bank] = Reading.joined(list(zip((rows for rows, _ in parts), readings, strict=True)))
+        return self._ends[prior, bank]
 
     def known(self, asked: Asked, bank: Rows) -> Reading | None:
         """What a question gave under a bank if it has been asked lately; safe to call while `read` runs."""
@@ -292,7 +333,12 @@ class Runtime:
         except InputError:  # a template that refuses a chat without a system turn, say: then nothing is known
             return live
         under = [replace(injection, filler=None) for injection in bank]
-        others = [row for row, injection in enumerate(bank) if not injection.vector or injection.vector.is_random]
+        # Rotations alone: whether a vector is live must not depend on which other controls stand beside it.
+        others = [
+            row
+            for row, injection in enumerate(bank)
+            if not injection.vector or (injection.vector.is_random and injection.vector.control == "rotation")
+        ]
         words = self.words(prompt, under, tuple(concepts.values()))
         for row, concept in concepts.items():
             live[row] = is_live(words[concept][row], [words[concept][other] for other in others])

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
@@ -67,8 +68,9 @@ def headline() -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         shifts, plan = trial_shifts(scores), planned(scores)
-        rests_on = evidence(shifts, plan, live_concepts(scores))
-        own = [each.confusion for each in excesses(shifts, plan) if each.vectors == CONCEPTS][:1]
+        found = excesses(shifts, replace(plan, documents=plan.ordered_documents[:1]))
+        rests_on = evidence(found, shifts, plan, live_concepts(scores))
+        own = [each.confusion for each in found if each.vectors == CONCEPTS]
         interval = own[0].excess if own else NOT_MEASURED
         kinds = [each.estimate for each in own[0].by_kind.values()] if own else []
         name = verdict(rests_on, plan.margin).name if rests_on else "inconclusive"
