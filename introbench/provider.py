@@ -42,6 +42,7 @@ from introbench.engine.continuation import Continuation
 from introbench.errors import InputError, first_line
 from introbench.injection import Injection
 from introbench.measures import ArmReading, arm_readings
+from introbench.probe_states import ProbeSpec, probe_record
 from introbench.progress import cancel_by, listen
 from introbench.runtime import Asked, Runtime
 from introbench.turns import Turns
@@ -59,12 +60,14 @@ class TrialSpec:
         bank: The injections that share a batch, as `introbench.bank.bank_text` writes them.
         arms: Names of the trial's arms and their rows in the bank.
         answers: What is read after the conversation.
+        silent: Whether only the first arm has a choice of its own; of a sweep's hundreds nobody looks at the tokens.
     """
 
     prior_messages: int
     bank: str
     arms: Mapping[str, int]
     answers: Answers
+    silent: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -73,6 +76,7 @@ class TrialSpec:
             "bank": self.bank,
             "arms": dict(self.arms),
             "answers": self.answers.to_json(),
+            "silent": self.silent,
         }
 
     @classmethod
@@ -164,6 +168,12 @@ def active_checkpoint() -> Checkpoint:
     return api.checkpoint
 
 
+def read_arms(output: ModelOutput) -> list[ArmReading]:
+    """Measures of the arms in a provider's output without their likely tokens, for arms without choices."""
+    arms = (output.metadata or {}).get("arms", [])
+    return arm_readings(arms, [()] * len(arms))
+
+
 def read_output(output: ModelOutput) -> list[ArmReading]:
     """Measures of the arms in a provider's output; arms whose numbers are not finite are left out."""
     top = []
@@ -210,6 +220,8 @@ class InjectAPI(ModelAPI):
         body = config.extra_body or {}
         if "continuation" in body:
             return await self._continue(input, ContinuationSpec(**body["continuation"]))
+        if "probe" in body:
+            return await self._probe(input, ProbeSpec(**body["probe"]))
         spec = TrialSpec.from_json(body.get("injection"))
         prior_messages, bank = spec.prior_messages, self._bank(spec.bank)
         turns = tuple((message.role, message.text) for message in input)
@@ -233,37 +245,39 @@ class InjectAPI(ModelAPI):
         async with _turns().line(model, (spec.bank, turns[:prior_messages])):
             loaded = _resident.get(model)
             if isinstance(loaded, Runtime) and (known := loaded.known(question.asked, bank)):
-                return self._output(loaded, question, bank, spec.arms, known)
+                return self._output(loaded, question, bank, spec, known)
             with one_line_errors():
                 async with _turns().turn(model):
                     runtime, reading = await anyio.to_thread.run_sync(read)
-                return self._output(runtime, question, bank, spec.arms, reading)
+                return self._output(runtime, question, bank, spec, reading)
 
     async def _continue(self, input: Sequence[ChatMessage], spec: ContinuationSpec) -> ModelOutput:
         """Continue a chat; the choices are the texts of the first arm, then those of the second, and so on."""
         bank, model = self._bank(spec.bank), repr(self.checkpoint)
 
-        def write() -> tuple[Runtime, dict[str, list[Continuation]], list[float], int]:
+        def write() -> tuple[Runtime, dict[str, list[Continuation]], list[float], list[float], int]:
             messages = [{"role": message.role, "content": message.text} for message in input]
             chat = tokenize_chat(self.checkpoint.tokenizer, messages, 0)
             runtime = resident(self.checkpoint)
             injections = [bank[row] for row in spec.arms.values()]
             texts = runtime.continued(chat.tokens, injections, spec.seeds, spec.length, spec.temperature)
             words = runtime.words(chat, bank, [spec.concept])[spec.concept]
-            return runtime, dict(zip(spec.arms, texts, strict=True)), words, len(chat.tokens)
+            doses = runtime.doses_of(injections)
+            return runtime, dict(zip(spec.arms, texts, strict=True)), words, doses, len(chat.tokens)
 
         async with _turns().line(model, (spec.bank, "continuation")):
             with one_line_errors():
                 async with _turns().turn(model):
-                    runtime, written, words, prompt = await anyio.to_thread.run_sync(write)
+                    runtime, written, words, doses, prompt = await anyio.to_thread.run_sync(write)
         choices, arms = [], []
-        for arm, row in spec.arms.items():
+        for (arm, row), dose in zip(spec.arms.items(), doses, strict=True):
             texts = [runtime.tokenizer.decode(each.tokens) for each in written[arm]]
             arms.append(
                 {
                     "arm": arm,
                     "vector": bank[row].label,
                     "strength": runtime.strength(bank[row]),
+                    "dose": dose if math.isfinite(dose) else None,
                     "texts": texts,
                     "mean_logprobs": [each.mean_logprob if each.tokens else None for each in written[arm]],
                     "finite": all(each.finite for each in written[arm]),
@@ -285,24 +299,67 @@ class InjectAPI(ModelAPI):
             },
         )
 
+    async def _probe(self, input: Sequence[ChatMessage], spec: ProbeSpec) -> ModelOutput:
+        """Ask all questions of a prior turn under all arms, and probe the states; there is one choice, without text."""
+        bank, model = self._bank(spec.bank), repr(self.checkpoint)
+        here = tuple((message.role, message.text) for message in input)
+        elsewhere = [tuple((each["role"], each["content"]) for each in turns) for turns in spec.elsewhere]
+
+        def ask(prior: RoleAndContent, question: Mapping[str, Any]) -> _Question:
+            turns = tuple((each["role"], each["content"]) for each in question["messages"])
+            return self._question(((*prior, *turns), Answers.from_json(question["answers"])), len(prior))
+
+        def probe() -> tuple[Runtime, list[_Question], dict[str, Any]]:
+            questions = [ask(here, question) for question in spec.questions]
+            priors = [ask(prior, spec.questions[0]).asked.chat.prior_tokens for prior in (here, *elsewhere)]
+            runtime = resident(self.checkpoint)
+            readings = runtime.answer_states([each.asked for each in questions], bank)
+            odds = []
+            for each, reading in zip(questions, readings, strict=True):
+                answers = each.by_answer(reading.forms.T.double())
+                odds.append([yes - no for yes, no in zip(answers["yes"], answers["no"], strict=True)])
+            signs = [-1.0 if question["reversed"] else 1.0 for question in spec.questions]
+            ends = [runtime.cache_states(prior, bank) for prior in priors]
+            return runtime, questions, probe_record(bank, odds, signs, readings, ends)
+
+        async with _turns().line(model, (spec.bank, here)):
+            with one_line_errors():
+                async with _turns().turn(model):
+                    runtime, questions, record = await anyio.to_thread.run_sync(probe)
+        message = ChatMessageAssistant(content="(states were read)", model=self.model_name, source="generate")
+        several = sum(len(each.asked.chat.tokens) for each in questions)
+        return ModelOutput(
+            model=self.model_name,
+            choices=[ChatCompletionChoice(message=message, stop_reason="stop")],
+            usage=ModelUsage(input_tokens=several, output_tokens=0, total_tokens=several),
+            metadata={
+                "probe": record,
+                "strengths": {each.label: runtime.strength(each) for each in bank},
+                "forms": {name: [form for form, _ in forms] for name, forms in questions[0].forms.items()},
+                "layers": list(bank[0].layers),
+                "model": runtime.facts,
+            },
+        )
+
     def _output(
         self,
         runtime: Runtime,
         question: "_Question",
         bank: tuple[Injection, ...],
-        rows: Mapping[str, int],
+        spec: TrialSpec,
         readings: Reading,
     ) -> ModelOutput:
-        chat, finite, live = question.asked.chat, readings.finite, runtime.live(bank)
+        chat, finite, live, doses = question.asked.chat, readings.finite, runtime.live(bank), runtime.doses(bank)
         arms = []
-        choices = []
-        for arm, row in rows.items():
+        choices: list[ChatCompletionChoice] = []
+        for arm, row in spec.arms.items():
             injection = bank[row]
             record: dict[str, Any] = {
                 "arm": arm,
                 "vector": injection.label,
                 "sha256": runtime.library.sha256(injection.vector)[:16] if injection.vector else None,
                 "strength": runtime.strength(injection),
+                "dose": doses[row],
                 "live": live[row],
                 "finite": finite[row],
                 "logprobs": question.by_form(readings.forms[row]) if finite[row] else None,
@@ -310,7 +367,8 @@ class InjectAPI(ModelAPI):
             if question.asked.want.lens:
                 record["lens"] = question.by_answer(readings.lens[:, row].T)
             arms.append(record)
-            choices.append(_choice(self.model_name, runtime.tokenizer, readings, row))
+            if not (spec.silent and choices):
+                choices.append(_choice(self.model_name, runtime.tokenizer, readings, row))
         return ModelOutput(
             model=self.model_name,
             choices=choices,

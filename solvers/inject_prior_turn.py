@@ -20,7 +20,7 @@ def inject_prior_turn(banks: list[str], questions: list[dict[str, Any]]) -> Solv
     """Run all arms of a trial in one model call: the sham, the concept, the random vectors.
 
     A sample's metadata give its `bank` (an index), its `arms` (names, and rows of the bank), the number of
-    `prior_messages`, and the `answers` to read.
+    `prior_messages`, and the `answers` to read; `silent`, if only the first arm is to have a choice of its own.
 
     Args:
         banks: The banks of the task, as `introbench.bank.bank_text` writes them.
@@ -31,12 +31,13 @@ def inject_prior_turn(banks: list[str], questions: list[dict[str, Any]]) -> Solv
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         prior_messages = state.metadata["prior_messages"]
         answers = Answers.from_json(state.metadata["answers"])
-        spec = TrialSpec(prior_messages, banks[state.metadata["bank"]], state.metadata["arms"], answers)
+        silent = state.metadata.get("silent", False)
+        spec = TrialSpec(prior_messages, banks[state.metadata["bank"]], state.metadata["arms"], answers, silent)
         config = GenerateConfig(max_tokens=1, logprobs=True, extra_body={"injection": spec.to_json()})
         messages = list(state.messages)
         with asked_together(lambda: _run_as_one(messages, prior_messages, answers, questions)):
             state.output = await get_model().generate(state.messages, config=config)
-        readings = read_output(state.output)
+        readings = [] if silent else read_output(state.output)
         if readings and set(readings[0].answers) <= {"yes", "no"}:
             transcript().info(arm_table(readings), source="arms")
         return state

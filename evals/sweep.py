@@ -1,0 +1,141 @@
+"""In which layers, and how strong: does the pattern of introspection differ from that of control questions?"""
+
+from dataclasses import replace
+
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import GenerateConfig
+from inspect_ai.viewer import ScoreColorScale, ViewerConfig
+
+from introbench import data
+from introbench.arguments import choose, choose_formats
+from introbench.bank import Bank, bank_text, make_bank
+from introbench.conversations import battery, published
+from introbench.errors import InputError
+from introbench.injection import Strength, parse_strength
+from introbench.provider import active_checkpoint, one_line_errors
+from introbench.scorers.swept import swept
+from introbench.solvers.inject_prior_turn import inject_prior_turn
+from introbench.sweep import FACTORS, Grid, parse_ranges
+from introbench.trials import TRIALS_IN_FLIGHT, distinct_questions, facts, plan_of, samples_view, system_turn, trial
+
+CONCEPTS = ("cats", "bread", "love")
+
+
+@task
+def sweep(
+    concepts: str | list[str] | None = None,
+    ranges: str | int | list[str | int] | None = None,
+    strengths: float | str | list[float | str] | None = None,
+    documents: str | list[str] = "info",
+    families: str | list[str] | None = None,
+    formats: str | list[str] = "yes-no",
+    method: str = "pca_center",
+    random_vectors: int = 0,
+    seed: int = 0,
+    system: str | None = "",
+    prompts: str | list[str] | None = None,
+    vectors: str | None = None,
+) -> Task:
+    """Sweep layer ranges and strengths, for introspection and for every family of control questions, in log-odds.
+
+    If introspection is noise, its map looks like the control questions' maps. The best cell is chosen on one half of
+    the concepts and reported on the other (and the other way round), beside the whole map, so that nobody's layers are
+    picked by hand; strengths go up to where the control questions break, too, and that point is reported. A trial is
+    one question under all cells: its score holds an array of shifts with named axes [layers, strength, vector].
+    `introbench plot` draws the maps.
+
+        inspect eval evals/sweep.py --model inject/smollm2
+        inspect eval evals/sweep.py -T ranges=single:2 -T strengths=4,8,16,32 -T documents=none,info -T concepts=cats
+
+    Args:
+        concepts: Words to inject; cats, bread and love by default. Any word can be named.
+        ranges: Layer ranges: triangle:N (every range between N + 1 evenly spaced boundaries), single or single:STEP
+            (layers by themselves), or START:STOP, several of them; triangle:6 by default.
+        strengths: Norms of what is added at each layer, shares residual:SHARE of the residual norm, or doses kl:NATS;
+            by default a quarter to sixteen times the model's known setting or residual:0.05, in factors of four.
+        documents: What is added to the first turn: none, info (the default), inaccurate, lorem, neutral.
+        families: Question families: introspection, always_no, always_yes, ambiguous, confusing; all by default.
+        formats: Answer formats: yes-no (the default), one-zero, zero-one, a-b, b-a, red-blue, blue-red.
+        method: How a concept's vector is extracted: pca_center or mean_diff.
+        random_vectors: Random vectors (rotations of the concepts' own) in every cell.
+        seed: Seed of the random vectors and of the halves of the concepts.
+        system: Content of the system turn; "none" for no system turn.
+        prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own.
+        vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
+    """
+    with one_line_errors():
+        checkpoint = active_checkpoint()
+        checkpoint.check()
+        bank = make_bank(
+            checkpoint,
+            concepts=concepts if concepts is not None or vectors else CONCEPTS,
+            method=method,
+            layers=None,
+            strength=None,
+            random_vectors=random_vectors,
+            seed=seed,
+            vectors=vectors,
+        )
+        turned = tuple(
+            replace(bank.vectors[number % len(bank.vectors)], seed=bank.seed, draw=number // len(bank.vectors))
+            for number in range(bank.random_arms)
+        )
+        grid = Grid(parse_ranges(ranges, checkpoint.n_layers), _strengths(bank, strengths), (*bank.vectors, *turned))
+        conversations = (
+            published(checkpoint.tokenizer, prompts)
+            if prompts
+            else list(
+                battery(
+                    checkpoint.tokenizer,
+                    documents=choose(documents, data.documents(), "documents"),
+                    families=choose(families, data.FAMILIES, "families"),
+                    formats=choose_formats(formats),
+                    system=system_turn(system),
+                )
+            )
+        )
+    plan = plan_of(conversations, axes=grid.axes, concepts=list(bank.concepts), seed=bank.seed)
+    arms = grid.arms
+    return Task(
+        dataset=MemoryDataset(
+            [_sample(trial(conversation, "", 0, arms, plan), conversation.id) for conversation in conversations],
+            name="sweep",
+        ),
+        solver=inject_prior_turn([bank_text(grid.injections)], distinct_questions(conversations)),
+        scorer=swept(),
+        config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
+        viewer=_viewer(),
+        version=1,
+        metadata=facts(checkpoint, bank) | _swept_facts(grid),
+    )
+
+
+def _sample(made: Sample, name: str) -> Sample:
+    made.id = name
+    made.metadata = (made.metadata or {}) | {"silent": True}
+    return made
+
+
+def _swept_facts(grid: Grid) -> dict[str, str]:
+    return {name: ", ".join(grid.axes[name]) for name in ("layers", "strength")}
+
+
+def _strengths(bank: Bank, strengths: object) -> tuple[Strength, ...]:
+    if strengths is None:
+        return tuple(bank.strength.times(factor) for factor in FACTORS)
+    several = [parse_strength(each) for each in (strengths if isinstance(strengths, list | tuple) else [strengths])]
+    if not several or len(set(several)) < len(several):
+        raise InputError(f"strengths={strengths!r}: expected at least one, each once; pass e.g. -T strengths=4,8,16")
+    return tuple(several)
+
+
+def _viewer() -> ViewerConfig:
+    labels = {
+        "most": "Largest shift (nats)",
+        "least": "Smallest shift (nats)",
+        "usual": "Shift at the usual strength (nats)",
+        "baseline": "Log-odds, sham",
+    }
+    symmetric = ScoreColorScale(palette="diverging", min=-2, max=2)
+    return samples_view("Sweep", "swept", labels, dict.fromkeys(("most", "least", "usual"), symmetric))

@@ -1,0 +1,257 @@
+"""Layer ranges by strengths: maps of what an injection does to introspection and to every control family.
+
+Layers that are picked because they show most look better than they are. So the best cell is chosen on one half of the
+concepts and reported on the other, and the other way round; beside it stands the whole map.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from introbench.confusion import Answer, excess_by_unit
+from introbench.errors import InputError
+from introbench.injection import Injection, LayerRange, Strength, VectorRecipe, parse_layers, sham
+from introbench.stats import Interval, mean_interval, own_rng
+
+Array = NDArray[np.float64]
+
+FACTORS = (0.25, 1.0, 4.0, 16.0)
+"""Default strengths as multiples of the model's own: a log scale up to where control questions break, too."""
+BROKEN = 0.5
+"""Control questions are broken where they move by this share of what separates them from even odds, on average."""
+EXCESS = "excess"
+"""Name of the map of introspection's shift in excess of what control questions do."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of a sweep and the vectors that are injected in each.
+
+    Attributes:
+        ranges: Layer ranges.
+        strengths: Strengths.
+        vectors: Concepts' vectors, and random ones after them.
+    """
+
+    ranges: tuple[LayerRange, ...]
+    strengths: tuple[Strength, ...]
+    vectors: tuple[VectorRecipe, ...]
+
+    @cached_property
+    def injections(self) -> tuple[Injection, ...]:
+        """All of them: for each range one batch, a sham and then every strength of every vector."""
+        several: list[Injection] = []
+        for batch, layers in enumerate(self.ranges):
+            several.append(sham(layers, batch))
+            several += [
+                Injection(vector, layers, strength, batch=batch)
+                for strength in self.strengths
+                for vector in self.vectors
+            ]
+        return tuple(several)
+
+    @property
+    def arms(self) -> dict[str, int]:
+        """Names of the arms and their rows."""
+        names = []
+        for layers in self.ranges:
+            where = range_text(layers)
+            names.append(f"sham {where}")
+            names += [f"{vector.label} {where} x{each}" for each in self.strengths for vector in self.vectors]
+        return {name: row for row, name in enumerate(names)}
+
+    @property
+    def axes(self) -> dict[str, list[str]]:
+        """Names of the axes of a trial's array of shifts, and what stands along each."""
+        return {
+            "layers": [range_text(layers) for layers in self.ranges],
+            "strength": [str(strength) for strength in self.strengths],
+            "vector": [vector.label for vector in self.vectors],
+        }
+
+
+@dataclass(frozen=True)
+class SweepTrial:
+    """One question under every cell.
+
+    Attributes:
+        document: Document in the first turn.
+        family: Question family.
+        item: The question.
+        kind: Kind of answer.
+        labels: Its answer format.
+        sign: +1 where a yes, -1 where a no says that something was noticed; 0 on control questions.
+        baseline: Log-odds of yes under each range's sham, [layers], in nats.
+        shift: Log-odds of yes under the injection minus the baseline, [layers, strength, vector]; NaN if not finite.
+    """
+
+    document: str
+    family: str
+    item: str
+    kind: str
+    labels: str
+    sign: float
+    baseline: Array
+    shift: Array
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the best cell gave on concepts that had no part in choosing it.
+
+    Attributes:
+        document: Document in the first turn.
+        chosen: For each half of the concepts: the cell with the largest mean excess (indices of range and strength),
+            and the concepts that chose it.
+        best: Cell with the largest mean excess over all concepts; what is read there flatters.
+        at_best: Mean excess there.
+        excess: Of every concept at the cell that the other half chose; units are concepts.
+        families: Shift of every family there, likewise; of introspection toward "noticed".
+    """
+
+    document: str
+    chosen: tuple[tuple[tuple[int, int], tuple[str, ...]], ...]
+    best: tuple[int, int]
+    at_best: float
+    excess: Interval
+    families: Mapping[str, Interval]
+
+
+def parse_ranges(value: object, n_layers: int) -> tuple[LayerRange, ...]:
+    """Read which layer ranges a sweep runs.
+
+    Args:
+        value: "triangle:N": every range between N + 1 evenly spaced boundaries; "single" or "single:STEP": every
+            STEP-th layer by itself; or ranges as START:STOP. "triangle:6" by default.
+        n_layers: Number of decoder blocks.
+
+    Raises:
+        InputError: It is none of these, or a range stands twice.
+    """
+    text = "triangle:6" if value is None else value
+    if isinstance(text, str) and text.partition(":")[0] in ("triangle", "single"):
+        kind, _, number = text.partition(":")
+        count = int(number) if number.isdecimal() else 0 if number else 1
+        if count >= 1 and kind == "single":
+            return tuple((layer, layer + 1) for layer in range(0, n_layers, count))
+        if count >= 1 and number:
+            bounds = sorted({round(step * n_layers / count) for step in range(count + 1)})
+            return tuple((start, stop) for start in bounds for stop in bounds if start < stop)
+    else:
+        several = text if isinstance(text, list | tuple) else [text]
+        ranges = [parse_layers(each, n_layers) for each in several if each is not None]
+        if ranges and len(set(ranges)) == len(ranges):
+            return tuple(sorted(ranges))
+    raise InputError(
+        f"ranges={value!r}: expected triangle:N, single, single:STEP, or START:STOP each once; "
+        f"pass e.g. -T ranges=triangle:6"
+    )
+
+
+def range_text(layers: LayerRange) -> str:
+    """A range as users write it."""
+    return f"{layers[0]}:{layers[1]}"
+
+
+def family_maps(trials: Sequence[SweepTrial]) -> dict[str, Array]:
+    """Mean shift of every family, of introspection toward "noticed": each [layers, strength, vector].
+
+    A question without a finite number in a cell leaves that cell without one.
+    """
+    families = dict.fromkeys(trial.family for trial in trials)
+    return {
+        family: np.mean([(t.sign or 1.0) * t.shift for t in trials if t.family == family], axis=0)
+        for family in families
+    }
+
+
+def excess_map(trials: Sequence[SweepTrial], vectors: Sequence[int]) -> Array:
+    """Introspection in excess of the line through the control questions, [layers, strength, vectors]; see `confusion`.
+
+    Args:
+        trials: Trials of one document.
+        vectors: Which of the vectors.
+    """
+    ranges, strengths, _ = trials[0].shift.shape
+    found = np.full((ranges, strengths, len(vectors)), np.nan)
+    for row in range(ranges):
+        for column in range(strengths):
+            by_unit = excess_by_unit(
+                [
+                    Answer(
+                        str(v), t.item, t.kind, t.labels, t.sign, float(t.baseline[row]), float(t.shift[row, column, v])
+                    )
+                    for t in trials
+                    for v in vectors
+                ]
+            )
+            found[row, column] = [by_unit.get(str(v), np.nan) for v in vectors]
+    # A question that is lost in some cells only would make cells differ by what is peculiar to it.
+    complete = np.all([np.isfinite(t.shift[:, :, list(vectors)]) for t in trials], axis=0)
+    return np.where(complete, found, np.nan)
+
+
+def cell_interval(values: Array, *what: str, seed: int = 0) -> Interval:
+    """Interval over vectors for one cell; those without a finite number are left out."""
+    return mean_interval(values[np.isfinite(values)], rng=own_rng(seed, *what))
+
+
+def broken_from(trials: Sequence[SweepTrial], vectors: Sequence[int]) -> list[int | None]:
+    """For each range the first strength at which the control questions break, too; None if they never do.
+
+    They are broken where the questions with a known answer move by `BROKEN` of what separates them from even odds.
+    """
+    known = [t for t in trials if t.family in ("always_no", "always_yes")]
+    if not known:
+        return [None] * len(trials[0].baseline)
+    moved = np.mean([np.abs(t.shift[:, :, list(vectors)]).mean(axis=2) for t in known], axis=0)
+    apart = np.mean([np.abs(t.baseline) for t in known], axis=0)
+    # A comparison with NaN is false: where numbers are no longer finite, questions are broken as well.
+    broken = ~(moved < BROKEN * apart[:, None])
+    return [int(row.argmax()) if row.any() else None for row in broken]
+
+
+def held_out(document: str, trials: Sequence[SweepTrial], concepts: Sequence[str], *, seed: int = 0) -> Held | None:
+    """Choose the best cell on each half of the concepts, and read it on the other half.
+
+    Args:
+        document: Whose trials these are.
+        trials: All of them.
+        concepts: The concepts, which are the first of the vectors.
+        seed: Seed of the halves and of the bootstrap.
+
+    Returns:
+        None with fewer than two concepts, or if no cell has a finite excess.
+    """
+    count = len(concepts)
+    excess = excess_map(trials, range(count))
+    usable = np.asarray(np.isfinite(excess).all(axis=2))
+    if count < 2 or not usable.any():
+        return None
+    order = own_rng(seed, "halves").permutation(count)
+    halves = [sorted(order[: count // 2].tolist()), sorted(order[count // 2 :].tolist())]
+    shifts = {family: each[:, :, :count] for family, each in family_maps(trials).items()}
+    cells = [_best(excess[:, :, half], usable) for half in halves]
+    own: dict[str, list[float]] = {name: [] for name in (EXCESS, *shifts)}
+    for cell, others in zip(cells, reversed(halves), strict=True):
+        for name, values in {EXCESS: excess, **shifts}.items():
+            own[name] += values[cell][others].tolist()
+    best = _best(excess, usable)
+    intervals = {name: cell_interval(np.array(values), document, name, seed=seed) for name, values in own.items()}
+    return Held(
+        document,
+        tuple((cell, tuple(concepts[i] for i in half)) for cell, half in zip(cells, halves, strict=True)),
+        best,
+        float(excess[best].mean()),
+        intervals.pop(EXCESS),
+        intervals,
+    )
+
+
+def _best(excess: Array, usable: NDArray[np.bool_]) -> tuple[int, int]:
+    means = np.where(usable, excess.mean(axis=2), -np.inf)
+    row, column = np.unravel_index(int(means.argmax()), means.shape)
+    return int(row), int(column)
