@@ -46,7 +46,8 @@ class Strength:
     Attributes:
         number: The strength; below 0, the opposite of the vector is added.
         unit: "norm" for the norm of what is added at each layer, "residual" for that norm as a share of the model's
-            median residual norm in these layers, "kl" for the dose in nats; see `introbench.dose`.
+            median residual norm in these layers, "kl" for the dose in nats of the injection into the cache alone; see
+            `introbench.dose`.
     """
 
     number: float

@@ -171,8 +171,7 @@ class Runtime:
         Args:
             injections: The first is a sham.
         """
-        cached = [replace(injection, steering="cache") for injection in injections]
-        return self._carriers.doses(self._side_by_side(cached, self._strengths(injections)))
+        return self._carriers.doses(self._side_by_side([replace(each, steering="cache") for each in injections]))
 
     def continued(
         self, tokens: Tokens, bank: Sequence[Injection], seeds: Sequence[int], length: int, temperature: float
@@ -220,7 +219,8 @@ class Runtime:
 
     def _strengths(self, injections: Sequence[Injection]) -> list[float]:
         """The norms of what injections add; those that are given as doses are found together, once, and kept."""
-        plain = [replace(each, filler=None, spans=(), batch=0) for each in injections]
+        # A dose is asked for in the cache alone, so that one that is active as well has the same norm.
+        plain = [replace(each, steering="cache", filler=None, spans=(), batch=0) for each in injections]
         unknown = [each for each in dict.fromkeys(plain) if each not in self._norms]
         for each in unknown:
             if each.vector is None or each.strength.number == 0:
@@ -285,7 +285,6 @@ class Runtime:
             "weights": self.fingerprint,
             "norm_of": sign + self.library.sha256(injection.vector),
             "layers": f"{injection.layers[0]}:{injection.layers[1]}",
-            "steering": injection.steering,
             "dose": f"{dose:.6g}",
             "carriers": self._carriers.digest,
         }
@@ -300,9 +299,13 @@ class Runtime:
             doses: list[float | None] = [None] * len(bank)
             for rows, arms in parts:
                 if arms.filler is None:
-                    whole = replace(arms, profile=None)
-                    for row, dose in zip(rows, self._carriers.doses(whole), strict=True):
-                        doses[row] = dose if math.isfinite(dose) else None
+                    # An injection into a part of the prior turn has the dose that it has in full.
+                    plain = [replace(bank[row], spans=(), batch=0) for row in rows]
+                    distinct = list(dict.fromkeys(plain))
+                    whole = replace(arms, profile=None) if distinct == plain else self._side_by_side(distinct)
+                    measured = dict(zip(distinct, self._carriers.doses(whole), strict=True))
+                    for row, injection in zip(rows, plain, strict=True):
+                        doses[row] = measured[injection] if math.isfinite(measured[injection]) else None
             self._doses[bank] = doses
 
     def _find_live(self, bank: Rows) -> None:

@@ -37,9 +37,18 @@ def test_expected_answers_fit_their_family() -> None:
     for question in data.questions():
         if question.family == "introspection":
             assert question.expected == ("yes" if question.reversed else "no"), question.id
-            assert question.formats == ("yes-no", "one-zero")
+            assert question.formats == tuple(data.answer_formats())
         else:
             assert not question.reversed
+    for family in ("always_no", "always_yes"):  # so that introspection can be compared in every format
+        assert sum(q.formats == tuple(data.answer_formats()) for q in data.questions() if q.family == family) >= 4
+
+
+def test_each_kind_of_labels_stands_both_ways_round() -> None:
+    for each in data.answer_formats().values():
+        own = [pair for other in data.answer_formats().values() if other.kind == each.kind for pair in other.forms]
+        if each.kind != "words":  # there, reversed questions do it
+            assert {(no, yes) for yes, no in own} == set(own)
 
 
 def test_openings_and_concepts() -> None:
@@ -71,7 +80,8 @@ def test_no_question_document_or_setting_names_a_concept() -> None:
         (lambda f: f["always_no"]["questions"][0].update(expected="maybe"), "expected 'maybe'"),
         (lambda f: f["always_no"]["questions"][0].update(answer="no"), "key 'answer'"),
         (lambda f: f["always_no"].update(format=["yes-no"]), "key 'format'"),
-        (lambda f: f["always_no"].update(formats=["a-b"]), "format 'a-b'"),
+        (lambda f: f["always_no"].update(formats=["c-d"]), "format 'c-d'"),
+        (lambda f: f["always_no"]["questions"][0].update(formats=["d-c"]), "format 'd-c'"),
         (lambda f: f.update(sometimes=f["always_no"]), "family 'sometimes'"),
     ],
 )

@@ -1,0 +1,151 @@
+"""Can the model say where a thought was placed, and how strongly?"""
+
+from collections.abc import Iterator
+
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import GenerateConfig
+from inspect_ai.viewer import ScoreColorScale, ViewerConfig
+
+from introbench import data
+from introbench.arguments import choose, parse_count
+from introbench.bank import UNKNOWN_MODEL_STRENGTH, Bank, bank_text, make_bank, split_into_banks
+from introbench.checkpoint import Checkpoint
+from introbench.placements import Scene, early_and_late, scene
+from introbench.provider import active_checkpoint, one_line_errors
+from introbench.scorers.located import located
+from introbench.solvers.inject_by_part import inject_by_part
+from introbench.trials import TRIALS_IN_FLIGHT, distinct_questions, facts, samples_view, system_turn, trial
+
+
+@task
+def location(
+    concepts: str | list[str] | None = None,
+    parts: str | list[str] | None = None,
+    passages: str | list[str] | None = "station",
+    method: str = "pca_center",
+    layers: str | int | list[int] | None = None,
+    strength: float | str | None = None,
+    seed: int = 0,
+    system: str | None = "",
+    vectors: str | None = None,
+    replicates: int = 1,
+) -> Task:
+    """Ask where a thought was placed: the same question after the same amount of noise, whatever the answer.
+
+    Steering noise may push any answer toward yes; it cannot say in which sentence it was. `halves`: in which half of a
+    text the vector was added. `sentences`: in which of five. `layers`: in early or in late blocks; both are a third of
+    the model. `stronger`: which of two sentences had it at full and which at half strength. `strength`: at which of
+    three levels, after six labelled examples in the same conversation.
+
+    A trial has one arm for each place, for the concept's vector and for a random rotation of it. Every place stands at
+    each label equally often, and the label's log-probability under the sham is subtracted. The same prior turns are
+    followed by questions with the same options that have nothing to do with thoughts. What counts is how much better
+    places are told in answer to introspective questions than to these, and how much better for concepts than for random
+    vectors.
+
+    For `layers`, the early third begins at block 1 and the late one ends a sixth of the model before its last block:
+    what is added later would hardly reach the cache; see `introbench.placements`. One norm is a larger share of the
+    residual stream in early blocks, so unless a strength is given, this part uses residual:0.05, one share in both.
+
+        inspect eval evals/location.py --model inject/smollm2
+        inspect eval evals/location.py -T parts=halves,sentences -T passages=station,valley,library -T replicates=2
+
+    Args:
+        concepts: Words to inject; the nine published ones by default.
+        parts: halves, sentences, layers, stronger, strength; all by default.
+        passages: What is read: station, valley, library; "all" for all of them.
+        method: How a concept's vector is extracted: pca_center or mean_diff.
+        layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
+            middle third by default. The part `layers` has its own.
+        strength: Norm of what is added at each layer, or residual:SHARE of the model's median residual norm; the
+            model's known setting or residual:0.05 by default.
+        seed: Seed of the random vectors and of the orders.
+        system: Content of the system turn; "none" for no system turn.
+        vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
+        replicates: How often every option stands at each label.
+    """
+    with one_line_errors():
+        checkpoint = active_checkpoint()
+        checkpoint.check()
+        asked = choose(parts, data.location_parts(), "parts")
+        read = choose(None if passages == "all" else passages, data.passages(), "passages")
+
+        def bank_of(layers: object, strength: object) -> Bank:
+            return make_bank(
+                checkpoint,
+                concepts=concepts,
+                method=method,
+                layers=layers,
+                strength=strength,
+                random_vectors=0,
+                seed=seed,
+                vectors=vectors,
+            )
+
+        bank = bank_of(layers, strength)
+        ranges = early_and_late(checkpoint.n_layers) if "layers" in asked else {}
+        same_share = UNKNOWN_MODEL_STRENGTH if strength is None else strength
+        by_depth = {place: bank_of(blocks, same_share) for place, blocks in ranges.items()}
+        scenes = [
+            scene(
+                checkpoint.tokenizer,
+                part,
+                passage,
+                bank=bank,
+                by_depth=by_depth,
+                replicates=parse_count(replicates, "replicates", most=20, least=1),
+                system=system_turn(system),
+            )
+            for part in asked
+            for passage in read
+        ]
+        return _task(scenes, bank, by_depth, checkpoint)
+
+
+def _task(scenes: list[Scene], bank: Bank, by_depth: dict[str, Bank], checkpoint: Checkpoint) -> Task:
+    texts: list[str] = []
+    samples: list[Sample] = []
+    plan = {"parts": {each.part: len(each.sites) for each in scenes}}
+    for each in scenes:
+        for group in split_into_banks(bank):
+            samples += _trials(each, group, len(texts), plan)
+            texts.append(bank_text(each.injections(group.vectors, bank.seed)))
+    questions = {
+        part: distinct_questions(q for each in scenes if each.part == part for q in each.conversations)
+        for part in plan["parts"]
+    }
+    return Task(
+        dataset=MemoryDataset(samples, name="location"),
+        solver=inject_by_part(texts, questions),
+        scorer=located(),
+        config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
+        viewer=_viewer(),
+        version=1,
+        metadata={
+            **facts(checkpoint, bank),
+            **{place: f"{each.layers[0]}:{each.layers[1]} at {each.strength}" for place, each in by_depth.items()},
+        },
+    )
+
+
+def _trials(each: Scene, group: Bank, number: int, plan: dict[str, dict[str, int]]) -> Iterator[Sample]:
+    for conversation in each.conversations:
+        for index, concept in enumerate(group.concepts):
+            yield trial(conversation, concept, number, each.arms(index), plan)
+
+
+def _viewer() -> ViewerConfig:
+    labels = {
+        "accuracy": "Right",
+        "nats": "Right place (nats)",
+        "random_accuracy": "Right, random",
+        "random_nats": "Right place, random (nats)",
+        "mass": "P(any label)",
+    }
+    share, nats = (
+        ScoreColorScale(palette="neutral", min=0, max=1),
+        ScoreColorScale(palette="diverging", min=-1, max=1),
+    )
+    scales = {"accuracy": share, "random_accuracy": share, "nats": nats, "random_nats": nats}
+    return samples_view("Places", "located", labels, scales)
