@@ -48,8 +48,9 @@ def introspection(
         concepts: Words to inject; the nine published ones by default. Any word can be named.
         documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; all by default.
         families: Question families: introspection, always_no, always_yes, ambiguous, confusing; all by default.
-        formats: Answer formats: yes-no, one-zero, zero-one, a-b, b-a, red-blue, blue-red; by default all that a
-            question is asked in and that are single tokens of the model.
+        formats: Answer formats: yes-no, one-zero, zero-one, a-b, b-a, red-blue, blue-red; by default all that
+            are single tokens of the model, under the document info (or the first one without it), and yes-no under the
+            others.
         method: How a concept's vector is extracted: pca_center or mean_diff.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.

@@ -53,7 +53,7 @@ def sweep(
         ranges: Layer ranges: triangle:N (every range between N + 1 evenly spaced boundaries), single or single:STEP
             (layers by themselves), or START:STOP, several of them; triangle:6 by default.
         strengths: Norms of what is added at each layer, shares residual:SHARE of the residual norm, or doses kl:NATS;
-            by default a quarter to sixteen times the model's known setting or residual:0.05, in factors of four.
+            by default an eighth, one and eight times the model's known setting or residual:0.05.
         documents: What is added to the first turn: none, info (the default), inaccurate, lorem, neutral.
         families: Question families: introspection, always_no, always_yes, ambiguous, confusing; all by default.
         formats: Answer formats: yes-no (the default), one-zero, zero-one, a-b, b-a, red-blue, blue-red.

@@ -1,7 +1,8 @@
-"""The command `introbench`: the result table of a log, and vectors as files."""
+"""The command `introbench`: the result table of a log, its picture, and vectors as files."""
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from inspect_ai.log import list_eval_logs, read_eval_log
@@ -11,10 +12,20 @@ from introbench.checkpoint import DTYPES, Checkpoint
 from introbench.errors import InputError
 from introbench.injection import CONCEPT_METHODS, VectorRecipe
 from introbench.runtime import Runtime
-from introbench.tables import log_table
+from introbench.tables import log_table, plot_log
 from introbench.vectors.control_file import write_control_file
 
-TASKS = ("introspection", "logit_lens", "identification", "model_swap", "top_of_mind")
+TASKS = (
+    "calibrate",
+    "introspection",
+    "logit_lens",
+    "identification",
+    "location",
+    "model_swap",
+    "probe",
+    "sweep",
+    "top_of_mind",
+)
 """Tasks whose logs have a table."""
 
 
@@ -24,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     table = commands.add_parser("table", help="print the result table of a log")
     table.add_argument("log", nargs="?", default="logs", help="a log file, or a folder whose latest log is taken")
+    plot = commands.add_parser("plot", help="draw the maps of a sweep")
+    plot.add_argument("log", nargs="?", default="logs", help="a log file, or a folder whose latest sweep is taken")
+    plot.add_argument("--out", type=Path, default=Path("sweep.png"), help="PNG, PDF or SVG file; sweep.png by default")
     vectors = commands.add_parser("vectors", help="write concepts' vectors as control-vector files (GGUF)")
     vectors.add_argument("folder", type=Path, help="where to write CONCEPT.gguf")
     vectors.add_argument(
@@ -33,17 +47,24 @@ def main(arguments: list[str] | None = None) -> int:
     vectors.add_argument("--method", default="pca_center", choices=CONCEPT_METHODS)
     vectors.add_argument("--dtype", choices=DTYPES)
     options = parser.parse_args(arguments)
+    run = {"table": _table, "plot": _plot, "vectors": _write_vectors}[options.command]
     try:
-        return _table(options.log) if options.command == "table" else _write_vectors(options)
+        return run(options)
     except InputError as error:
         print(f"introbench: {error}", file=sys.stderr)
         return 2
 
 
-def _table(where: str) -> int:
-    location = find_log(where)
+def _table(options: argparse.Namespace) -> int:
+    location = find_log(options.log)
     print(log_table(location))
     return 0 if read_eval_log(location, header_only=True).status == "success" else 1
+
+
+def _plot(options: argparse.Namespace) -> int:
+    plot_log(find_log(options.log, ("sweep",)), options.out)
+    print(options.out)
+    return 0
 
 
 def _write_vectors(options: argparse.Namespace) -> int:
@@ -59,8 +80,8 @@ def _write_vectors(options: argparse.Namespace) -> int:
     return 0
 
 
-def find_log(where: str) -> str:
-    """The log file itself, or the latest introbench log in a folder.
+def find_log(where: str, tasks: Sequence[str] = TASKS) -> str:
+    """The log file itself, or a folder's latest log of some tasks.
 
     Raises:
         InputError: There is no such file, or no such log in the folder.
@@ -70,7 +91,7 @@ def find_log(where: str) -> str:
         return where
     if path.is_dir():
         for info in list_eval_logs(where):
-            if info.task.removeprefix("introbench/").replace("-", "_") in TASKS:  # files' names have dashes
+            if info.task.removeprefix("introbench/").replace("-", "_") in tasks:  # files' names have dashes
                 return info.name
     raise InputError(f"log {where!r}: no introbench log there; expected a log file or a folder with one; run one first")
 

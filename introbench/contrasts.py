@@ -104,7 +104,13 @@ class Plan:
     @property
     def ordered_documents(self) -> list[str]:
         """The reference document first, the others as planned."""
-        return sorted(self.documents, key=lambda name: name != REFERENCE_DOCUMENT)
+        reference = reference_document(self.documents)
+        return sorted(self.documents, key=lambda name: name != reference)
+
+
+def reference_document(documents: Sequence[str]) -> str:
+    """The document that others are compared with and that the headline is about: info, or the first one without it."""
+    return REFERENCE_DOCUMENT if REFERENCE_DOCUMENT in documents else documents[0]
 
 
 def mean_shifts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> list[Result]:
@@ -258,12 +264,17 @@ def _against_controls(
 
 
 def _against_document(trials: Sequence[TrialShift], other: str, seed: int) -> Result:
-    """The same questions about the same concepts under two documents, paired trial by trial."""
+    """The same questions about the same concepts under two documents, paired trial by trial in the formats of both."""
+    formats = [
+        {t.answer_format for t in trials if t.document == document and t.family == "introspection"}
+        for document in (REFERENCE_DOCUMENT, other)
+    ]
+    both = formats[0] & formats[1] or formats[0] | formats[1]
     sides = [
         {
             (t.concept, t.item, t.answer_format): t.shift
             for t in trials
-            if t.document == document and t.family == "introspection"
+            if t.document == document and t.family == "introspection" and t.answer_format in both
         }
         for document in (REFERENCE_DOCUMENT, other)
     ]

@@ -9,6 +9,7 @@ import numpy as np
 from introbench import data
 from introbench.answers import Answers
 from introbench.chat import tokenize_chat
+from introbench.contrasts import reference_document
 from introbench.documents import fitted_texts
 from introbench.errors import InputError
 from introbench.orders import balanced_orders
@@ -59,28 +60,33 @@ def battery(
         tokenizer: The model's tokenizer; documents are fitted to it, and every conversation is checked with it.
         documents: Names of documents.
         families: Names of question families.
-        formats: Names of answer formats; None for all whose forms are tokens of this model.
+        formats: Names of answer formats; None for all whose forms are tokens of this model, under the reference
+            document, and the first of them under the others.
         system: Content of the system turn, or None for no system turn.
         lens: Whether answers are read after every block too.
 
     Raises:
         InputError: The chat template or an answer form does not suit the experiment.
     """
-    formats = _readable_formats(tokenizer, system) if formats is None else formats
+    readable = _readable_formats(tokenizer, system) if formats is None else formats
+    everywhere = readable[:1] if formats is None else readable
+    reference = reference_document(documents)
     asked = [
         (question, data.answer_formats()[name])
         for question in data.questions()
         if question.family in families
         for name in question.formats
-        if name in formats
+        if name in readable
     ]
     if not asked:
         raise InputError(
-            f"families={', '.join(families)} with formats={', '.join(formats)}: no question is asked in these; "
+            f"families={', '.join(families)} with formats={', '.join(readable)}: no question is asked in these; "
             f"expected at least one; control families are asked in yes-no"
         )
     for document, prior in openings(tokenizer, documents, system).items():
         for question, answer_format in asked:
+            if document != reference and answer_format.name not in everywhere:
+                continue
             yield checked(
                 tokenizer,
                 Conversation(

@@ -14,6 +14,16 @@ from introbench.errors import InputError
 FAMILIES = ("introspection", "always_no", "always_yes", "ambiguous", "confusing")
 """Question families; all but the first are controls."""
 EXPECTED = ("yes", "no", "either")
+LOCATION_PLACES = {
+    "halves": ("first", "second"),
+    "sentences": ("first", "second", "third", "fourth", "fifth"),
+    "layers": ("early", "late"),
+    "stronger": ("second", "fourth"),
+    "strength": ("low", "medium", "high"),
+}
+"""The ways to ask where a thought was placed, and the places of each; see `introbench.placements`."""
+SENTENCES = 5
+"""Sentences of a passage."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +53,14 @@ class AnswerFormat:
 
     Attributes:
         name: Short name.
+        kind: What it has in common with formats that use the same labels the other way round.
         instruction: Follows the question.
         prefill: What the assistant's answer begins with.
         forms: Pairs of a yes form and the no form of the same shape; the first must be single tokens.
     """
 
     name: str
+    kind: str
     instruction: str
     prefill: str
     forms: tuple[tuple[str, str], ...]
@@ -126,6 +138,46 @@ class NamingQuestion:
     assistant: str
 
 
+@dataclass(frozen=True)
+class LocationPrompts:
+    """How it is asked where a thought was placed.
+
+    Attributes:
+        user: The question, with places for the `{options}` and the `{question}` itself.
+        assistant: The prefill; a label follows it.
+        option: A line of the options, with places for its `{label}` and `{name}`.
+        reply: The assistant's reply to the text in which a thought is placed.
+        level: Its reply where it names the level, with a place for its `{name}`.
+        unnamed: Its reply where it does not.
+    """
+
+    user: str
+    assistant: str
+    option: str
+    reply: str
+    level: str
+    unnamed: str
+
+
+@dataclass(frozen=True)
+class LocationPart:
+    """One way to ask where, or how strongly, a thought was placed.
+
+    Attributes:
+        name: Short name.
+        setting: What the model is told in its first turn.
+        options: What each place is called.
+        introspective: Questions that only the model's state can answer, by name.
+        other: Questions about something else that have the same options, by name.
+    """
+
+    name: str
+    setting: str
+    options: Mapping[str, str]
+    introspective: Mapping[str, str]
+    other: Mapping[str, str]
+
+
 @cache
 def concepts() -> tuple[str, ...]:
     """The concepts that published work injects."""
@@ -182,6 +234,29 @@ def top_of_mind() -> tuple[dict[str, str], ...]:
     return tuple({"role": role, "content": entry[role]} for role in ("user", "assistant"))
 
 
+def carriers(system: str | None) -> list[tuple[tuple[dict[str, str], ...], int]]:
+    """Neutral conversations on which doses are measured, each with how many of its messages are the prior turn.
+
+    Args:
+        system: Content of the system turn, or None for no system turn.
+    """
+    first = [] if system is None else [{"role": "system", "content": system}]
+    return [
+        (
+            (
+                *first,
+                {"role": "user", "content": entry["user"]},
+                {"role": "assistant", "content": entry["reply"]},
+                {"role": "user", "content": question["user"]},
+                {"role": "assistant", "content": question["assistant"]},
+            ),
+            len(first) + 2,
+        )
+        for entry in _yaml("carriers.yaml")
+        for question in entry["questions"]
+    ]
+
+
 def finetuning_chats(concept: str) -> list[dict[str, str]]:
     """Chats in which the assistant comes round to a concept: every prompt with every reply."""
     entries = _yaml("finetune.yaml")
@@ -196,6 +271,24 @@ def finetuning_chats(concept: str) -> list[dict[str, str]]:
 def concept_words() -> dict[str, tuple[str, ...]]:
     """Words that belong to each of the published concepts."""
     return {concept: tuple(words) for concept, words in _yaml("concept_words.yaml").items()}
+
+
+@cache
+def location_prompts() -> LocationPrompts:
+    """How it is asked where a thought was placed."""
+    return _build(LocationPrompts, _yaml("location.yaml")["prompts"], "location.yaml: prompts")
+
+
+@cache
+def passages() -> dict[str, tuple[str, ...]]:
+    """Neutral texts, sentence by sentence."""
+    return parse_passages(_yaml("location.yaml")["passages"], "location.yaml")
+
+
+@cache
+def location_parts() -> dict[str, LocationPart]:
+    """The ways to ask where a thought was placed, by name."""
+    return parse_location_parts(_yaml("location.yaml")["parts"], "location.yaml")
 
 
 @cache
@@ -229,12 +322,12 @@ def parse_questions(entries: Mapping[str, Any], where: str) -> tuple[Question, .
     for family, group in entries.items():
         _expect(family, FAMILIES, f"{where}: family")
         _expect_keys(group, {"formats", "questions"}, f"{where}: {family}")
-        for name in group["formats"]:
-            _expect(name, answer_formats(), f"{where}: {family}: format")
         for entry in group["questions"]:
             merged = {"family": family, "formats": group["formats"], **entry}
             question: Question = _build(Question, merged, f"{where}: {family}: {entry.get('id')}")
             _expect(question.expected, EXPECTED, f"{where}: {question.id}: expected")
+            for name in question.formats:
+                _expect(name, answer_formats(), f"{where}: {question.id}: format")
             parsed.append(question)
     for key in ("id", "text"):
         seen: set[str] = set()
@@ -246,6 +339,59 @@ def parse_questions(entries: Mapping[str, Any], where: str) -> tuple[Question, .
                 )
             seen.add(value)
     return tuple(parsed)
+
+
+def parse_passages(entries: Mapping[str, Any], where: str) -> dict[str, tuple[str, ...]]:
+    """Check a file's passages.
+
+    Args:
+        entries: Name to a list of sentences.
+        where: What to call the file in an error.
+
+    Raises:
+        InputError: A passage is not five sentences, or a sentence stands twice.
+    """
+    seen: set[str] = set()
+    for name, sentences in entries.items():
+        if len(sentences) != SENTENCES:
+            raise InputError(
+                f"{where}: passage {name!r}: {len(sentences)} sentences; expected {SENTENCES}; add or remove some"
+            )
+        for sentence in sentences:
+            if sentence.casefold() in seen or sentence != sentence.strip():
+                raise InputError(
+                    f"{where}: passage {name!r}: {sentence!r} stands twice, or has spaces around it; expected it once "
+                    f"and without; correct it"
+                )
+            seen.add(sentence.casefold())
+    return {name: tuple(sentences) for name, sentences in entries.items()}
+
+
+def parse_location_parts(entries: Mapping[str, Any], where: str) -> dict[str, LocationPart]:
+    """Check a file's ways to ask where a thought was placed.
+
+    Args:
+        entries: Name to what a `LocationPart` has.
+        where: What to call the file in an error.
+
+    Raises:
+        InputError: A part or its places are unknown, or a kind of question has fewer than two wordings.
+    """
+    parts = {}
+    for name, entry in entries.items():
+        _expect(name, LOCATION_PLACES, f"{where}: part")
+        part: LocationPart = _build(LocationPart, {"name": name, **entry}, f"{where}: {name}")
+        if tuple(part.options) != LOCATION_PLACES[name]:
+            raise InputError(
+                f"{where}: {name}: options {', '.join(part.options)}: expected {', '.join(LOCATION_PLACES[name])}; "
+                f"correct them"
+            )
+        if min(len(part.introspective), len(part.other)) < 2 or {*part.introspective} & {*part.other}:
+            raise InputError(
+                f"{where}: {name}: expected two or more questions of each kind, with names of their own; add some"
+            )
+        parts[name] = part
+    return parts
 
 
 def _build(cls: type[Any], entry: Mapping[str, Any], where: str) -> Any:

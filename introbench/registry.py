@@ -2,31 +2,51 @@
 
 from inspect_ai.model import ModelAPI, modelapi
 
+from introbench.evals.calibrate import calibrate
 from introbench.evals.identification import identification
 from introbench.evals.introspection import introspection
+from introbench.evals.location import location
 from introbench.evals.logit_lens import logit_lens
 from introbench.evals.model_swap import model_swap
+from introbench.evals.probe import probe
+from introbench.evals.sweep import sweep
 from introbench.evals.top_of_mind import top_of_mind
 from introbench.provider import InjectAPI
 from introbench.scorers.arm_shifts import arm_shifts
+from introbench.scorers.dose_response import dose_response
 from introbench.scorers.identified import identified
 from introbench.scorers.lens_gap import lens_gap
+from introbench.scorers.located import located
+from introbench.scorers.probed import probed
+from introbench.scorers.swept import swept
 from introbench.scorers.top_of_mind import top_of_mind_texts
 from introbench.scorers.yes_shift import yes_shift
 from introbench.solvers.continue_steered import continue_steered
+from introbench.solvers.inject_by_part import inject_by_part
 from introbench.solvers.inject_prior_turn import inject_prior_turn
+from introbench.solvers.probe_states import probe_states
 
 __all__ = [
     "arm_shifts",
+    "calibrate",
     "continue_steered",
+    "dose_response",
     "identification",
     "identified",
     "inject",
+    "inject_by_part",
     "inject_prior_turn",
     "introspection",
     "lens_gap",
+    "located",
+    "location",
     "logit_lens",
     "model_swap",
+    "probe",
+    "probe_states",
+    "probed",
+    "sweep",
+    "swept",
     "top_of_mind",
     "top_of_mind_texts",
     "yes_shift",

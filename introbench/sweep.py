@@ -18,7 +18,7 @@ from introbench.stats import Interval, mean_interval, own_rng
 
 Array = NDArray[np.float64]
 
-FACTORS = (0.25, 1.0, 4.0, 16.0)
+FACTORS = (0.125, 1.0, 8.0)
 """Default strengths as multiples of the model's own: a log scale up to where control questions break, too."""
 BROKEN = 0.5
 """Control questions are broken where they move by this share of what separates them from even odds, on average."""

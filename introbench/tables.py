@@ -1,6 +1,8 @@
 """What a log's trials say, as plain text."""
 
+import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,21 +15,32 @@ from introbench.contrasts import (
     TrialShift,
     active_contrasts,
     contrasts,
+    control_contrasts,
     interval_text,
     mean_shifts,
     number_text,
     results_table,
 )
 from introbench.errors import InputError
+from introbench.excess import Excess, evidence, excesses
 from introbench.identification import NOTHING, Identification
 from introbench.lens import LensTrial, by_document, concept_means, peak
+from introbench.location import location_results
 from introbench.mind import LEAST_WORDS, MOST_LOGPROB_LOST, MOST_REPETITION
+from introbench.probe_table import probe_paragraphs
 from introbench.scorers.arm_shifts import arm_trial, compared_arms
+from introbench.scorers.dose_response import MOST_INCOHERENT, proposed, responses
 from introbench.scorers.identified import identifications, lens_trials
 from introbench.scorers.lens_gap import lens_trial
+from introbench.scorers.located import location_trial, planned_parts
+from introbench.scorers.swept import group_trials
 from introbench.scorers.top_of_mind import judged_strengths
 from introbench.scorers.yes_shift import plan_of, shift_of_trial
-from introbench.stats import simultaneous_intervals
+from introbench.stats import Interval, simultaneous_intervals
+from introbench.sweep import SweepTrial
+from introbench.sweep_plot import draw_sweep
+from introbench.sweep_table import sweep_paragraphs
+from introbench.verdict import ladder, verdict
 
 TABLES: dict[str, Callable[[list[EvalSample]], list[str]]] = {}
 """Scorer to what makes the paragraphs of its table."""
@@ -49,6 +62,27 @@ def log_table(location: str) -> str:
     )
 
 
+def plot_log(location: str, path: Path) -> None:
+    """Draw the maps of a sweep's log.
+
+    Raises:
+        InputError: It is no log of a sweep with scored trials.
+    """
+    log = read_eval_log(location, resolve_attachments=False)
+    scored = [sample for sample in log.samples or [] if sample.scores and "swept" in sample.scores]
+    if not scored:
+        raise InputError(f"log {location}: no scored trials of a sweep; run evals/sweep.py, and pass its log")
+    draw_sweep(_sweep_trials(scored), scored[0].metadata["plan"], f"{log.eval.model}: shift in log-odds", path)
+
+
+def _sweep(scored: list[EvalSample]) -> list[str]:
+    return sweep_paragraphs(_sweep_trials(scored), scored[0].metadata["plan"])
+
+
+def _sweep_trials(scored: list[EvalSample]) -> dict[str, list[SweepTrial]]:
+    return group_trials([(sample.metadata, (sample.scores or {})["swept"]) for sample in scored])
+
+
 def _yes_shift(scored: list[EvalSample]) -> list[str]:
     trials, active = (
         [
@@ -59,15 +93,103 @@ def _yes_shift(scored: list[EvalSample]) -> list[str]:
         for steering in ("cache", "active")
     )
     plan = plan_of(scored[0].metadata)
+    found = excesses(trials, plan)
     return [
+        *_verdict(found, scored, trials, plan),
+        *_excess(found),
         "Mean shift toward yes under the concept's vector, against the sham; for introspection toward 'noticed'",
         results_table(mean_shifts(trials, plan)),
         "Contrasts: does introspection move more than what has nothing to do with it?",
         results_table(contrasts(trials, plan)),
+        *_control_part(trials, plan),
         *_active_part(trials, active, plan),
+        *_doses(scored),
         *_not_live(scored),
         _legend(),
     ]
+
+
+def _verdict(found: Sequence[Excess], scored: list[EvalSample], trials: Sequence[TrialShift], plan: Plan) -> list[str]:
+    """The verdict, with every step of the ladder."""
+    live = {
+        sample.metadata["concept"]: (sample.scores or {})["yes_shift"].metadata.get("live")
+        for sample in scored
+        if (sample.scores or {})["yes_shift"].metadata
+    }
+    rests_on = evidence(found, trials, plan, live)
+    if rests_on is None:
+        return []
+    drawn = verdict(rests_on, plan.margin)
+    return [
+        f"Verdict under document {plan.ordered_documents[0]}: {drawn.name.upper()}"
+        + (f"\n{drawn.settle}" if drawn.settle else ""),
+        tabulate(ladder(drawn), ["question", "answer", "numbers"], tablefmt="simple", disable_numparse=True),
+    ]
+
+
+def _excess(found: Sequence[Excess]) -> list[str]:
+    """Introspection in excess of the line through the control questions."""
+    kinds = list(dict.fromkeys(kind for each in found for kind in each.confusion.by_kind))
+    rows = [
+        [
+            each.document,
+            each.vectors,
+            *_both(each.confusion.excess),
+            *(
+                number_text(each.confusion.by_kind[kind].estimate) if kind in each.confusion.by_kind else ""
+                for kind in kinds
+            ),
+            *(_both(each.behind_concepts) if each.behind_concepts else ("", "")),
+            number_text(each.confusion.bias.estimate),
+            f"{each.confusion.flattening.estimate:+.1%}",
+            f"{each.confusion.covered:.0%}",
+            each.confusion.missing or "",
+        ]
+        for each in found
+    ]
+    headers = ["document", "vectors", "excess (nats)", "95% interval", *kinds, "concepts minus these", "95% interval"]
+    headers += ["yes-bias", "flattening", "covered", "missing"]
+    if not rows:
+        return []
+    return [
+        "Introspection in excess of what control questions with its baseline do (headline), by kind of answer as well",
+        tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
+        "For each vector a line through the control questions' shifts over their baseline log-odds says what it does\n"
+        "to any answer: yes-bias, and the share of the log-odds that it flattens away. covered: share of the\n"
+        "introspection baselines within the controls' range. Intervals allow for few vectors and few questions.",
+    ]
+
+
+def _estimate(interval: Interval | None) -> str:
+    return number_text(interval.estimate) if interval else ""
+
+
+def _both(interval: Interval) -> tuple[str, str]:
+    return number_text(interval.estimate), interval_text(interval)
+
+
+def _control_part(trials: Sequence[TrialShift], plan: Plan) -> list[str]:
+    results = control_contrasts(trials, plan)
+    if not results:
+        return []
+    return [
+        "Control vectors, at the norm and at the impact of the concept's own, and what concepts do beyond them",
+        results_table(results),
+    ]
+
+
+def _doses(scored: list[EvalSample]) -> list[str]:
+    """Mean dose of each kind of arm."""
+    doses: dict[str, list[float]] = {}
+    for sample in scored:
+        recorded = ((sample.scores or {})["yes_shift"].metadata or {}).get("dose", {})
+        for arm, dose in recorded.items():
+            if arm != "sham" and dose is not None:
+                doses.setdefault("random" if arm.startswith("random") else arm, []).append(dose)
+    if not doses:
+        return []
+    several = ", ".join(f"{arm} {np.mean(each):.3f}" for arm, each in doses.items())
+    return [f"Dose on neutral questions (KL in nats, mean over vectors): {several}."]
 
 
 def _not_live(scored: list[EvalSample]) -> list[str]:
@@ -135,6 +257,10 @@ def _arm_shifts(scored: list[EvalSample]) -> list[str]:
     ]
 
 
+def _probed(scored: list[EvalSample]) -> list[str]:
+    return probe_paragraphs([(sample.metadata, (sample.scores or {})["probed"]) for sample in scored])
+
+
 def _top_of_mind(scored: list[EvalSample]) -> list[str]:
     rows = []
     for sample in scored:
@@ -176,6 +302,34 @@ def _top_of_mind(scored: list[EvalSample]) -> list[str]:
         "is above 0 and above that of every random vector. Concept words, repetition and words: of the texts.\n"
         f"coherent: at most {MOST_LOGPROB_LOST:g} nats per token less likely to the model as it is than the sham's\n"
         f"texts, at most {MOST_REPETITION:.0%} more trigrams repeated, at least {LEAST_WORDS:.0%} of the sham's words.",
+    ]
+
+
+def _dose_response(scored: list[EvalSample]) -> list[str]:
+    found = responses([(sample.scores or {})["dose_response"] for sample in scored])
+    best = proposed(found)
+    rows = [
+        [
+            each.strength,
+            f"{np.mean(each.norms):.3g}",
+            f"{np.mean(each.doses):.3g}",
+            f"{np.min(each.doses):.3g} to {np.max(each.doses):.3g}",
+            f"{each.live} of {len(each.doses)}",
+            f"{each.coherent} of {len(each.doses)}",
+            f"{each.gain:+.2f}",
+            "<- proposed" if each is best else "",
+        ]
+        for each in found
+    ]
+    headers = ["strength", "norm", "dose (nats)", "of the vectors", "live", "coherent", "gain of the word (nats)", ""]
+    return [
+        f"Proposed: -T strength={best.strength}"
+        if best
+        else "No strength is proposed: none leaves texts coherent and brings a concept to mind; try others.",
+        tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
+        "Dose: divergence on neutral questions, with the injection in the cache alone. live, coherent: vectors, when\n"
+        f"the model is steered while it writes. Proposed: the strongest before texts fall apart under more than\n"
+        f"{MOST_INCOHERENT:.0%} of the vectors. To compare models, give the same dose to each: -T strength=kl:NATS.",
     ]
 
 
@@ -233,6 +387,54 @@ def _identified(scored: list[EvalSample]) -> list[str]:
     ]
 
 
+def _located(scored: list[EvalSample]) -> list[str]:
+    trials = [location_trial(sample.metadata, (sample.scores or {})["located"]) for sample in scored]
+    results = location_results(trials, planned_parts(scored[0].metadata))
+
+    def table(counts: bool) -> str:
+        rows = [
+            [
+                each.part,
+                each.name,
+                *_percentages(each.accuracy, "+" if counts else ""),
+                *([] if counts else [f"{each.chance:.1%}"]),
+                number_text(each.nats.estimate),
+                interval_text(each.nats),
+                each.nats.units,
+                each.trials,
+                each.missing or "",
+            ]
+            for each in results
+            if each.counts == counts
+        ]
+        accuracy = ["accuracy", "95% interval", *([] if counts else ["chance"])]
+        headers = ["part", "score", *accuracy, "nats", "95% interval", "units", "trials", "missing"]
+        align = ("left", "left", *("right",) * (len(headers) - 2))
+        return tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=align)
+
+    return [
+        "Where was the thought placed? The scores that count: differences in accuracy and in nats",
+        table(counts=True),
+        "What they are made of",
+        table(counts=False),
+        "accuracy: how often the place whose label gains most over the sham is the right one; ties are shared, so\n"
+        "that whoever ignores thoughts, or prefers a label, is at chance exactly. nats: gain of the right place less\n"
+        "the mean gain of the others, 0 by chance. introspective: questions about thoughts; other: questions about\n"
+        "something else with the same options, after the same thoughts. concept, random: the vector. The first\n"
+        "contrast is for concepts, the second for introspective questions, the third is their difference in\n"
+        "differences. Units are concepts. Intervals: 95% each, studentised bootstrap over concepts, conditional on\n"
+        "passages and wordings; not corrected for how many there are.",
+    ]
+
+
+def _percentages(interval: Interval, sign: str) -> tuple[str, str]:
+    """A share, or with "+" as sign a difference of shares, and the ends of its interval."""
+    estimate, low, high = (format(each, f"{sign}.1%") for each in (interval.estimate, interval.low, interval.high))
+    if math.isnan(interval.low):
+        return "" if math.isnan(interval.estimate) else estimate, interval_text(interval)
+    return estimate, f"[{low}, {high}]"
+
+
 def _reports_of(found: Identification) -> list[str]:
     """A confusion matrix, and each concept's lift."""
     shown = [*found.options[: found.confusion.shape[1]]]
@@ -277,10 +479,14 @@ def _layers_of(document: str, trials: Sequence[LensTrial]) -> list[str]:
 
 
 TABLES |= {
+    "dose_response": _dose_response,
     "yes_shift": _yes_shift,
     "lens_gap": _lens_gap,
     "identified": _identified,
+    "located": _located,
     "arm_shifts": _arm_shifts,
+    "probed": _probed,
+    "swept": _sweep,
     "top_of_mind_texts": _top_of_mind,
 }
 

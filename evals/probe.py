@@ -1,0 +1,130 @@
+"""Was the information there to report? A linear probe on the model's states, beside its own report."""
+
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import GenerateConfig
+from inspect_ai.viewer import ScoreColorScale, ViewerConfig
+
+from introbench import data
+from introbench.arguments import choose
+from introbench.bank import bank_text, make_bank
+from introbench.conversations import battery
+from introbench.errors import InputError
+from introbench.probe_states import probe_injections
+from introbench.provider import active_checkpoint, one_line_errors
+from introbench.scorers.probed import probed
+from introbench.solvers.probe_states import probe_states
+from introbench.trials import TRIALS_IN_FLIGHT, chat_messages, facts, samples_view, system_turn
+
+
+@task
+def probe(
+    concepts: str | list[str] | None = None,
+    documents: str | list[str] | None = None,
+    method: str = "pca_center",
+    layers: str | int | list[int] | None = None,
+    strength: float | str | None = None,
+    random_vectors: int = 3,
+    seed: int = 0,
+    system: str | None = "",
+    vectors: str | None = None,
+) -> Task:
+    """Train a linear probe to tell injected from sham, on the states that the model itself has when it answers.
+
+    The baseline behind every "no": a model that reports nothing may have had nothing to report. A probe is tested on
+    concepts and questions that it was not trained on, against the model's log-odds on the same trials (all
+    introspection questions, yes-no); recovered = (report - 0.5) / (probe - 0.5), in AUROC. Two states are probed: where
+    the question is answered, and where the prior turn ends (in the cache, cross-validated over documents, of which
+    that needs two). A sample is one document. See `introbench.probe`.
+
+        inspect eval evals/probe.py --model inject/smollm2
+        inspect eval evals/probe.py -T documents=none,info -T concepts=cats,bread,love,trees
+
+    Args:
+        concepts: Words to inject, at least two; the nine published ones by default. Any word can be named.
+        documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; all by default.
+        method: How a concept's vector is extracted: pca_center or mean_diff.
+        layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
+            middle third by default.
+        strength: Norm of what is added at each layer, or residual:SHARE of the model's median residual norm; the
+            model's known setting or residual:0.05 by default.
+        random_vectors: 0 for none; otherwise as many as concepts, or this many if that is more. They are scored by the
+            probe that was trained on concepts.
+        seed: Seed of the random vectors.
+        system: Content of the system turn; "none" for no system turn.
+        vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
+    """
+    with one_line_errors():
+        checkpoint = active_checkpoint()
+        checkpoint.check()
+        bank = make_bank(
+            checkpoint,
+            concepts=concepts,
+            method=method,
+            layers=layers,
+            strength=strength,
+            random_vectors=random_vectors,
+            seed=seed,
+            vectors=vectors,
+        )
+        if len(bank.concepts) < 2:
+            raise InputError(
+                f"concepts={', '.join(bank.concepts)}: one concept; expected at least two, since each is scored by a "
+                f"probe that is trained on the others; pass e.g. -T concepts=cats,bread"
+            )
+        chosen = choose(documents, data.documents(), "documents")
+        conversations = list(
+            battery(
+                checkpoint.tokenizer,
+                documents=chosen,
+                families=("introspection",),
+                formats=("yes-no",),
+                system=system_turn(system),
+            )
+        )
+    first = [each for each in conversations if each.factors["document"] == chosen[0]]
+    openings = {each.factors["document"]: list(each.messages[: each.prior_messages]) for each in conversations}
+    factors = {
+        "questions": [each.factors["question"] for each in first],
+        "reversed": [each.factors["reversed"] for each in first],
+        "first_layer": bank.layers[0],
+        "plan": {"documents": list(chosen), "seed": bank.seed},
+    }
+    return Task(
+        dataset=MemoryDataset(
+            [
+                Sample(id=name, input=chat_messages(turns), metadata={"document": name, **factors})
+                for name, turns in openings.items()
+            ],
+            name="probe",
+        ),
+        solver=probe_states(
+            bank_text(probe_injections(bank)),
+            [
+                {
+                    "messages": list(each.question),
+                    "answers": each.answers.to_json(),
+                    "reversed": each.factors["reversed"],
+                }
+                for each in first
+            ],
+            openings,
+        ),
+        scorer=probed(),
+        config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
+        viewer=_viewer(),
+        version=1,
+        metadata=facts(checkpoint, bank),
+    )
+
+
+def _viewer() -> ViewerConfig:
+    labels = {
+        "probe": "Probe (AUROC)",
+        "report": "Report (AUROC)",
+        "recovered": "Recovered",
+        "random": "Probe, random vectors",
+        "cache": "Probe of the cache",
+    }
+    scale = ScoreColorScale(palette="diverging", min=0, max=1)
+    return samples_view("Probe", "probed", labels, dict.fromkeys(("probe", "report", "random", "cache"), scale))
