@@ -14,8 +14,8 @@ from introbench.checkpoint import Checkpoint
 from introbench.placements import Scene, early_and_late, scene
 from introbench.provider import active_checkpoint, one_line_errors
 from introbench.scorers.located import located
-from introbench.solvers.inject_by_part import inject_by_part
-from introbench.trials import TRIALS_IN_FLIGHT, distinct_questions, facts, samples_view, system_turn, trial
+from introbench.solvers.inject_prior_turn import inject_prior_turn
+from introbench.trials import TRIALS_IN_FLIGHT, facts, question_groups, samples_view, system_turn, trial
 
 
 @task
@@ -107,17 +107,14 @@ def _task(scenes: list[Scene], bank: Bank, by_depth: dict[str, Bank], checkpoint
     texts: list[str] = []
     samples: list[Sample] = []
     plan = {"parts": {each.part: len(each.sites) for each in scenes}}
+    questions, groups = question_groups([question for each in scenes for question in each.conversations])
     for each in scenes:
         for group in split_into_banks(bank):
-            samples += _trials(each, group, len(texts), plan)
+            samples += _trials(each, groups, group, len(texts), plan)
             texts.append(bank_text(each.injections(group.vectors, bank.seed)))
-    questions = {
-        part: distinct_questions(q for each in scenes if each.part == part for q in each.conversations)
-        for part in plan["parts"]
-    }
     return Task(
         dataset=MemoryDataset(samples, name="location"),
-        solver=inject_by_part(texts, questions),
+        solver=inject_prior_turn(texts, questions),
         scorer=located(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),
@@ -129,10 +126,12 @@ def _task(scenes: list[Scene], bank: Bank, by_depth: dict[str, Bank], checkpoint
     )
 
 
-def _trials(each: Scene, group: Bank, number: int, plan: dict[str, dict[str, int]]) -> Iterator[Sample]:
+def _trials(
+    each: Scene, groups: dict[str, str], group: Bank, number: int, plan: dict[str, dict[str, int]]
+) -> Iterator[Sample]:
     for conversation in each.conversations:
         for index, concept in enumerate(group.concepts):
-            yield trial(conversation, concept, number, each.arms(index), plan)
+            yield trial(conversation, groups, concept, number, each.arms(index), plan)
 
 
 def _viewer() -> ViewerConfig:

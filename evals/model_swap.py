@@ -17,7 +17,7 @@ from introbench.provider import active_checkpoint, one_line_errors
 from introbench.scorers.arm_shifts import arm_shifts
 from introbench.solvers.inject_prior_turn import inject_prior_turn
 from introbench.swap import Swap
-from introbench.trials import TRIALS_IN_FLIGHT, distinct_questions, plan_of, samples_view, system_turn, trial
+from introbench.trials import TRIALS_IN_FLIGHT, plan_of, question_groups, samples_view, system_turn, trial
 
 EMBEDDED_FINETUNE = "lora:cats"
 
@@ -78,6 +78,7 @@ def model_swap(
             )
         )
     plan = plan_of(conversations)
+    questions, groups = question_groups(conversations)
     name = swap.finetune.rstrip("/").rsplit("/", 1)[-1]
     labels = {
         arm: f"{arm} (nats)" for arm in ("finetune", "contrast +", "contrast -", "finetune, contrast -", "random")
@@ -85,9 +86,9 @@ def model_swap(
     symmetric = ScoreColorScale(palette="diverging", min=-2, max=2)
     return Task(
         dataset=MemoryDataset(
-            [trial(conversation, name, 0, swap.arms, plan) for conversation in conversations], name="model_swap"
+            [trial(conversation, groups, name, 0, swap.arms, plan) for conversation in conversations], name="model_swap"
         ),
-        solver=inject_prior_turn([bank_text(swap.injections)], distinct_questions(conversations)),
+        solver=inject_prior_turn([bank_text(swap.injections)], questions),
         scorer=arm_shifts(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=samples_view("Arms", "arm_shifts", labels, dict.fromkeys(labels, symmetric)),

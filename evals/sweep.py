@@ -17,7 +17,7 @@ from introbench.provider import active_checkpoint, one_line_errors
 from introbench.scorers.swept import swept
 from introbench.solvers.inject_prior_turn import inject_prior_turn
 from introbench.sweep import FACTORS, Grid, parse_ranges
-from introbench.trials import TRIALS_IN_FLIGHT, distinct_questions, facts, plan_of, samples_view, system_turn, trial
+from introbench.trials import TRIALS_IN_FLIGHT, facts, plan_of, question_groups, samples_view, system_turn, trial
 
 CONCEPTS = ("cats", "bread", "love")
 
@@ -96,13 +96,14 @@ def sweep(
             )
         )
     plan = plan_of(conversations, axes=grid.axes, concepts=list(bank.concepts), seed=bank.seed)
+    questions, groups = question_groups(conversations)
     arms = grid.arms
     return Task(
         dataset=MemoryDataset(
-            [_sample(trial(conversation, "", 0, arms, plan), conversation.id) for conversation in conversations],
+            [_sample(trial(each, groups, "", 0, arms, plan), each.id) for each in conversations],
             name="sweep",
         ),
-        solver=inject_prior_turn([bank_text(grid.injections)], distinct_questions(conversations)),
+        solver=inject_prior_turn([bank_text(grid.injections)], questions),
         scorer=swept(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),

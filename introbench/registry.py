@@ -22,7 +22,6 @@ from introbench.scorers.swept import swept
 from introbench.scorers.top_of_mind import top_of_mind_texts
 from introbench.scorers.yes_shift import yes_shift
 from introbench.solvers.continue_steered import continue_steered
-from introbench.solvers.inject_by_part import inject_by_part
 from introbench.solvers.inject_prior_turn import inject_prior_turn
 from introbench.solvers.probe_states import probe_states
 
@@ -34,7 +33,6 @@ __all__ = [
     "identification",
     "identified",
     "inject",
-    "inject_by_part",
     "inject_prior_turn",
     "introspection",
     "lens_gap",

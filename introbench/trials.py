@@ -29,11 +29,12 @@ def concept_trials(
         banks: The concepts.
         plan: What the run sets out to ask, for the metrics.
     """
+    _, groups = question_groups(conversations)
     for asked in _by_prior(conversations):
         for number, bank in enumerate(banks):
             for conversation in asked:
                 for concept in bank.concepts:
-                    yield trial(conversation, concept, number, bank.arms(concept), plan)
+                    yield trial(conversation, groups, concept, number, bank.arms(concept), plan)
 
 
 def concept_task(
@@ -58,7 +59,7 @@ def concept_task(
     trials = list(concept_trials(conversations, banks, plan_of(conversations, **plan)))
     return Task(
         dataset=MemoryDataset(trials, name=name),
-        solver=inject_prior_turn([bank_text(each.injections) for each in banks], distinct_questions(conversations)),
+        solver=inject_prior_turn([bank_text(each.injections) for each in banks], question_groups(conversations)[0]),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         metadata=facts(checkpoint, bank),
         **options,
@@ -66,12 +67,18 @@ def concept_task(
 
 
 def trial(
-    conversation: Conversation, concept: str, bank: int, arms: Mapping[str, int], plan: Mapping[str, Any]
+    conversation: Conversation,
+    groups: Mapping[str, str],
+    concept: str,
+    bank: int,
+    arms: Mapping[str, int],
+    plan: Mapping[str, Any],
 ) -> Sample:
     """One trial.
 
     Args:
         conversation: What is asked.
+        groups: For every conversation, the questions that are run as one with its own; see `question_groups`.
         concept: What is injected.
         bank: Index of the bank whose rows the arms are.
         arms: Names of the arms and their rows.
@@ -85,6 +92,7 @@ def trial(
             **conversation.factors,
             "concept": concept,
             "bank": bank,
+            "asked_with": groups[conversation.id],
             "arms": dict(arms),
             "plan": dict(plan),
             "prior_messages": conversation.prior_messages,
@@ -160,13 +168,25 @@ def chat_messages(messages: Iterable[Mapping[str, str]]) -> list[ChatMessage]:
     return [_MAKERS[message["role"]](content=message["content"]) for message in messages]
 
 
-def distinct_questions(conversations: Iterable[Conversation]) -> list[dict[str, Any]]:
-    """What is asked after the prior turns, each once, as `inject_prior_turn` takes it."""
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for conversation in conversations:
-        key = (*((m["role"], m["content"]) for m in conversation.question), conversation.answers)
-        found[key] = {"messages": list(conversation.question), "answers": conversation.answers.to_json()}
-    return list(found.values())
+def question_groups(conversations: Sequence[Conversation]) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+    """What is asked after each prior turn, so that it is run as one, and nothing that is asked after others alone.
+
+    Returns:
+        The groups of questions by name, as `inject_prior_turn` takes them, and for every conversation, by its id, the
+        name of its group. Prior turns with the same questions have the same group.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    names: dict[str, str] = {}
+    for asked in _by_prior(conversations):
+        found: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for conversation in asked:
+            key = (*((m["role"], m["content"]) for m in conversation.question), conversation.answers)
+            found[key] = {"messages": list(conversation.question), "answers": conversation.answers.to_json()}
+        questions = list(found.values())
+        name = next((name for name, each in groups.items() if each == questions), f"group {len(groups) + 1}")
+        groups[name] = questions
+        names |= dict.fromkeys((conversation.id for conversation in asked), name)
+    return groups, names
 
 
 def _by_prior(conversations: Sequence[Conversation]) -> list[list[Conversation]]:

@@ -16,16 +16,17 @@ QUESTIONS_TOGETHER = 64
 
 
 @solver
-def inject_prior_turn(banks: list[str], questions: list[dict[str, Any]]) -> Solver:
+def inject_prior_turn(banks: list[str], questions: dict[str, list[dict[str, Any]]]) -> Solver:
     """Run all arms of a trial in one model call: the sham, the concept, the random vectors.
 
     A sample's metadata give its `bank` (an index), its `arms` (names, and rows of the bank), the number of
-    `prior_messages`, and the `answers` to read; `silent`, if only the first arm is to have a choice of its own.
+    `prior_messages`, the `answers` to read, the group of questions that it is `asked_with`, and `silent`, if only the
+    first arm is to have a choice of its own.
 
     Args:
         banks: The banks of the task, as `introbench.bank.bank_text` writes them.
-        questions: What the task asks after its prior turns: `messages` and `answers`. Those that stand near each other
-            in this list are run as one.
+        questions: What the task asks after its prior turns: `messages` and `answers`, by group, see
+            `introbench.trials.question_groups`. Those that stand near each other in a group are run as one.
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
@@ -35,7 +36,8 @@ def inject_prior_turn(banks: list[str], questions: list[dict[str, Any]]) -> Solv
         spec = TrialSpec(prior_messages, banks[state.metadata["bank"]], state.metadata["arms"], answers, silent)
         config = GenerateConfig(max_tokens=1, logprobs=True, extra_body={"injection": spec.to_json()})
         messages = list(state.messages)
-        with asked_together(lambda: _run_as_one(messages, prior_messages, answers, questions)):
+        near = questions[state.metadata["asked_with"]]
+        with asked_together(lambda: _run_as_one(messages, prior_messages, answers, near)):
             state.output = await get_model().generate(state.messages, config=config)
         readings = [] if silent else read_output(state.output)
         if readings and set(readings[0].answers) <= {"yes", "no"}:
