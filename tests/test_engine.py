@@ -228,7 +228,7 @@ def test_a_part_of_the_prior_turn_is_steered_by_exactly_its_share(llama: PreTrai
             shares = torch.cat([under.profile[row], torch.zeros(len(question))])
             handles = [
                 llama.model.layers[block].register_forward_hook(
-                    lambda _m, _a, output, add=delta[row]: output + shares[None, :, None] * add
+                    lambda _m, _a, output, add=shares[:, None] * delta[row]: output + add
                 )
                 for block, delta in under.deltas.items()
             ]

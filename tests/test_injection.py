@@ -99,7 +99,7 @@ def test_recipes_that_name_nothing_are_refused() -> None:
         VectorRecipe("mean_diff", " ")
     with pytest.raises(InputError, match="strength=nan"):
         Strength(math.nan)
-    with pytest.raises(InputError, match="span 4:4 by 1.0: expected 0 <= BEGIN < END"):
+    with pytest.raises(InputError, match=r"span 4:4 by 1\.0: expected 0 <= BEGIN < END"):
         Injection(None, (0, 1), Strength(1), spans=((4, 4, 1.0),))
 
 
