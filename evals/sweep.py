@@ -67,11 +67,13 @@ def sweep(
     with one_line_errors():
         checkpoint = active_checkpoint()
         checkpoint.check()
+        # Control-vector files hold no direction for block 0.
+        cells = parse_ranges(ranges, checkpoint.n_layers, first=1 if vectors else 0)
         bank = make_bank(
             checkpoint,
             concepts=concepts if concepts is not None or vectors else CONCEPTS,
             method=method,
-            layers=None,
+            layers=[min(start for start, _ in cells), max(stop for _, stop in cells)] if vectors else None,
             strength=None,
             random_vectors=random_vectors,
             seed=seed,
@@ -81,7 +83,7 @@ def sweep(
             replace(bank.vectors[number % len(bank.vectors)], seed=bank.seed, draw=number // len(bank.vectors))
             for number in range(bank.random_arms)
         )
-        grid = Grid(parse_ranges(ranges, checkpoint.n_layers), _strengths(bank, strengths), (*bank.vectors, *turned))
+        grid = Grid(cells, _strengths(bank, strengths), (*bank.vectors, *turned))
         conversations = (
             published(checkpoint.tokenizer, prompts)
             if prompts
@@ -126,9 +128,11 @@ def _strengths(bank: Bank, strengths: object) -> tuple[Strength, ...]:
     if strengths is None:
         return tuple(bank.strength.times(factor) for factor in FACTORS)
     several = [parse_strength(each) for each in (strengths if isinstance(strengths, list | tuple) else [strengths])]
-    if not several or len(set(several)) < len(several):
-        raise InputError(f"strengths={strengths!r}: expected at least one, each once; pass e.g. -T strengths=4,8,16")
-    return tuple(several)
+    if not several or len(set(several)) < len(several) or len({each.unit for each in several}) > 1:
+        raise InputError(
+            f"strengths={strengths!r}: expected at least one, each once, in one unit; pass e.g. -T strengths=4,8,16"
+        )
+    return tuple(sorted(several, key=lambda each: abs(each.number)))
 
 
 def _viewer() -> ViewerConfig:

@@ -142,7 +142,11 @@ def split_into_banks(whole: Bank) -> list[Bank]:
     """Cut a long list of concepts into banks that fit a batch."""
     vectors = whole.vectors
     return [
-        replace(whole, vectors=vectors[start : start + CONCEPTS_PER_BANK])
+        replace(
+            whole,
+            vectors=vectors[start : start + CONCEPTS_PER_BANK],
+            stranger=vectors[0] if start else whole.stranger,
+        )
         for start in range(0, len(vectors), CONCEPTS_PER_BANK)
     ]
 

@@ -82,10 +82,7 @@ def find_norms(
         start: Where to begin, above 0.
 
     Returns:
-        Norms, rounded to `DIGITS` digits.
-
-    Raises:
-        InputError: A dose cannot be reached.
+        Norms, rounded to `DIGITS` digits; NaN where a dose is not reached.
     """
     searches = [_Search(target, start) for target in targets]
     for _ in range(FORWARDS):
@@ -93,13 +90,7 @@ def find_norms(
             search.note(dose)
         if all(search.is_close for search in searches):
             break
-    for search in searches:
-        if not search.is_near:
-            raise InputError(
-                f"strength=kl:{search.target:g}: not reached (norm {search.norm:.3g} gives {search.dose:.3g} nats); "
-                f"expected a dose that this vector can have; ask for another, or give a norm"
-            )
-    return [search.found for search in searches]
+    return [search.found if search.is_near else math.nan for search in searches]
 
 
 class _Search:
@@ -108,7 +99,6 @@ class _Search:
     def __init__(self, target: float, start: float) -> None:
         self.target = target
         self.norm = start
-        self.dose = math.nan
         self._tried: list[tuple[float, float]] = []
 
     @property
@@ -135,7 +125,6 @@ class _Search:
 
     def note(self, dose: float) -> None:
         """Take note of what the current norm gives, and choose the next one, unless this one will do."""
-        self.dose = dose
         self._tried.append((self.norm, dose))
         if self.is_close:
             self.norm = self._best[0]

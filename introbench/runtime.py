@@ -1,7 +1,7 @@
 """One loaded model with everything that answers trials: engine, vectors, and what was already computed."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,7 +18,7 @@ from introbench.engine.memory import parse_budget
 from introbench.engine.requests import NO_DELTAS, Tokens
 from introbench.errors import InputError
 from introbench.finetune import Finetune, TunedWeights
-from introbench.injection import MODEL_CONTRAST, Injection, sham
+from introbench.injection import MODEL_CONTRAST, Injection, LayerRange, sham
 from introbench.mind import is_live
 from introbench.progress import heartbeat, tell
 from introbench.vectors import VectorLibrary
@@ -231,17 +231,24 @@ class Runtime:
                 self._norms[each] = each.strength.number * scale
         by_dose = [each for each in unknown if each not in self._norms and each.like is None]
         self._find_norms(by_dose, [abs(each.strength.number) for each in by_dose])
+        if by_dose and all(math.isnan(self._norms[each]) for each in by_dose) and not any(i.batch for i in injections):
+            raise InputError(
+                f"strength={by_dose[0].strength}: no vector reaches this dose in layers "
+                f"{by_dose[0].layers[0]}:{by_dose[0].layers[1]}; expected one that it can have; ask for another, or "
+                f"give a norm"
+            )
         controls = [each for each in unknown if each not in self._norms]
         if controls:
-            # A vector that pushes the other way is like the concept's own, which pushes this way.
+            # The opposite of a vector is like that vector, which pushes the other way.
+            turned = [-1.0 if each.vector == each.like else 1.0 for each in controls]
             models = [
-                replace(each, vector=each.like, like=None, strength=each.strength.times(_sign(each.strength.number)))
-                for each in controls
+                replace(each, vector=each.like, like=None, strength=each.strength.times(sign))
+                for each, sign in zip(controls, turned, strict=True)
             ]
             norms = self._strengths(models)
-            for each, norm in zip(controls, norms, strict=True):
+            for each, sign, norm in zip(controls, turned, norms, strict=True):
                 if each.match == "norm":
-                    self._norms[each] = _sign(each.strength.number) * norm
+                    self._norms[each] = sign * norm
             by_impact = [number for number, each in enumerate(controls) if each.match == "impact"]
             doses = self._measured(models, norms) if by_impact else []
             self._find_norms([controls[number] for number in by_impact], [doses[number] for number in by_impact])
@@ -253,6 +260,9 @@ class Runtime:
         keys = [self._norm_key(each, dose) for each, dose in zip(injections, doses, strict=True)]
         wanted: list[int] = []
         for index, (each, key) in enumerate(zip(injections, keys, strict=True)):
+            if not (doses[index] > 0 and math.isfinite(doses[index])):  # nothing can be like what has no dose
+                self._norms[each] = math.nan
+                continue
             kept = self.library.store.load(key)
             if kept is None:
                 wanted.append(index)
@@ -266,10 +276,14 @@ class Runtime:
         def measure(norms: Sequence[float]) -> list[float]:
             return self._measured(some, [signs[index] * norm for index, norm in zip(wanted, norms, strict=True)])
 
-        start = 0.05 * self.library.residual_norm(injections[0].layers)
-        found = find_norms(measure, [doses[index] for index in wanted], start)
+        beginning = 0.05 * self.library.residual_norm(injections[0].layers)
+        found = find_norms(measure, [doses[index] for index in wanted], beginning)
         for index, norm in zip(wanted, found, strict=True):
-            self.library.store.save(keys[index], torch.tensor(norm, dtype=torch.float64))
+            if math.isnan(norm):
+                start, stop = injections[index].layers
+                tell(f"{injections[index].label}: {doses[index]:.3g} nats are not reached in layers {start}:{stop}")
+            else:
+                self.library.store.save(keys[index], torch.tensor(norm, dtype=torch.float64))
             self._norms[injections[index]] = signs[index] * norm
 
     def _measured(self, injections: Sequence[Injection], norms: Sequence[float]) -> list[float]:
@@ -299,10 +313,11 @@ class Runtime:
             doses: list[float | None] = [None] * len(bank)
             for rows, arms in parts:
                 if arms.filler is None:
-                    # An injection into a part of the prior turn has the dose that it has in full.
-                    plain = [replace(bank[row], spans=(), batch=0) for row in rows]
+                    # In the cache alone, and in all of the prior turn, whatever the arm is otherwise.
+                    plain = [replace(bank[row], steering="cache", spans=(), batch=0) for row in rows]
                     distinct = list(dict.fromkeys(plain))
-                    whole = replace(arms, profile=None) if distinct == plain else self._side_by_side(distinct)
+                    same = distinct == [bank[row] for row in rows]
+                    whole = arms if same else self._side_by_side(distinct)
                     measured = dict(zip(distinct, self._carriers.doses(whole), strict=True))
                     for row, injection in zip(rows, plain, strict=True):
                         doses[row] = measured[injection] if math.isfinite(measured[injection]) else None
@@ -401,21 +416,56 @@ class Runtime:
             norms: Of what each adds at each layer; what the injections say by default.
         """
         norms = self._strengths(injections) if norms is None else norms
-        layers = sorted({layer for injection in injections for layer in range(*injection.layers)})
-        is_active = any(injection.steering == "active" for injection in injections)
-        deltas, question_deltas = (
-            {layer: torch.zeros(len(injections), self.engine.hidden_size) for layer in layers} for _ in range(2)
-        )
-        for row, injection in enumerate(injections):
-            if injection.vector is None:
-                continue
-            directions = self.library.directions(injection.vector)
-            for layer in range(*injection.layers):
-                deltas[layer][row] = norms[row] * directions[layer]
-                if injection.steering == "active":
-                    question_deltas[layer][row] = deltas[layer][row]
+        vectors = [self.library.directions(each.vector) if each.vector else None for each in injections]
+        added = [
+            _Added(each.layers, norm, vector, each.steering == "active")
+            for each, norm, vector in zip(injections, norms, vectors, strict=True)
+        ]
+        deltas = _SideBySide(added, self.engine.hidden_size)
+        active = [each if each.is_active else replace(each, vector=None) for each in added]
         filler = self.finetuned(injections[0].filler) if injections[0].filler else None
-        return Arms.steered(deltas, question_deltas if is_active else NO_DELTAS, filler)
+        return Arms.steered(
+            deltas,
+            _SideBySide(active, self.engine.hidden_size) if any(each.is_active for each in added) else NO_DELTAS,
+            filler,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Added:
+    """What one injection adds: a norm times unit vectors [all layers, hidden], in some layers."""
+
+    layers: LayerRange
+    norm: float
+    vector: Tensor | None
+    is_active: bool
+
+
+class _SideBySide(Mapping[int, Tensor]):
+    """What injections add at each layer, [injections, hidden], made when it is asked for.
+
+    Kept, it would grow with the cells of a sweep.
+    """
+
+    def __init__(self, added: Sequence[_Added], hidden: int) -> None:
+        self._added = tuple(added)
+        self._hidden = hidden
+        self._layers = sorted({layer for each in added for layer in range(*each.layers)})
+
+    def __getitem__(self, layer: int) -> Tensor:
+        if layer not in self._layers:
+            raise KeyError(layer)
+        rows = torch.zeros(len(self._added), self._hidden)
+        for row, each in enumerate(self._added):
+            if each.vector is not None and each.layers[0] <= layer < each.layers[1]:
+                rows[row] = each.norm * each.vector[layer]
+        return rows
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
 
 
 def _profile(injections: Sequence[Injection], prior: int) -> Tensor | None:

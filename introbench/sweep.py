@@ -120,13 +120,14 @@ class Held:
     families: Mapping[str, Interval]
 
 
-def parse_ranges(value: object, n_layers: int) -> tuple[LayerRange, ...]:
+def parse_ranges(value: object, n_layers: int, first: int = 0) -> tuple[LayerRange, ...]:
     """Read which layer ranges a sweep runs.
 
     Args:
         value: "triangle:N": every range between N + 1 evenly spaced boundaries; "single" or "single:STEP": every
             STEP-th layer by itself; or ranges as START:STOP. "triangle:6" by default.
         n_layers: Number of decoder blocks.
+        first: Where triangles and single layers begin.
 
     Raises:
         InputError: It is none of these, or a range stands twice.
@@ -136,9 +137,9 @@ def parse_ranges(value: object, n_layers: int) -> tuple[LayerRange, ...]:
         kind, _, number = text.partition(":")
         count = int(number) if number.isdecimal() else 0 if number else 1
         if count >= 1 and kind == "single":
-            return tuple((layer, layer + 1) for layer in range(0, n_layers, count))
+            return tuple((layer, layer + 1) for layer in range(first, n_layers, count))
         if count >= 1 and number:
-            bounds = sorted({round(step * n_layers / count) for step in range(count + 1)})
+            bounds = sorted({first + round(step * (n_layers - first) / count) for step in range(count + 1)})
             return tuple((start, stop) for start in bounds for stop in bounds if start < stop)
     else:
         several = text if isinstance(text, list | tuple) else [text]

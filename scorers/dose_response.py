@@ -63,7 +63,7 @@ def responses(scores: Sequence[Score]) -> list[Response]:
 def proposed(found: Sequence[Response]) -> Response | None:
     """The strength to take: the largest dose up to which all are usable, and at least one vector is live; else None."""
     best = None
-    for each in sorted(found, key=lambda response: float(np.mean(response.norms))):
+    for each in sorted(found, key=lambda response: abs(float(np.mean(response.norms)))):
         if not each.is_usable:
             break
         if each.live:

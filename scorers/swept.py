@@ -73,7 +73,7 @@ def swept() -> Scorer:
         recorded = {record["arm"]: record for record in state.output.metadata["arms"]} if state.output.metadata else {}
         shape = [len(axes[name]) for name in ("layers", "strength", "vector")]
         odds = np.array([readings[arm].log_odds if arm in readings else math.nan for arm in state.metadata["arms"]])
-        doses = np.array([recorded[arm].get("dose") for arm in state.metadata["arms"]], dtype=float)
+        doses = np.array([recorded.get(arm, {}).get("dose") for arm in state.metadata["arms"]], dtype=float)
         by_range, doses = odds.reshape(shape[0], -1), doses.reshape(shape[0], -1)
         baseline, shift = by_range[:, 0], (by_range[:, 1:] - by_range[:, :1]).reshape(shape)
         concepts = len(state.metadata["plan"]["concepts"])

@@ -1,6 +1,7 @@
 """Doses: how far an injection moves what a model says about neutral things, and strengths that are found by it."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,8 +87,33 @@ def test_an_impact_matched_control_disturbs_as_much_as_the_concept(runtime: Runt
     assert runtime.strength(controls[4]) < 0
 
 
+def test_controls_of_an_opposite_are_like_that_opposite(runtime: Runtime) -> None:
+    own, strength = VectorRecipe("pca_center", "cats"), Strength(-0.03, "kl")
+    concept = Injection(own, LAYERS, strength)
+    shuffled = Injection(VectorRecipe("pca_center", "cats", 0, control="shuffle"), LAYERS, strength, like=own)
+    negated = Injection(own, LAYERS, strength.times(-1), like=own)
+    norm = runtime.strength(concept)
+    assert norm < 0
+    assert runtime.strength(shuffled) == norm
+    assert runtime.strength(negated) == -norm
+    wanted, *matched = doses(runtime, concept, *(replace(each, match="impact") for each in (shuffled, negated)))[1:]
+    assert matched == pytest.approx([wanted] * 2, rel=0.05)
+
+
+def test_nothing_is_like_what_has_no_dose(runtime: Runtime) -> None:
+    """What is added after the last block never reaches the cache."""
+    own = VectorRecipe("pca_center", "cats")
+    control = VectorRecipe("pca_center", "cats", 0, control="shuffle")
+    assert math.isnan(runtime.strength(Injection(control, (3, 4), Strength(2), like=own, match="impact")))
+    reached, lost = runtime._strengths(
+        [Injection(own, LAYERS, Strength(0.05, "kl")), Injection(own, (3, 4), Strength(0.05, "kl"), batch=1)]
+    )
+    assert reached > 0
+    assert math.isnan(lost)
+
+
 def test_a_dose_that_cannot_be_reached_is_refused(runtime: Runtime) -> None:
-    with pytest.raises(InputError, match=r"strength=kl:1e\+06: not reached \(norm .* gives .* nats\)") as refusal:
+    with pytest.raises(InputError, match=r"strength=kl:1e\+06: no vector reaches this dose in layers 1:3") as refusal:
         runtime.strength(injection("cats", Strength(1e6, "kl")))
     assert "\n" not in str(refusal.value)
 

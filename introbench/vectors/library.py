@@ -92,7 +92,7 @@ class VectorLibrary:
 
     def _resolve(self, recipe: VectorRecipe) -> Tensor:
         if recipe.seed is not None and recipe.control == "covariance":
-            return covariance_matched(self._neutral_residuals(), recipe.concept, recipe.seed, recipe.draw)
+            return self._covariance_matched(recipe)
         if recipe.seed is not None:
             own = self.directions(replace(recipe, seed=None, draw=0, control="rotation"))
             return _MADE_FROM_CONCEPT[recipe.control](own, recipe.concept, recipe.seed, recipe.draw)
@@ -108,6 +108,14 @@ class VectorLibrary:
         vectors = _EXTRACTORS[recipe.method](self._opening_residuals(recipe.concept) - self._neutral_residuals())
         self.store.save(key, vectors)
         return vectors
+
+    def _covariance_matched(self, recipe: VectorRecipe) -> Tensor:
+        assert recipe.seed is not None
+        unit = covariance_matched(self._neutral_residuals(), recipe.concept, recipe.seed, recipe.draw)
+        if recipe.method != FROM_FILE:
+            return unit
+        own = self.directions(replace(recipe, seed=None, draw=0, control="rotation"))
+        return unit * own.norm(dim=-1, keepdim=True)  # a file's vectors need not have unit norm
 
     def _contrast_of_models(self, name: str) -> Tensor:
         """The vector that leads from this model to a fine-tune: the same neutral prompts through both."""
