@@ -1,6 +1,7 @@
 """Can the model say where a thought was placed, and how strongly?"""
 
 from collections.abc import Iterator
+from typing import Any
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -107,8 +108,11 @@ def _task(scenes: list[Scene], bank: Bank, by_depth: dict[str, Bank], checkpoint
     texts: list[str] = []
     samples: list[Sample] = []
     plan = {"parts": {each.part: len(each.sites) for each in scenes}}
-    questions, groups = question_groups([question for each in scenes for question in each.conversations])
+    questions: dict[str, list[dict[str, Any]]] = {}
     for each in scenes:
+        # Several parts have the same prior turn, but a bank of their own: none is to run the others' questions.
+        of_scene, groups = question_groups(each.conversations, f"{each.part}.{each.passage}")
+        questions |= of_scene
         for group in split_into_banks(bank):
             samples += _trials(each, groups, group, len(texts), plan)
             texts.append(bank_text(each.injections(group.vectors, bank.seed)))

@@ -168,8 +168,14 @@ def chat_messages(messages: Iterable[Mapping[str, str]]) -> list[ChatMessage]:
     return [_MAKERS[message["role"]](content=message["content"]) for message in messages]
 
 
-def question_groups(conversations: Sequence[Conversation]) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+def question_groups(
+    conversations: Sequence[Conversation], named: str = "group"
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
     """What is asked after each prior turn, so that it is run as one, and nothing that is asked after others alone.
+
+    Args:
+        conversations: All that are run under the same banks.
+        named: What the groups are called, with a number.
 
     Returns:
         The groups of questions by name, as `inject_prior_turn` takes them, and for every conversation, by its id, the
@@ -183,7 +189,7 @@ def question_groups(conversations: Sequence[Conversation]) -> tuple[dict[str, li
             key = (*((m["role"], m["content"]) for m in conversation.question), conversation.answers)
             found[key] = {"messages": list(conversation.question), "answers": conversation.answers.to_json()}
         questions = list(found.values())
-        name = next((name for name, each in groups.items() if each == questions), f"group {len(groups) + 1}")
+        name = next((name for name, each in groups.items() if each == questions), f"{named} {len(groups) + 1}")
         groups[name] = questions
         names |= dict.fromkeys((conversation.id for conversation in asked), name)
     return groups, names

@@ -296,6 +296,16 @@ def test_questions_of_other_parts_are_not_run(
     assert sorted(asked) == [(1 + 2 * 2 * places, 4 * places) for places in (2, 2, 3, 3)]
 
 
+def test_a_bank_is_asked_its_own_questions_alone(log: EvalLog) -> None:
+    assert log.samples
+    of_part: dict[str, set[str]] = {}
+    for sample in log.samples:
+        of_part.setdefault(f"{sample.metadata['part']}.{sample.metadata['passage']}", set()).add(
+            sample.metadata["asked_with"]
+        )
+    assert of_part == {name: {f"{name} 1"} for name in of_part}
+
+
 def test_numbers_that_are_not_finite_are_counted(tiny_folder: Path, tmp_path: Path) -> None:
     broken = evaluate("location", tiny_folder, tmp_path, **SMALL | {"strength": 1e39, "parts": "halves"})
     assert broken.status == "success"
