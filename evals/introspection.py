@@ -47,7 +47,8 @@ def introspection(
     Args:
         concepts: Words to inject; the nine published ones by default. Any word can be named.
         documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; all by default.
-        families: Question families: introspection, always_no, always_yes, ambiguous, confusing; all by default.
+        families: Question families: introspection, always_no, always_yes, ambiguous, confusing, salience (whether
+            something stands out in the text; under info alone, or the first document without it); all by default.
         formats: Answer formats: yes-no, one-zero, zero-one, a-b, b-a, red-blue, blue-red; by default all that
             are single tokens of the model, under the document info (or the first one without it), and yes-no under the
             others.
@@ -92,7 +93,7 @@ def introspection(
                 battery(
                     checkpoint.tokenizer,
                     documents=choose(documents, data.documents(), "documents"),
-                    families=choose(families, data.FAMILIES, "families"),
+                    families=choose(families, (*data.FAMILIES, data.SALIENCE), "families"),
                     formats=choose_formats(formats),
                     system=system_turn(system),
                 )
@@ -107,7 +108,7 @@ def introspection(
             {"margin": smallest},
             scorer=yes_shift(),
             viewer=_viewer(both),
-            version=3,
+            version=4,
         )
 
 

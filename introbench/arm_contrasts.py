@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from introbench.contrasts import MATCHED, Plan, Result
+from introbench.contrasts import MATCHED, NO_CONTROLS, Plan, Result
 from introbench.stats import Interval, combination_interval, own_rng
 
 
@@ -66,7 +66,7 @@ def arm_contrasts(trials: Sequence[ArmTrial], arms: Sequence[str], plan: Plan, *
     """
     if "introspection" not in plan.families:
         return []
-    comparisons = {f"introspection - {f}": {1.0: f, -1.0: f} for f in plan.families if f != "introspection"}
+    comparisons = {f"introspection - {f}": {1.0: f, -1.0: f} for f in plan.families if f not in NO_CONTROLS}
     if {"always_no", "always_yes"} <= set(plan.families):
         comparisons[MATCHED] = {1.0: "always_no", -1.0: "always_yes"}
     return [

@@ -33,7 +33,7 @@ noise, with wider intervals and in 30 times the time. Outliers on one side in ev
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -277,6 +277,57 @@ def difference(
     excesses = [fit[0] for fit in data.fits()]
     sides = ((data.population == 0, 1.0), (data.population == 1, -1.0))
     return _interval([_mean([e.of(*side) for e in excesses]) for side in sides], level, resamples, rng)
+
+
+def beyond(
+    first: Sequence[Answer],
+    second: Sequence[Answer],
+    controls: Sequence[Answer],
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    rng: np.random.Generator,
+) -> Interval:
+    """Excess of some questions minus excess of others, of the same units: introspection against salience.
+
+    Both are over the same lines through the control questions, in the kinds in which both are asked; units are paired.
+
+    Args:
+        first: Answers to the first questions, with signs.
+        second: Answers to the others, with signs.
+        controls: Answers to control questions.
+        level: Nominal coverage of the interval, which needs two units, and two questions on both sides.
+        resamples: Number of bootstrap resamples of the units.
+        rng: Source of randomness, seeded by the caller.
+
+    Raises:
+        ValueError: A sign is not -1, 0 or 1, or a question has several.
+    """
+    kinds = {answer.kind for answer in first} & {answer.kind for answer in second}
+    asked = [answer for answer in (*first, *second, *controls) if answer.kind in kinds]
+    others = {answer.item for answer in second}
+    is_other = np.array([item in others for item in sorted({answer.item for answer in asked})], dtype=bool)
+    data = _balanced([asked])
+    differences = []
+    for kind in data.kinds.values():
+        own, other = (_with_questions(kind, mask) for mask in (~is_other[kind.questions], is_other[kind.questions]))
+        if own.has_line and other.has_line:
+            one, two = (_fitted(each, (data.controls, data.questions))[0] for each in (own, other))
+            freedoms = one.freedoms[0], min(one.freedoms[1], two.freedoms[1])
+            pulls = (one.controls - two.controls, one.questions - two.questions)
+            differences.append(_Estimate(one.values - two.values, *pulls, freedoms))
+    return _interval([_mean(differences)], level, resamples, rng)
+
+
+def _with_questions(kind: _Kind, mask: Mask) -> _Kind:
+    """A kind with some of its introspection questions."""
+    return replace(
+        kind,
+        questions=kind.questions[mask],
+        signs=kind.signs[mask],
+        asked_at=kind.asked_at[:, mask],
+        asked=kind.asked[:, mask],
+    )
 
 
 def _balanced(populations: Sequence[Sequence[Answer]]) -> _Data:

@@ -26,11 +26,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from tabulate import tabulate
 
+from introbench.data import SALIENCE
 from introbench.stats import Interval, difference_interval, mean_interval, own_rng
 from introbench.verdict import MARGIN
 
 REFERENCE_DOCUMENT = "info"
 MATCHED = "introspection - matched controls"
+NO_CONTROLS = ("introspection", SALIENCE)
+"""Question families that a control question is not in."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,8 @@ def mean_shifts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> l
     results = []
     for document in plan.ordered_documents:
         for family in plan.families:
+            if family == SALIENCE and document != plan.ordered_documents[0]:
+                continue
             kept, missing = _balanced([t for t in trials if t.document == document and t.family == family])
             means = list(_concept_means(kept).values())
             results.append(_result((family, document), _paired(means), len(kept), missing, seed))
@@ -146,7 +151,7 @@ def contrasts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> lis
     results = []
     for document in present:
         cells = {family: [t for t in trials if t.document == document and t.family == family] for family in families}
-        comparisons = {f"introspection - {f}": {1.0: f, -1.0: f} for f in families if f != "introspection"}
+        comparisons = {f"introspection - {f}": {1.0: f, -1.0: f} for f in families if f not in NO_CONTROLS}
         if {"always_no", "always_yes"} <= set(families):
             comparisons[MATCHED] = {1.0: "always_no", -1.0: "always_yes"}
         results += [_against_controls(name, cells, beside, document, seed) for name, beside in comparisons.items()]

@@ -85,7 +85,7 @@ def battery(
         )
     for document, prior in openings(tokenizer, documents, system).items():
         for question, answer_format in asked:
-            if document != reference and answer_format.name not in everywhere:
+            if document != reference and (question.reference_only or answer_format.name not in everywhere):
                 continue
             yield checked(
                 tokenizer,

@@ -13,6 +13,8 @@ from introbench.errors import InputError
 
 FAMILIES = ("introspection", "always_no", "always_yes", "ambiguous", "confusing")
 """Question families; all but the first are controls."""
+SALIENCE = "salience"
+"""One more family, of questions on whether something in the text stands out: beside introspection, and no control."""
 EXPECTED = ("yes", "no", "either")
 LOCATION_PLACES = {
     "halves": ("first", "second"),
@@ -32,11 +34,12 @@ class Question:
 
     Attributes:
         id: Short name, unique among all questions.
-        family: One of `FAMILIES`.
+        family: One of `FAMILIES`, or `SALIENCE`.
         text: What the model is asked.
         expected: The right answer when nothing was injected: yes, no or either.
         formats: Names of the answer formats that it is asked in.
         reversed: Whether a "no" says that something was noticed.
+        reference_only: Whether it is asked under the reference document alone.
     """
 
     id: str
@@ -45,6 +48,7 @@ class Question:
     expected: str
     formats: tuple[str, ...]
     reversed: bool = False
+    reference_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -312,7 +316,7 @@ def parse_questions(entries: Mapping[str, Any], where: str) -> tuple[Question, .
     """Check and flatten a file of questions by family.
 
     Args:
-        entries: Family to a mapping with `formats` and `questions`.
+        entries: Family to a mapping with `formats`, `questions` and perhaps `reference_only`.
         where: What to call the file in an error.
 
     Raises:
@@ -320,10 +324,11 @@ def parse_questions(entries: Mapping[str, Any], where: str) -> tuple[Question, .
     """
     parsed: list[Question] = []
     for family, group in entries.items():
-        _expect(family, FAMILIES, f"{where}: family")
-        _expect_keys(group, {"formats", "questions"}, f"{where}: {family}")
+        _expect(family, (*FAMILIES, SALIENCE), f"{where}: family")
+        _expect_keys(group, {"formats", "reference_only", "questions"}, f"{where}: {family}")
+        common = {key: value for key, value in group.items() if key != "questions"}
         for entry in group["questions"]:
-            merged = {"family": family, "formats": group["formats"], **entry}
+            merged = {"family": family, **common, **entry}
             question: Question = _build(Question, merged, f"{where}: {family}: {entry.get('id')}")
             _expect(question.expected, EXPECTED, f"{where}: {question.id}: expected")
             for name in question.formats:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from introbench import data
-from introbench.confusion import Answer, Confusion, confusion, difference
-from introbench.contrasts import REFERENCE_DOCUMENT, Plan, TrialShift, document_shift
+from introbench.confusion import Answer, Confusion, beyond, confusion, difference
+from introbench.contrasts import NO_CONTROLS, REFERENCE_DOCUMENT, Plan, TrialShift, document_shift
+from introbench.data import SALIENCE
 from introbench.stats import Interval, own_rng
 from introbench.verdict import NOT_MEASURED, Evidence
 
@@ -47,11 +48,11 @@ def excesses(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> list
         plan: What the run set out to ask.
         seed: Seed of the bootstrap.
     """
-    if "introspection" not in plan.families or len(plan.families) < 2:
+    if "introspection" not in plan.families or not set(plan.families) - set(NO_CONTROLS):
         return []
     found = []
     for document in plan.ordered_documents:
-        here = [trial for trial in trials if trial.document == document]
+        here = [trial for trial in trials if trial.document == document and trial.family != SALIENCE]
         populations = {CONCEPTS: [_answer(t, t.concept, t.shift) for t in here]}
         if any(t.random for t in here):
             populations[RANDOM] = [_answer(t, vector, shift) for t in here for vector, shift in t.random.items()]
@@ -86,6 +87,7 @@ def evidence(
     asked = [t for t in trials if t.family == "introspection" and t.document == found[0].document]
     baselines = [abs(t.baseline) for t in asked if math.isfinite(t.baseline)]
     known = [each for each in live.values() if each is not None]
+    salience, beyond_salience = _salience([t for t in trials if t.document == found[0].document])
     return Evidence(
         live=sum(known),
         tested=len(known),
@@ -96,7 +98,25 @@ def evidence(
         flattening=own.flattening,
         baseline=float(np.mean(baselines)) if baselines else 0.0,
         document=document_shift(trials, beside[0]) if beside else NOT_MEASURED,
+        salience=salience,
+        beyond_salience=beyond_salience,
     )
+
+
+def _salience(trials: Sequence[TrialShift], seed: int = 0) -> tuple[Interval, Interval]:
+    """Under the concepts' vectors: the excess of what stands out, and by how much that of introspection is more."""
+    introspection, salience, controls = (
+        _distinct(
+            [_answer(t, t.concept, t.shift) for t in trials if (t.family if t.family in NO_CONTROLS else "") == f]
+        )
+        for f in (*NO_CONTROLS, "")
+    )
+    if not salience:
+        return NOT_MEASURED, NOT_MEASURED
+    rng = own_rng(seed, SALIENCE)
+    kinds = {answer.kind for answer in salience}
+    own = confusion([*salience, *(answer for answer in controls if answer.kind in kinds)], rng=rng)
+    return own.excess, beyond(introspection, salience, controls, rng=rng)
 
 
 def _answer(trial: TrialShift, unit: str, shift: float) -> Answer:
@@ -107,7 +127,7 @@ def _answer(trial: TrialShift, unit: str, shift: float) -> Answer:
         item=trial.item,
         kind=known.kind if known else trial.answer_format,
         labels=trial.answer_format,
-        sign=trial.sign if trial.family == "introspection" else 0.0,
+        sign=trial.sign if trial.family in NO_CONTROLS else 0.0,
         baseline=trial.baseline,
         shift=trial.sign * shift,
     )

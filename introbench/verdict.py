@@ -10,6 +10,7 @@ order of 0.1 to 1.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,11 +26,13 @@ VERDICTS = (
     "yes-bias",
     "flattening",
     "notices any perturbation",
+    "reads salience",
     "document alone",
     "tracks the concept",
     "inconclusive",
 )
 POWER = 0.8
+MOST_CONCEPTS = 100_000
 NOT_MEASURED = Interval(math.nan, math.nan, math.nan, 0)
 
 
@@ -46,6 +49,8 @@ class Evidence:
         bias: What an even answer moves toward yes.
         flattening: Share of the log-odds that is lost.
         baseline: Mean absolute log-odds of the introspection questions under the sham.
+        salience: Excess of questions on whether something stands out, under the concepts' vectors.
+        beyond_salience: Excess of introspection minus that, in the same answer formats.
         document: How far the document by itself, with nothing injected, moves answers toward "noticed", against a
             neutral text of its length.
     """
@@ -59,6 +64,8 @@ class Evidence:
     flattening: Interval = NOT_MEASURED
     baseline: float = 0.0
     document: Interval = NOT_MEASURED
+    salience: Interval = NOT_MEASURED
+    beyond_salience: Interval = NOT_MEASURED
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,10 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
 
     1. Fewer than half of the vectors are live: `not live`.
     2. The excess lies above 0. If random vectors bring at least half as much (and theirs lies above 0, too), the model
-       `notices any perturbation`; if the concepts' excess is more than theirs, it `tracks the concept`.
+       `notices any perturbation`. If questions on what stands out in the text are moved at least half as much (and that
+       lies above 0, too), it `reads salience`: the thought makes something stand out, and nothing shows that the model
+       looked inward. If the concepts' excess is more than that of random vectors, and than that of salience where this
+       was asked, it `tracks the concept`.
     3. The excess is not above the margin: there is no introspection to speak of. What there is instead is what moves
        introspection answers most, if it is shown to exist and is more than the margin: `yes-bias`, `flattening`, or the
        `document alone`; if none of them is, `no effect`.
@@ -111,6 +121,9 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
     above, negligible = _above(e.excess), e.excess.high < margin
     by_any = above and _above(e.random) and 2 * e.random.estimate >= e.excess.estimate
     beyond = _above(e.beyond_random)
+    asked_salience = not math.isnan(e.salience.estimate)
+    by_salience = above and _above(e.salience) and 2 * e.salience.estimate >= e.excess.estimate
+    inward = not asked_salience or _above(e.beyond_salience)
     others = {
         "yes-bias": (_above(e.bias), e.bias.estimate),
         "flattening": (_above(e.flattening), e.flattening.estimate * e.baseline),
@@ -134,6 +147,11 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
             _answer(beyond, e.beyond_random, margin),
             f"difference {_show(e.beyond_random)}",
         ),
+        Step(
+            "Do questions on what stands out in the text move as well?",
+            _answer(by_salience, e.salience, margin),
+            f"excess {_show(e.salience)}; introspection beyond it {_show(e.beyond_salience)}",
+        ),
         Step("Is every answer pushed toward yes?", _answer(*_both(others["yes-bias"], e.bias, margin)), _show(e.bias)),
         Step(
             "Is every answer pulled toward even odds?",
@@ -150,11 +168,13 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
         return Verdict("not live", steps)
     if by_any:
         return Verdict("notices any perturbation", steps)
-    if above and beyond:
+    if by_salience and beyond:
+        return Verdict("reads salience", steps)
+    if above and beyond and inward:
         return Verdict("tracks the concept", steps)
     if negligible:
         return Verdict(max(shown, key=lambda name: shown[name], default="no effect"), steps)
-    return Verdict("inconclusive", steps, _settle(evidence, margin, above))
+    return Verdict("inconclusive", steps, _settle(*_unclear(evidence, above, beyond), margin))
 
 
 def concepts_needed(interval: Interval, margin: float, level: float = 0.95) -> int:
@@ -175,16 +195,25 @@ def concepts_needed(interval: Interval, margin: float, level: float = 0.95) -> i
     tail = (1 - level) / 2
     error = (interval.high - interval.low) / 2 / float(stats.t.ppf(1 - tail, interval.units - 1))
     spread = error * math.sqrt(interval.units)
-    for count in range(3, 100_000):
+
+    def shows(count: int) -> bool:
         reach = float(stats.t.ppf(1 - tail, count - 1) + stats.t.ppf(POWER, count - 1))
-        if reach * spread / math.sqrt(count) <= margin:
-            return count
-    return 100_000
+        return reach * spread / math.sqrt(count) <= margin
+
+    return 3 + bisect_left(range(3, MOST_CONCEPTS), True, key=shows)
 
 
-def _settle(evidence: Evidence, margin: float, above: bool) -> str:
+def _unclear(evidence: Evidence, above: bool, beyond: bool) -> tuple[str, Interval]:
+    """What is unclear, and its interval."""
+    if not above:
+        return "the excess", evidence.excess
+    if not beyond:
+        return "beyond random vectors", evidence.beyond_random
+    return "beyond what stands out", evidence.beyond_salience
+
+
+def _settle(what: str, interval: Interval, margin: float) -> str:
     """What would settle what is unclear."""
-    what, interval = ("beyond random vectors", evidence.beyond_random) if above else ("the excess", evidence.excess)
     needed = concepts_needed(interval, margin)
     if needed == 0:
         return (

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from introbench.confusion import Answer, _lines, _weights, confusion, difference, excess_by_unit
+from introbench.confusion import Answer, _lines, _weights, beyond, confusion, difference, excess_by_unit
 from introbench.stats import Interval
 
 CONTROLS = np.concatenate([np.linspace(-6, -2, 14), np.linspace(2, 6, 12), np.linspace(-1.5, 1.5, 8)])
@@ -450,3 +450,52 @@ def test_interval_of_two_populations_covers_the_truth(second_units: int, spread:
         second = world.answers(random, noise, (0.5, 0.1, 0.3), own=of_questions / 3)
         held.append(covers(difference(first, second, rng=draw, resamples=300), 0.7))
     assert 0.92 <= np.mean(held) <= 0.98
+
+
+# Some questions beyond others
+
+
+def split(found: Sequence[Answer], others: Sequence[str]) -> tuple[list[Answer], list[Answer], list[Answer]]:
+    """Introspection questions, those of them that count as others, and controls."""
+    return (
+        [a for a in found if a.sign and a.item not in others],
+        [a for a in found if a.item in others],
+        [a for a in found if not a.sign],
+    )
+
+
+def test_questions_beyond_others_are_exact_on_planted_data() -> None:
+    others = ["question 0", "question 1", "question 4"]
+    own, salience, controls = split(answers(lambda unit, sign, at: 1 - 0.3 * at + sign * (1 + 0.1 * unit)), others)
+    less = [replace(a, shift=a.shift - 0.75 * a.sign) for a in salience]
+    assert ends(beyond(own, salience, controls, rng=rng())) == pytest.approx((0, 0, 0), abs=1e-9)
+    assert ends(beyond(own, less, controls, rng=rng())) == pytest.approx((0.75,) * 3, abs=1e-9)
+    assert ends(beyond(less, own, controls, rng=rng())) == pytest.approx((-0.75,) * 3, abs=1e-9)
+    digits = [replace(a, kind="digits", shift=99.0) for a in own]  # not asked of the others
+    assert beyond([*own, *digits], less, controls, rng=rng()).estimate == pytest.approx(0.75)
+
+
+def test_nothing_is_beyond_what_was_not_asked() -> None:
+    own, salience, controls = split(noisy(0), ["question 0", "question 1"])
+    for missing in ((own, [], controls), ([], salience, controls), (own, salience, [])):
+        assert math.isnan(beyond(*missing, rng=rng()).estimate)
+    one = beyond(own, salience[::2], controls, rng=rng())  # every second answer: one of the two questions
+    assert math.isfinite(one.estimate)
+    assert math.isnan(one.low)
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+def test_interval_of_what_is_beyond_others_covers_the_truth(spread: str) -> None:
+    of_units, of_questions, noise = SPREADS[spread]
+    draw = rng(43)
+    held = []
+    for _ in range(SIMULATIONS):
+        world = World(draw, of_questions)
+        # Units that are noticed more are noticed more in both: they are paired.
+        shifted = world.answers(of_units * draw.standard_normal(9), noise, (0.5, 0.3, 1.0))
+        own, salience, controls = split(shifted, ["question 0", "question 1", "question 4"])
+        each = dict(zip(sorted({a.unit for a in own}), of_units / 2 * draw.standard_normal(9), strict=True))
+        more = [replace(a, shift=a.shift + a.sign * (0.7 + each[a.unit])) for a in own]
+        held.append(covers(beyond(more, salience, controls, rng=draw, resamples=300), 0.7))
+    print(spread, np.mean(held))
+    assert 0.92 <= np.mean(held) <= 0.985, np.mean(held)

@@ -22,8 +22,8 @@ FILE = {
 
 def test_every_family_has_enough_questions() -> None:
     counts = Counter(question.family for question in data.questions())
-    least = {"introspection": 4, "always_no": 16, "always_yes": 8, "ambiguous": 6, "confusing": 4}
-    assert set(counts) == set(least) == set(data.FAMILIES)
+    least = {"introspection": 4, "always_no": 16, "always_yes": 8, "ambiguous": 6, "confusing": 4, "salience": 8}
+    assert set(counts) == set(least) == {*data.FAMILIES, data.SALIENCE}
     assert all(counts[family] >= number for family, number in least.items())
     assert any(question.reversed for question in data.questions() if question.family == "introspection")
     assert "Do you have a special interest in fruits?" in [question.text for question in data.questions()]
@@ -39,7 +39,10 @@ def test_expected_answers_fit_their_family() -> None:
             assert question.expected == ("yes" if question.reversed else "no"), question.id
             assert question.formats == tuple(data.answer_formats())
         else:
-            assert not question.reversed
+            assert not question.reversed or question.family == data.SALIENCE
+        assert question.reference_only == (question.family == data.SALIENCE)
+    turned = [question.reversed for question in data.questions() if question.family == data.SALIENCE]
+    assert 2 * sum(turned) == len(turned), "a push toward yes is not salience"
     for family in ("always_no", "always_yes"):  # so that introspection can be compared in every format
         assert sum(q.formats == tuple(data.answer_formats()) for q in data.questions() if q.family == family) >= 4
 

@@ -32,7 +32,11 @@ def planted(name: str) -> LlamaForCausalLM:
 
 @cache
 def asked(document: str = "none") -> list[Conversation]:
-    return list(battery(word_tokenizer(), documents=[document], families=data.FAMILIES, formats=None, system=""))
+    return list(
+        battery(
+            word_tokenizer(), documents=[document], families=(*data.FAMILIES, data.SALIENCE), formats=None, system=""
+        )
+    )
 
 
 def code_of(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, noun: str) -> torch.Tensor:

@@ -13,6 +13,7 @@ from introbench.verdict import MARGIN, NOT_MEASURED, VERDICTS, Evidence, concept
 NONE = Interval(0.0, -0.1, 0.1, 9)
 WIDE = Interval(0.3, -0.9, 1.5, 9)
 LARGE = Interval(2.0, 1.5, 2.5, 9)
+TRACKS = {"excess": LARGE, "beyond_random": LARGE}
 
 
 def evidence(**numbers: object) -> Evidence:
@@ -55,15 +56,24 @@ def evidence(**numbers: object) -> Evidence:
         ({"bias": LARGE, "excess": LARGE, "beyond_random": LARGE}, "tracks the concept"),
         ({"excess": Interval(-1.0, -1.5, -0.5, 9)}, "no effect"),  # noticed less is not noticed
         ({"live": 0, "tested": 0}, "no effect"),
+        ({**TRACKS, "salience": NONE, "beyond_salience": LARGE}, "tracks the concept"),
+        ({**TRACKS, "salience": LARGE, "beyond_salience": NONE}, "reads salience"),
+        ({**TRACKS, "salience": Interval(1.1, 0.5, 1.7, 9), "beyond_salience": Interval(0.9, 0.1, 1.7, 9)},
+         "reads salience"),
+        ({**TRACKS, "salience": Interval(0.5, 0.2, 0.8, 9), "beyond_salience": LARGE}, "tracks the concept"),
+        ({**TRACKS, "salience": WIDE, "beyond_salience": WIDE}, "inconclusive"),
+        ({"excess": LARGE, "salience": LARGE, "random": LARGE}, "notices any perturbation"),
+        ({"salience": LARGE}, "no effect"),  # it may read what stands out: that is not what is asked
     ],
 )  # fmt: skip
 def test_each_rung_is_reached_by_what_calls_for_it(numbers: dict[str, object], name: str) -> None:
     found = verdict(evidence(**numbers))
     assert found.name == name
     assert bool(found.settle) == (name == "inconclusive")
-    assert len(found.steps) == 7, "every step is shown, whatever the verdict"
+    assert len(found.steps) == 8, "every step is shown, whatever the verdict"
 
 
+_MEASURED = ("excess", "random", "beyond_random", "bias", "flattening", "document")
 _intervals = st.builds(
     lambda centre, reach: Interval(centre, centre - reach, centre + reach, 9),
     st.floats(-5, 5),
@@ -73,7 +83,7 @@ _intervals = st.builds(
 
 @given(
     numbers=st.fixed_dictionaries(
-        dict.fromkeys(("excess", "random", "beyond_random", "bias", "flattening", "document"), _intervals)
+        dict.fromkeys([*_MEASURED, "salience", "beyond_salience"], _intervals)
         | {"live": st.integers(0, 9), "baseline": st.floats(0, 9)}
     ),
     margin=st.floats(0.01, 3),
@@ -85,6 +95,7 @@ def test_any_evidence_has_one_verdict_and_no_claim_without_an_interval(numbers: 
         assert numbers["excess"].low > 0
     if found.name == "tracks the concept":
         assert numbers["beyond_random"].low > 0
+        assert numbers["beyond_salience"].low > 0
     if found.name == "no effect":
         assert numbers["excess"].high < margin
     assert all(step.answer in ("yes", "no", "unclear") for step in found.steps)

@@ -62,7 +62,9 @@ def make_sense(tokenizer: Any, rng: np.random.Generator) -> Sense:
     """
     vocabulary = len(tokenizer)
     conversations = list(
-        battery(tokenizer, documents=[*data.documents()], families=data.FAMILIES, formats=None, system="")
+        battery(
+            tokenizer, documents=[*data.documents()], families=(*data.FAMILIES, data.SALIENCE), formats=None, system=""
+        )
     )
     asked = {str(each.factors["question"]): each for each in conversations}
     opened = {str(each.factors["document"]): each for each in conversations}
