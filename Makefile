@@ -1,6 +1,7 @@
 # make introspect   set up, run the introspection battery on the embedded model, print the result table
 # make test         set up, run the whole test suite
 # make check        formatting, lint and types
+# make validate     planted models against verdicts: the instrument's own error rates (an hour on two cores)
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,7 @@ LOGS := logs
 export HF_HUB_OFFLINE ?= 1
 export INSPECT_EVAL_MODEL ?= inject/smollm2
 
-.PHONY: introspect test check setup clean
+.PHONY: introspect test check validate setup clean
 
 introspect: setup
 	$(BIN)/inspect eval evals/introspection.py --log-dir $(LOGS) --no-log-realtime --no-score-display $(ARGS)
@@ -25,6 +26,9 @@ check: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+validate: setup
+	$(BIN)/python -m introbench.validation --write docs/validity.md $(ARGS)
 
 setup: $(VENV)/.installed
 

@@ -44,6 +44,7 @@ def draw_sweep(grouped: Mapping[str, Sequence[SweepTrial]], plan: Mapping[str, A
         means = {name: found[document][name][:, column].mean(axis=1) for name in names if name in found[document]}
         finite = np.concatenate([each[np.isfinite(each)] for each in means.values()])
         reach = float(np.abs(finite).max()) if finite.size else 1.0
+        digits = 1 if reach >= 1 else 2
         for panel, name in zip(panels[line], names, strict=True):
             grid = np.full((len(starts), len(stops)), np.nan)
             for (start, stop), value in zip(ranges, means.get(name, []), strict=False):
@@ -54,9 +55,8 @@ def draw_sweep(grouped: Mapping[str, Sequence[SweepTrial]], plan: Mapping[str, A
             for (row, at), value in np.ndenumerate(grid):
                 if np.isfinite(value) and grid.size <= 64:
                     dark = abs(value) > 0.6 * reach
-                    panel.text(
-                        at, row, f"{value:+.1f}", ha="center", va="center", fontsize=6, color="w" if dark else "k"
-                    )
+                    text, colour = f"{value:+.{digits}f}", "w" if dark else "k"
+                    panel.text(at, row, text, ha="center", va="center", fontsize=6, color=colour)
             if line == 0:
                 panel.set_title("excess (noticed)" if name == EXCESS else name.replace("_", " "), fontsize=9)
             if line == len(lines) - 1:

@@ -27,8 +27,11 @@ def main() -> int:
     parser.add_argument("--write", type=Path, help="a Markdown file whose tables are to be replaced")
     options = parser.parse_args()
     options.outcomes.parent.mkdir(parents=True, exist_ok=True)
-    cases = [Case(name, seed) for seed in range(options.seeds) for name in PLANTED]
-    cases += [Case(SCALED, seed, effect) for effect in options.effects for seed in range(options.seeds)]
+    cases = [
+        case
+        for seed in range(options.seeds)
+        for case in [*(Case(name, seed) for name in PLANTED), *(Case(SCALED, seed, each) for each in options.effects)]
+    ]
     outcomes = []
     for outcome in run_cases(cases, options.outcomes, options.workers):
         outcomes.append(outcome)

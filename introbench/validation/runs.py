@@ -20,6 +20,8 @@ from introbench.verdict import VERDICTS
 
 DOCUMENTS = ("info", "neutral")
 """All that the verdict rests on; with the other documents a run takes longer and says the same."""
+FORMAT = "yes-no"
+"""In words alone, a run takes half the time."""
 SCALED = "introspector"
 """The model whose effect is scaled for a power curve."""
 
@@ -90,6 +92,7 @@ def run_case(case: Case, **task_args: Any) -> Outcome:
             task_args={
                 "concepts": concepts_of(case.seed),
                 "documents": [*DOCUMENTS],
+                "formats": FORMAT,
                 "seed": case.seed,
                 **task_args,
             },
