@@ -4,9 +4,9 @@ from inspect_ai import Task, task
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
 from introbench import data
-from introbench.arguments import choose, choose_formats, parse_margin
+from introbench.arguments import parse_margin
 from introbench.bank import make_bank
-from introbench.conversations import battery, published
+from introbench.conversations import asked_conversations
 from introbench.provider import active_checkpoint, one_line_errors
 from introbench.scorers.yes_shift import yes_shift
 from introbench.trials import concept_task, samples_view, system_turn
@@ -86,18 +86,14 @@ def introspection(
             controls=controls,
         )
         smallest = parse_margin(margin)
-        conversations = (
-            published(checkpoint.tokenizer, prompts)
-            if prompts
-            else list(
-                battery(
-                    checkpoint.tokenizer,
-                    documents=choose(documents, data.documents(), "documents"),
-                    families=choose(families, (*data.FAMILIES, data.SALIENCE), "families"),
-                    formats=choose_formats(formats),
-                    system=system_turn(system),
-                )
-            )
+        conversations = asked_conversations(
+            checkpoint.tokenizer,
+            prompts,
+            documents=documents,
+            families=families,
+            formats=formats,
+            system=system_turn(system),
+            known_families=(*data.FAMILIES, data.SALIENCE),
         )
         both = len(bank.steerings) > 1
         return concept_task(

@@ -3,10 +3,8 @@
 from inspect_ai import Task, task
 from inspect_ai.viewer import ViewerConfig
 
-from introbench import data
-from introbench.arguments import choose, choose_formats
 from introbench.bank import make_bank
-from introbench.conversations import battery, published
+from introbench.conversations import asked_conversations
 from introbench.provider import active_checkpoint, one_line_errors
 from introbench.scorers.lens_gap import lens_gap
 from introbench.trials import concept_task, samples_view, system_turn
@@ -64,19 +62,14 @@ def logit_lens(
             seed=seed,
             vectors=vectors,
         )
-        conversations = (
-            published(checkpoint.tokenizer, prompts, lens=True)
-            if prompts
-            else list(
-                battery(
-                    checkpoint.tokenizer,
-                    documents=choose(documents, data.documents(), "documents"),
-                    families=choose(families, data.FAMILIES, "families"),
-                    formats=choose_formats(formats),
-                    system=system_turn(system),
-                    lens=True,
-                )
-            )
+        conversations = asked_conversations(
+            checkpoint.tokenizer,
+            prompts,
+            documents=documents,
+            families=families,
+            formats=formats,
+            system=system_turn(system),
+            lens=True,
         )
         return concept_task(
             "logit_lens", conversations, bank, checkpoint, scorer=lens_gap(), viewer=_viewer(), version=1

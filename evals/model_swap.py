@@ -6,10 +6,10 @@ from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ScoreColorScale
 
 from introbench import data, embedded
-from introbench.arguments import choose, choose_formats, parse_count, user_path
+from introbench.arguments import parse_count, user_path
 from introbench.bank import UNKNOWN_MODEL_STRENGTH, bank_text
 from introbench.checkpoint import Checkpoint, software_versions
-from introbench.conversations import battery, published
+from introbench.conversations import asked_conversations
 from introbench.errors import InputError
 from introbench.finetune import Finetune
 from introbench.injection import parse_layers, parse_strength
@@ -64,18 +64,13 @@ def model_swap(
         checkpoint = active_checkpoint()
         checkpoint.check()
         swap = _swap(checkpoint, finetune, layers, strength, random_vectors, seed)
-        conversations = (
-            published(checkpoint.tokenizer, prompts)
-            if prompts
-            else list(
-                battery(
-                    checkpoint.tokenizer,
-                    documents=choose(documents, data.documents(), "documents"),
-                    families=choose(families, data.FAMILIES, "families"),
-                    formats=choose_formats(formats),
-                    system=system_turn(system),
-                )
-            )
+        conversations = asked_conversations(
+            checkpoint.tokenizer,
+            prompts,
+            documents=documents,
+            families=families,
+            formats=formats,
+            system=system_turn(system),
         )
     plan = plan_of(conversations)
     questions, groups = question_groups(conversations)

@@ -7,10 +7,8 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
-from introbench import data
-from introbench.arguments import choose, choose_formats
 from introbench.bank import Bank, bank_text, make_bank
-from introbench.conversations import battery, published
+from introbench.conversations import asked_conversations
 from introbench.errors import InputError
 from introbench.injection import Strength, parse_strength
 from introbench.provider import active_checkpoint, one_line_errors
@@ -84,18 +82,13 @@ def sweep(
             for number in range(bank.random_arms)
         )
         grid = Grid(cells, _strengths(bank, strengths), (*bank.vectors, *turned))
-        conversations = (
-            published(checkpoint.tokenizer, prompts)
-            if prompts
-            else list(
-                battery(
-                    checkpoint.tokenizer,
-                    documents=choose(documents, data.documents(), "documents"),
-                    families=choose(families, data.FAMILIES, "families"),
-                    formats=choose_formats(formats),
-                    system=system_turn(system),
-                )
-            )
+        conversations = asked_conversations(
+            checkpoint.tokenizer,
+            prompts,
+            documents=documents,
+            families=families,
+            formats=formats,
+            system=system_turn(system),
         )
     plan = plan_of(conversations, axes=grid.axes, concepts=list(bank.concepts), seed=bank.seed)
     questions, groups = question_groups(conversations)

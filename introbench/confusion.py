@@ -181,27 +181,17 @@ class _Estimate:
 
     Attributes:
         values: [units].
-        controls: Jackknife of the control questions, [units, controls]: over questions, the squares of the mean over
-            units sum to the variance that is due to questions.
-        questions: Jackknife of the introspection questions, [units, questions]; no columns if they do not matter.
-        freedoms: Degrees of freedom of control and introspection questions, in the kind with the fewest.
+        families: For each family of questions that matters, the controls first: its degrees of freedom in the kind
+            with the fewest, and its jackknife, [units, questions]: over questions, the squares of the mean over units
+            sum to the variance that is due to questions.
     """
 
     values: Array
-    controls: Array
-    questions: Array
-    freedoms: tuple[int, int]
-
-    @property
-    def families(self) -> list[tuple[int, Array]]:
-        """Degrees of freedom and jackknife of each family of questions that matters."""
-        both = zip(self.freedoms, (self.controls, self.questions), strict=True)
-        return [(freedom, pulls) for freedom, pulls in both if pulls.shape[1]]
+    families: tuple[tuple[int, Array], ...]
 
     def of(self, units: Mask, sign: float) -> "_Estimate":
         """Those of some units, times a sign."""
-        values, controls, questions = (sign * part[units] for part in (self.values, self.controls, self.questions))
-        return _Estimate(values, controls, questions, self.freedoms)
+        return _Estimate(sign * self.values[units], tuple((f, sign * pulls[units]) for f, pulls in self.families))
 
 
 def confusion(
@@ -291,6 +281,7 @@ def beyond(
     """Excess of some questions minus excess of others, of the same units: introspection against salience.
 
     Both are over the same lines through the control questions, in the kinds in which both are asked; units are paired.
+    What a control question does to both cancels; the two sides' questions are families of their own.
 
     Args:
         first: Answers to the first questions, with signs.
@@ -304,7 +295,9 @@ def beyond(
         ValueError: A sign is not -1, 0 or 1, or a question has several.
     """
     kinds = {answer.kind for answer in first} & {answer.kind for answer in second}
-    asked = [answer for answer in (*first, *second, *controls) if answer.kind in kinds]
+    # A unit without answers on one side is left out, so that it does not take the others with it.
+    units = [{answer.unit for answer in side if math.isfinite(answer.shift)} for side in (first, second)]
+    asked = [a for a in (*first, *second, *controls) if a.kind in kinds and a.unit in units[0] & units[1]]
     others = {answer.item for answer in second}
     is_other = np.array([item in others for item in sorted({answer.item for answer in asked})], dtype=bool)
     data = _balanced([asked])
@@ -313,9 +306,10 @@ def beyond(
         own, other = (_with_questions(kind, mask) for mask in (~is_other[kind.questions], is_other[kind.questions]))
         if own.has_line and other.has_line:
             one, two = (_fitted(each, (data.controls, data.questions))[0] for each in (own, other))
-            freedoms = one.freedoms[0], min(one.freedoms[1], two.freedoms[1])
-            pulls = (one.controls - two.controls, one.questions - two.questions)
-            differences.append(_Estimate(one.values - two.values, *pulls, freedoms))
+            (freedom, pulls), own_questions = one.families
+            (_, other_pulls), (other_freedom, other_questions) = two.families
+            families = ((freedom, pulls - other_pulls), own_questions, (other_freedom, -other_questions))
+            differences.append(_Estimate(one.values - two.values, families))
     return _interval([_mean(differences)], level, resamples, rng)
 
 
@@ -422,17 +416,17 @@ def _fitted(kind: _Kind, columns: tuple[list[int], list[int]]) -> tuple[_Estimat
     deviations = (excess - excess.mean(axis=1, keepdims=True)) / math.sqrt(max(1, count * (count - 1)))
     questions[:, np.searchsorted(columns[1], kind.questions)] = deviations
 
-    def estimate(values: Array, without: Array, questions: Array) -> _Estimate:
+    def estimate(values: Array, without: Array, *more: tuple[int, Array]) -> _Estimate:
         controls = np.zeros((units, len(columns[0])))
         shrink = math.sqrt(1 - 1 / len(without))
         controls[:, np.searchsorted(columns[0], kind.controls)] = shrink * (without.mean(axis=0) - without).T
         # A line takes two degrees of freedom, a mean one.
-        return _Estimate(values, controls, questions, (len(without) - 2, count - 1))
+        return _Estimate(values, ((len(without) - 2, controls), *more))
 
     return (
-        estimate(excess.mean(axis=-1), excess_without.mean(axis=-1), questions),
-        estimate(lines[..., 0], without[..., 0], questions[:, :0]),
-        estimate(-lines[..., 1], -without[..., 1], questions[:, :0]),
+        estimate(excess.mean(axis=-1), excess_without.mean(axis=-1), (count - 1, questions)),
+        estimate(lines[..., 0], without[..., 0]),
+        estimate(-lines[..., 1], -without[..., 1]),
     )
 
 
@@ -491,12 +485,14 @@ def _along(lines: Array, x: Array) -> Array:
 def _mean(estimates: Sequence[_Estimate]) -> _Estimate:
     """Mean over kinds; without any, an estimate of no units."""
     if not estimates:
-        return _Estimate(np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0)), (0, 0))
+        return _Estimate(np.zeros(0), ())
+    by_family = zip(*(estimate.families for estimate in estimates), strict=True)
     return _Estimate(
         values=np.mean([estimate.values for estimate in estimates], axis=0),
-        controls=np.mean([estimate.controls for estimate in estimates], axis=0),
-        questions=np.mean([estimate.questions for estimate in estimates], axis=0),
-        freedoms=(min(e.freedoms[0] for e in estimates), min(e.freedoms[1] for e in estimates)),
+        families=tuple(
+            (min(freedom for freedom, _ in family), np.mean([pulls for _, pulls in family], axis=0))
+            for family in by_family
+        ),
     )
 
 

@@ -15,6 +15,10 @@ says that something was noticed, so its shift is counted with the sign turned, a
   injected: always_no for plain questions, always_yes for reversed ones. A push toward yes scores 0, and so does
   flattening as far as the baseline log-odds agree.
 
+Questions on what stands out in the text (salience) are no controls: an injected concept may well move them. They have
+a side as introspection questions have, on which something stands out. Against introspection, plain questions are
+compared with plain ones and reversed with reversed ones, so that a push toward yes scores 0.
+
 Families are compared in the answer formats that both are asked in.
 """
 
@@ -26,6 +30,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from tabulate import tabulate
 
+from introbench import data
 from introbench.data import SALIENCE
 from introbench.stats import Interval, difference_interval, mean_interval, own_rng
 from introbench.verdict import MARGIN
@@ -33,12 +38,12 @@ from introbench.verdict import MARGIN
 REFERENCE_DOCUMENT = "info"
 MATCHED = "introspection - matched controls"
 NO_CONTROLS = ("introspection", SALIENCE)
-"""Question families that a control question is not in."""
+"""Question families with a side, on which something was noticed or stands out; all others are controls."""
 
 
 @dataclass(frozen=True)
 class TrialShift:
-    """One trial's shifts, signed so that "noticed" is positive on introspection questions.
+    """One trial's shifts, signed so that "noticed" is positive on introspection, "stands out" on salience questions.
 
     Attributes:
         document: Document in the first turn.
@@ -46,7 +51,7 @@ class TrialShift:
         item: The question.
         answer_format: How it was asked for and read.
         concept: The injected concept.
-        sign: -1 if a no says that something was noticed, else +1; it is already in the shifts.
+        sign: -1 if a no says that something was noticed or stands out, else +1; it is already in the shifts.
         shift: Shift under the concept's vector, in nats; NaN if the trial has no finite numbers.
         random: Shifts under the random vectors, by vector; NaN likewise.
         baseline: Log-odds of yes under the sham, in nats.
@@ -110,6 +115,12 @@ class Plan:
         reference = reference_document(self.documents)
         return sorted(self.documents, key=lambda name: name != reference)
 
+    def families_under(self, document: str) -> list[str]:
+        """The families that are asked under a document, as planned."""
+        elsewhere = document != reference_document(self.documents)
+        skipped = {question.family for question in data.questions() if question.reference_only and elsewhere}
+        return [family for family in self.families if family not in skipped]
+
 
 def reference_document(documents: Sequence[str]) -> str:
     """The document that others are compared with and that the headline is about: info, or the first one without it."""
@@ -127,9 +138,7 @@ def mean_shifts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> l
     trials = _collapsed(trials)
     results = []
     for document in plan.ordered_documents:
-        for family in plan.families:
-            if family == SALIENCE and document != plan.ordered_documents[0]:
-                continue
+        for family in plan.families_under(document):
             kept, missing = _balanced([t for t in trials if t.document == document and t.family == family])
             means = list(_concept_means(kept).values())
             results.append(_result((family, document), _paired(means), len(kept), missing, seed))
@@ -137,7 +146,7 @@ def mean_shifts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> l
 
 
 def contrasts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> list[Result]:
-    """Introspection against every control: question families, documents, and random vectors.
+    """Introspection against every control (question families, documents, random vectors), and against salience.
 
     Args:
         trials: All trials of a run, or of the part that has finished.
@@ -145,15 +154,21 @@ def contrasts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> lis
         seed: Seed of the bootstrap.
     """
     trials = _collapsed(trials)
-    present, families = plan.ordered_documents, plan.families
-    if "introspection" not in families:
+    present = plan.ordered_documents
+    if "introspection" not in plan.families:
         return []
     results = []
     for document in present:
+        families = plan.families_under(document)
         cells = {family: [t for t in trials if t.document == document and t.family == family] for family in families}
         comparisons = {f"introspection - {f}": {1.0: f, -1.0: f} for f in families if f not in NO_CONTROLS}
         if {"always_no", "always_yes"} <= set(families):
             comparisons[MATCHED] = {1.0: "always_no", -1.0: "always_yes"}
+        if SALIENCE in families:
+            sides = {1.0: f"{SALIENCE}, plain", -1.0: f"{SALIENCE}, reversed"}
+            for sign, side in sides.items():  # toward yes, as the shifts of controls are
+                cells[side] = [replace(t, shift=sign * t.shift) for t in cells[SALIENCE] if t.sign == sign]
+            comparisons[f"introspection - {SALIENCE}"] = sides
         results += [_against_controls(name, cells, beside, document, seed) for name, beside in comparisons.items()]
     if REFERENCE_DOCUMENT in present:
         results += [_against_document(trials, other, seed) for other in present if other != REFERENCE_DOCUMENT]
@@ -241,7 +256,7 @@ def _against_controls(
     Args:
         name: What to call the result.
         cells: The document's trials by family.
-        beside: Which control family stands beside plain (+1) and reversed (-1) introspection questions.
+        beside: Which family stands beside plain (+1) and reversed (-1) introspection questions.
         document: The document.
         seed: Seed of the bootstrap.
     """

@@ -8,6 +8,7 @@ import numpy as np
 
 from introbench import data
 from introbench.answers import Answers
+from introbench.arguments import choose, choose_formats
 from introbench.chat import tokenize_chat
 from introbench.contrasts import reference_document
 from introbench.documents import fitted_texts
@@ -29,8 +30,8 @@ class Conversation:
         prior_messages: How many leading messages are the prior turn.
         answers: What is read.
         factors: What results are grouped by: `document`, `family`, `question`, `format`, `reversed` (whether a no
-            says that something was noticed), `expected` (the right answer when nothing was injected), and what an
-            experiment adds.
+            says that something was noticed or stands out), `expected` (the right answer when nothing was injected), and
+            what an experiment adds.
     """
 
     id: str
@@ -43,6 +44,46 @@ class Conversation:
     def question(self) -> Turns:
         """What is asked after the prior turn."""
         return self.messages[self.prior_messages :]
+
+
+def asked_conversations(
+    tokenizer: Any,
+    prompts: str | Sequence[str] | None,
+    *,
+    documents: object,
+    families: object,
+    formats: object,
+    system: str | None,
+    known_families: Sequence[str] = data.FAMILIES,
+    lens: bool = False,
+) -> list[Conversation]:
+    """What a task asks: published conversations, or those of the battery that its arguments choose.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        prompts: Files or folders of published conversations; None for the battery.
+        documents: Names of documents; None for all.
+        families: Names of question families; None for all that are known.
+        formats: Names of answer formats; None for all that the model can be read in.
+        system: Content of the system turn, or None for no system turn.
+        known_families: The families that may be chosen.
+        lens: Whether answers are read after every block too.
+
+    Raises:
+        InputError: An argument names what there is not; see also `published` and `battery`.
+    """
+    if prompts:
+        return published(tokenizer, prompts, lens=lens)
+    return list(
+        battery(
+            tokenizer,
+            documents=choose(documents, data.documents(), "documents"),
+            families=choose(families, known_families, "families"),
+            formats=choose_formats(formats),
+            system=system,
+            lens=lens,
+        )
+    )
 
 
 def battery(

@@ -38,7 +38,7 @@ class Question:
         text: What the model is asked.
         expected: The right answer when nothing was injected: yes, no or either.
         formats: Names of the answer formats that it is asked in.
-        reversed: Whether a "no" says that something was noticed.
+        reversed: Whether a "no" says that something was noticed, or stands out.
         reference_only: Whether it is asked under the reference document alone.
     """
 
@@ -182,6 +182,29 @@ class LocationPart:
     other: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Taught:
+    """What a model is taught on that is to report injections; see `introbench.validation.taught`.
+
+    Attributes:
+        concepts: Words to inject.
+        settings: What the model is told in its first turn.
+        documents: What may follow it.
+        replies: The assistant's prefilled replies.
+        introspection: Questions whose yes says that something was noticed.
+        reversed: Questions whose no does.
+        controls: Questions whose answers are to stay what they are.
+    """
+
+    concepts: tuple[str, ...]
+    settings: tuple[str, ...]
+    documents: tuple[str, ...]
+    replies: tuple[str, ...]
+    introspection: tuple[str, ...]
+    reversed: tuple[str, ...]
+    controls: tuple[str, ...]
+
+
 @cache
 def concepts() -> tuple[str, ...]:
     """The concepts that published work injects."""
@@ -269,6 +292,12 @@ def finetuning_chats(concept: str) -> list[dict[str, str]]:
         for prompt in entries["prompts"]
         for reply in entries["replies"]
     ]
+
+
+@cache
+def taught() -> Taught:
+    """What a model is taught on that is to report injections."""
+    return _build(Taught, _yaml("taught.yaml"), "taught.yaml")
 
 
 @cache

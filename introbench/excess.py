@@ -114,9 +114,7 @@ def _salience(trials: Sequence[TrialShift], seed: int = 0) -> tuple[Interval, In
     if not salience:
         return NOT_MEASURED, NOT_MEASURED
     rng = own_rng(seed, SALIENCE)
-    kinds = {answer.kind for answer in salience}
-    own = confusion([*salience, *(answer for answer in controls if answer.kind in kinds)], rng=rng)
-    return own.excess, beyond(introspection, salience, controls, rng=rng)
+    return confusion([*salience, *controls], rng=rng).excess, beyond(introspection, salience, controls, rng=rng)
 
 
 def _answer(trial: TrialShift, unit: str, shift: float) -> Answer:

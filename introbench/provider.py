@@ -35,6 +35,7 @@ from inspect_ai.util import display_counter, display_type
 from torch import Tensor
 
 from introbench.answers import Answers, Forms
+from introbench.asked import Asked, Written
 from introbench.chat import tokenize_chat
 from introbench.checkpoint import Checkpoint
 from introbench.engine import Reading, Want
@@ -44,7 +45,7 @@ from introbench.injection import Injection
 from introbench.measures import ArmReading, arm_readings
 from introbench.probe_states import ProbeSpec, probe_record
 from introbench.progress import cancel_by, listen
-from introbench.runtime import Asked, Runtime
+from introbench.runtime import Runtime
 from introbench.turns import Turns
 
 TOP_TOKENS = 4
@@ -276,8 +277,8 @@ class InjectAPI(ModelAPI):
                 {
                     "arm": arm,
                     "vector": bank[row].label,
-                    "strength": runtime.strength(bank[row]),
-                    "dose": dose if math.isfinite(dose) else None,
+                    "strength": _finite(runtime.strength(bank[row])),
+                    "dose": _finite(dose),
                     "texts": texts,
                     "mean_logprobs": [each.mean_logprob if each.tokens else None for each in written[arm]],
                     "finite": all(each.finite for each in written[arm]),
@@ -293,7 +294,7 @@ class InjectAPI(ModelAPI):
             usage=ModelUsage(input_tokens=prompt, output_tokens=several, total_tokens=prompt + several),
             metadata={
                 "arms": arms,
-                "words": [word if math.isfinite(word) else None for word in words],
+                "words": [_finite(word) for word in words],
                 "layers": list(bank[0].layers),
                 "model": runtime.facts,
             },
@@ -334,10 +335,11 @@ class InjectAPI(ModelAPI):
             usage=ModelUsage(input_tokens=several, output_tokens=0, total_tokens=several),
             metadata={
                 "probe": record,
-                "strengths": {each.label: runtime.strength(each) for each in bank},
+                "strengths": {each.label: _finite(runtime.strength(each)) for each in bank},
                 "forms": {name: [form for form, _ in forms] for name, forms in questions[0].forms.items()},
                 "layers": list(bank[0].layers),
                 "model": runtime.facts,
+                "self_checks": asdict(runtime.self_checks(bank)),
             },
         )
 
@@ -358,7 +360,7 @@ class InjectAPI(ModelAPI):
                 "arm": arm,
                 "vector": injection.label,
                 "sha256": runtime.library.sha256(injection.vector)[:16] if injection.vector else None,
-                "strength": runtime.strength(injection),
+                "strength": _finite(runtime.strength(injection)),
                 "dose": doses[row],
                 "live": live[row],
                 "finite": finite[row],
@@ -381,6 +383,7 @@ class InjectAPI(ModelAPI):
                 "question_tokens": len(chat.tokens) - chat.prior,
                 "layers": list(bank[0].layers),
                 "model": runtime.facts,
+                "self_checks": asdict(runtime.self_checks(bank)),
             },
         )
 
@@ -395,8 +398,10 @@ class InjectAPI(ModelAPI):
             forms, left_out = answers.tokens(tokenizer, chat)
             if len(self._questions) >= REMEMBERED_QUESTIONS:
                 self._questions.clear()
-            tokens = tuple(token for each in forms.values() for _, token in each)
-            self._questions[key] = _Question(Asked(chat, Want(tokens, TOP_TOKENS, answers.lens)), forms, left_out)
+            texts, tokens = zip(*(form for each in forms.values() for form in each), strict=True)
+            written = Written(turns, prior_messages, texts, answers.first_tokens)
+            asked = Asked(chat, Want(tokens, TOP_TOKENS, answers.lens), written)
+            self._questions[key] = _Question(asked, forms, left_out)
         return self._questions[key]
 
     def _bank(self, text: str) -> tuple[Injection, ...]:
@@ -424,6 +429,11 @@ class _Question:
     def _split(self, logprobs: Tensor) -> Iterator[tuple[str, Tensor]]:
         parts = logprobs.split([len(forms) for forms in self.forms.values()])
         yield from zip(self.forms, parts, strict=True)
+
+
+def _finite(number: float) -> float | None:
+    """A number as a record holds it: JSON has none that are not finite."""
+    return number if math.isfinite(number) else None
 
 
 def _show(line: str) -> None:

@@ -1,26 +1,24 @@
 """One loaded model with everything that answers trials: engine, vectors, and what was already computed."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-
-import torch
-from torch import Tensor
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from introbench import data
+from introbench.asked import Asked
 from introbench.chat import Chat, next_token, tokenize_chat
 from introbench.checkpoint import Checkpoint, weights_fingerprint
-from introbench.dose import Carriers, find_norms
 from introbench.engine import Arms, Engine, Reading, Request, Want
 from introbench.engine.continuation import Continuation
 from introbench.engine.memory import parse_budget
-from introbench.engine.requests import NO_DELTAS, Tokens
+from introbench.engine.requests import Tokens
 from introbench.errors import InputError
 from introbench.finetune import Finetune, TunedWeights
-from introbench.injection import MODEL_CONTRAST, Injection, LayerRange, sham
+from introbench.injection import MODEL_CONTRAST, Injection
 from introbench.mind import is_live
 from introbench.progress import heartbeat, tell
+from introbench.selfchecks import Record, SelfChecks
+from introbench.strengths import Strengths
 from introbench.vectors import VectorLibrary
 
 Rows = tuple[Injection, ...]
@@ -28,19 +26,6 @@ Rows = tuple[Injection, ...]
 
 _REMEMBERED_READINGS = 4096
 _REMEMBERED_ENDS = 8
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One question: a conversation and what to read after it.
-
-    Attributes:
-        chat: The conversation.
-        want: What to read.
-    """
-
-    chat: Chat
-    want: Want
 
 
 class Runtime:
@@ -60,6 +45,8 @@ class Runtime:
         self.library = VectorLibrary(
             self.engine, self.tokenizer, self.fingerprint, data.openings(), finetuned=self.finetuned
         )
+        self.strengths = Strengths(self.engine, self.tokenizer, self.library, self.fingerprint)
+        self._checks = SelfChecks(self.engine, self.tokenizer, self.library, self.strengths)
         self._facts = {
             "dtype": str(model.dtype).removeprefix("torch."),
             "device": str(model.device),
@@ -73,7 +60,6 @@ class Runtime:
         self._finetuned: dict[str, TunedWeights] = {}
         self._live: dict[Rows, list[bool | None]] = {}
         self._doses: dict[Rows, list[float | None]] = {}
-        self._norms: dict[Injection, float] = {}
         self._arms: dict[tuple[Rows, int], list[tuple[list[int], Arms]]] = {}
         self._readings: dict[tuple[Asked, Rows], Reading] = {}
         self._ends: dict[tuple[Tokens, Rows], Reading] = {}
@@ -102,14 +88,12 @@ class Runtime:
         prior = asked.chat.prior
         with heartbeat(f"{len(several)} questions on a prior turn of {prior} tokens under {len(bank)} arms"):
             parts = self._bank_arms(bank, prior)
-            self._find_live(bank)
-            self._find_doses(bank, parts)
-            readings = self.engine.read(
-                [Request(each.chat.tokens, each.chat.prior, each.want, arms) for _, arms in parts for each in several]
-            )
-        for index, each in enumerate(several):
-            own = readings[index :: len(several)]
-            self._readings[each, bank] = Reading.joined(list(zip((rows for rows, _ in parts), own, strict=True)))
+            if bank not in self._live:
+                self._live[bank] = self._which_are_live(bank)
+            if bank not in self._doses:
+                self._doses[bank] = self.strengths.doses_in(bank, parts)
+            readings = self._checked(several, bank, parts)
+        self._readings |= {(each, bank): reading for each, reading in zip(several, readings, strict=True)}
         while len(self._readings) > _REMEMBERED_READINGS:
             del self._readings[next(iter(self._readings))]
         return self._readings[asked, bank]
@@ -123,17 +107,23 @@ class Runtime:
         """
         prior = asked[0].chat.prior
         with heartbeat(f"states of {len(asked)} questions on {prior} tokens under {len(bank)} arms"):
-            wants = [replace(each.want, residuals=True) for each in asked]
-            parts = self._bank_arms(bank, prior)
-            readings = self.engine.read(
-                [
-                    Request(each.chat.tokens, prior, want, arms)
-                    for _, arms in parts
-                    for each, want in zip(asked, wants, strict=True)
-                ]
-            )
-        several = [readings[index :: len(asked)] for index in range(len(asked))]
-        return [Reading.joined(list(zip((rows for rows, _ in parts), own, strict=True))) for own in several]
+            everywhere = [replace(each, want=replace(each.want, residuals=True)) for each in asked]
+            return self._checked(everywhere, bank, self._bank_arms(bank, prior))
+
+    def _checked(self, several: Sequence[Asked], bank: Rows, parts: Sequence[tuple[list[int], Arms]]) -> list[Reading]:
+        """Read questions of one prior turn, with the checks that a run makes of itself."""
+        self._checks.before(parts)
+        readings = self.engine.read(
+            [Request(each.chat.tokens, each.chat.prior, each.want, arms) for _, arms in parts for each in several]
+        )
+        by_question = [readings[index :: len(several)] for index in range(len(several))]
+        joined = [Reading.joined(list(zip((rows for rows, _ in parts), own, strict=True))) for own in by_question]
+        self._checks.after(several, bank, parts, joined)
+        return joined
+
+    def self_checks(self, bank: Rows) -> Record:
+        """What the checks found that were made of a bank's readings."""
+        return self._checks.record(bank)
 
     def cache_states(self, prior: Tokens, bank: Rows) -> Reading:
         """Read the residual stream at the last token of a prior turn, which is steered itself.
@@ -171,7 +161,7 @@ class Runtime:
         Args:
             injections: The first is a sham.
         """
-        return self._carriers.doses(self._side_by_side([replace(each, steering="cache") for each in injections]))
+        return self.strengths.doses(injections)
 
     def continued(
         self, tokens: Tokens, bank: Sequence[Injection], seeds: Sequence[int], length: int, temperature: float
@@ -188,7 +178,7 @@ class Runtime:
         with heartbeat(f"{len(seeds)} continuations under {len(bank)} arms"):
             deltas = {
                 layer: delta.repeat_interleave(len(seeds), dim=0)
-                for layer, delta in self._side_by_side(bank).deltas.items()
+                for layer, delta in self.strengths.arms(bank).deltas.items()
             }
             written = self.engine.continue_chat(
                 tokens,
@@ -214,125 +204,18 @@ class Runtime:
         return self._finetuned[name]
 
     def strength(self, injection: Injection) -> float:
-        """The norm of what an injection adds at each layer; below 0, the opposite of its vector is added."""
-        return self._strengths([injection])[0]
+        """The norm of what an injection adds at each layer; below 0, the opposite of its vector is added.
 
-    def _strengths(self, injections: Sequence[Injection]) -> list[float]:
-        """The norms of what injections add; those that are given as doses are found together, once, and kept."""
-        # A dose is asked for in the cache alone, so that one that is active as well has the same norm.
-        plain = [replace(each, steering="cache", filler=None, spans=(), batch=0) for each in injections]
-        unknown = [each for each in dict.fromkeys(plain) if each not in self._norms]
-        for each in unknown:
-            if each.vector is None or each.strength.number == 0:
-                self._norms[each] = 0.0
-            elif each.like is None and each.strength.unit != "kl":
-                residual = each.strength.unit == "residual"
-                scale = self.library.residual_norm(each.layers) if residual else 1.0
-                self._norms[each] = each.strength.number * scale
-        by_dose = [each for each in unknown if each not in self._norms and each.like is None]
-        self._find_norms(by_dose, [abs(each.strength.number) for each in by_dose])
-        if by_dose and all(math.isnan(self._norms[each]) for each in by_dose) and not any(i.batch for i in injections):
-            raise InputError(
-                f"strength={by_dose[0].strength}: no vector reaches this dose in layers "
-                f"{by_dose[0].layers[0]}:{by_dose[0].layers[1]}; expected one that it can have; ask for another, or "
-                f"give a norm"
-            )
-        controls = [each for each in unknown if each not in self._norms]
-        if controls:
-            # The opposite of a vector is like that vector, which pushes the other way.
-            turned = [-1.0 if each.vector == each.like else 1.0 for each in controls]
-            models = [
-                replace(each, vector=each.like, like=None, strength=each.strength.times(sign))
-                for each, sign in zip(controls, turned, strict=True)
-            ]
-            norms = self._strengths(models)
-            for each, sign, norm in zip(controls, turned, norms, strict=True):
-                if each.match == "norm":
-                    self._norms[each] = sign * norm
-            by_impact = [number for number, each in enumerate(controls) if each.match == "impact"]
-            doses = self._measured(models, norms) if by_impact else []
-            self._find_norms([controls[number] for number in by_impact], [doses[number] for number in by_impact])
-        return [self._norms[each] for each in plain]
+        NaN if no norm has the dose that was asked for.
+        """
+        return self.strengths.norms([injection])[0]
 
-    def _find_norms(self, injections: Sequence[Injection], doses: Sequence[float]) -> None:
-        """Find the norms at which injections have some doses, from the store where they are kept."""
-        signs = [_sign(each.strength.number) for each in injections]
-        keys = [self._norm_key(each, dose) for each, dose in zip(injections, doses, strict=True)]
-        wanted: list[int] = []
-        for index, (each, key) in enumerate(zip(injections, keys, strict=True)):
-            if not (doses[index] > 0 and math.isfinite(doses[index])):  # nothing can be like what has no dose
-                self._norms[each] = math.nan
-                continue
-            kept = self.library.store.load(key)
-            if kept is None:
-                wanted.append(index)
-            else:
-                self._norms[each] = signs[index] * float(kept)
-        if not wanted:
-            return
-        tell(f"finding the strength of {len(wanted)} vectors by their doses")
-        some = [injections[index] for index in wanted]
-
-        def measure(norms: Sequence[float]) -> list[float]:
-            return self._measured(some, [signs[index] * norm for index, norm in zip(wanted, norms, strict=True)])
-
-        beginning = 0.05 * self.library.residual_norm(injections[0].layers)
-        found = find_norms(measure, [doses[index] for index in wanted], beginning)
-        for index, norm in zip(wanted, found, strict=True):
-            if math.isnan(norm):
-                start, stop = injections[index].layers
-                tell(f"{injections[index].label}: {doses[index]:.3g} nats are not reached in layers {start}:{stop}")
-            else:
-                self.library.store.save(keys[index], torch.tensor(norm, dtype=torch.float64))
-            self._norms[injections[index]] = signs[index] * norm
-
-    def _measured(self, injections: Sequence[Injection], norms: Sequence[float]) -> list[float]:
-        """The doses of injections at some norms."""
-        layers = injections[0].layers
-        arms = self._side_by_side([sham(layers), *injections], [0.0, *norms])
-        return self._carriers.doses(arms)[1:]
-
-    def _norm_key(self, injection: Injection, dose: float) -> dict[str, str]:
-        assert injection.vector is not None
-        sign = "-" if injection.strength.number < 0 else ""
-        return {
-            "weights": self.fingerprint,
-            "norm_of": sign + self.library.sha256(injection.vector),
-            "layers": f"{injection.layers[0]}:{injection.layers[1]}",
-            "dose": f"{dose:.6g}",
-            "carriers": self._carriers.digest,
-        }
-
-    @cached_property
-    def _carriers(self) -> Carriers:
-        return Carriers(self.engine, self.tokenizer)
-
-    def _find_doses(self, bank: Rows, parts: Sequence[tuple[Sequence[int], Arms]]) -> None:
-        """Measure, once for each bank, how far its arms move the answers to neutral questions."""
-        if bank not in self._doses:
-            doses: list[float | None] = [None] * len(bank)
-            for rows, arms in parts:
-                if arms.filler is None:
-                    # In the cache alone, and in all of the prior turn, whatever the arm is otherwise.
-                    plain = [replace(bank[row], steering="cache", spans=(), batch=0) for row in rows]
-                    distinct = list(dict.fromkeys(plain))
-                    same = distinct == [bank[row] for row in rows]
-                    whole = arms if same else self._side_by_side(distinct)
-                    measured = dict(zip(distinct, self._carriers.doses(whole), strict=True))
-                    for row, injection in zip(rows, plain, strict=True):
-                        doses[row] = measured[injection] if math.isfinite(measured[injection]) else None
-            self._doses[bank] = doses
-
-    def _find_live(self, bank: Rows) -> None:
-        """Find out, once for each bank, which concepts' vectors bring their concept to mind.
+    def _which_are_live(self, bank: Rows) -> list[bool | None]:
+        """Find out which concepts' vectors bring their concept to mind.
 
         Under active steering a chat stops at "I'm thinking about". A vector is live if it makes its concept's word
         more likely there than the sham and every random vector of the bank make it.
         """
-        if bank not in self._live:
-            self._live[bank] = self._which_are_live(bank)
-
-    def _which_are_live(self, bank: Rows) -> list[bool | None]:
         live: list[bool | None] = [None] * len(bank)
         concepts = {
             row: injection.vector.concept
@@ -378,7 +261,7 @@ class Runtime:
         nothing = [math.nan] * len(injections)
         if not forms:
             return dict.fromkeys(concepts, nothing)
-        deltas = self._side_by_side(injections).deltas
+        deltas = self.strengths.arms(injections).deltas
         request = Request(chat.tokens, len(chat.tokens) - 1, Want(forms), Arms.steered(deltas, deltas))
         (reading,) = self.engine.read([request])
         finite = [reading.forms[row].tolist() if reading.finite[row] else None for row in range(len(injections))]
@@ -402,86 +285,7 @@ class Runtime:
             for row, injection in enumerate(bank):
                 alike.setdefault((injection.batch, injection.filler), []).append(row)
             self._arms[key] = [
-                (rows, replace(self._side_by_side(each), profile=_profile(each, prior)))
-                for rows in alike.values()
-                for each in [[bank[row] for row in rows]]
+                (rows, self.strengths.arms([bank[row] for row in rows], self.finetuned(name) if name else None, prior))
+                for (_, name), rows in alike.items()
             ]
         return self._arms[key]
-
-    def _side_by_side(self, injections: Sequence[Injection], norms: Sequence[float] | None = None) -> Arms:
-        """What is added at each layer, one row per injection, while the prior turn and while the question is read.
-
-        Args:
-            injections: Row by row.
-            norms: Of what each adds at each layer; what the injections say by default.
-        """
-        norms = self._strengths(injections) if norms is None else norms
-        vectors = [self.library.directions(each.vector) if each.vector else None for each in injections]
-        added = [
-            _Added(each.layers, norm, vector, each.steering == "active")
-            for each, norm, vector in zip(injections, norms, vectors, strict=True)
-        ]
-        deltas = _SideBySide(added, self.engine.hidden_size)
-        active = [each if each.is_active else replace(each, vector=None) for each in added]
-        filler = self.finetuned(injections[0].filler) if injections[0].filler else None
-        return Arms.steered(
-            deltas,
-            _SideBySide(active, self.engine.hidden_size) if any(each.is_active for each in added) else NO_DELTAS,
-            filler,
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _Added:
-    """What one injection adds: a norm times unit vectors [all layers, hidden], in some layers."""
-
-    layers: LayerRange
-    norm: float
-    vector: Tensor | None
-    is_active: bool
-
-
-class _SideBySide(Mapping[int, Tensor]):
-    """What injections add at each layer, [injections, hidden], made when it is asked for.
-
-    Kept, it would grow with the cells of a sweep.
-    """
-
-    def __init__(self, added: Sequence[_Added], hidden: int) -> None:
-        self._added = tuple(added)
-        self._hidden = hidden
-        self._layers = sorted({layer for each in added for layer in range(*each.layers)})
-
-    def __getitem__(self, layer: int) -> Tensor:
-        if layer not in self._layers:
-            raise KeyError(layer)
-        rows = torch.zeros(len(self._added), self._hidden)
-        for row, each in enumerate(self._added):
-            if each.vector is not None and each.layers[0] <= layer < each.layers[1]:
-                rows[row] = each.norm * each.vector[layer]
-        return rows
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._layers)
-
-    def __len__(self) -> int:
-        return len(self._layers)
-
-
-def _profile(injections: Sequence[Injection], prior: int) -> Tensor | None:
-    """By how much each token of a prior turn is steered, [injections, prior]; None for all of them in full."""
-    if not any(injection.spans for injection in injections):
-        return None
-    profile = torch.ones(len(injections), prior)
-    for row, injection in enumerate(injections):
-        if injection.spans:
-            profile[row] = 0
-        for begin, end, share in injection.spans:
-            if end > prior:
-                raise InputError(f"span {begin}:{end}: expected it within the prior turn's {prior} tokens; correct it")
-            profile[row, begin:end] = share
-    return profile
-
-
-def _sign(number: float) -> float:
-    return -1.0 if number < 0 else 1.0

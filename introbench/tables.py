@@ -97,7 +97,8 @@ def _yes_shift(scored: list[EvalSample]) -> list[str]:
     return [
         *_verdict(found, scored, trials, plan),
         *_excess(found),
-        "Mean shift toward yes under the concept's vector, against the sham; for introspection toward 'noticed'",
+        "Mean shift toward yes under the concept's vector, against the sham; for introspection toward 'noticed',\n"
+        "for salience toward 'something stands out'",
         results_table(mean_shifts(trials, plan)),
         "Contrasts: does introspection move more than what has nothing to do with it?",
         results_table(contrasts(trials, plan)),
@@ -507,5 +508,6 @@ def _legend() -> str:
         "questions: other control questions would have moved differently. On a reversed question, a shift and that\n"
         "of the control beside it count with the sign turned. Matched controls: always_no beside plain questions,\n"
         "always_yes beside reversed ones, which cancels a push toward yes, and flattening where baselines agree.\n"
+        "Beside salience, plain questions stand beside plain ones and reversed ones beside reversed ones.\n"
         "An interval that contains 0 is no evidence of an effect, and no evidence that there is none."
     )

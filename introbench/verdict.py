@@ -103,10 +103,10 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
 
     1. Fewer than half of the vectors are live: `not live`.
     2. The excess lies above 0. If random vectors bring at least half as much (and theirs lies above 0, too), the model
-       `notices any perturbation`. If questions on what stands out in the text are moved at least half as much (and that
-       lies above 0, too), it `reads salience`: the thought makes something stand out, and nothing shows that the model
-       looked inward. If the concepts' excess is more than that of random vectors, and than that of salience where this
-       was asked, it `tracks the concept`.
+       `notices any perturbation`. If the concepts' excess is more than that of random vectors, but questions on what
+       stands out in the text are moved at least half as much, in the same answer formats (and theirs lies above 0,
+       too), it `reads salience`: the thought makes something stand out, and nothing shows that the model looked inward.
+       If it is also more than that of salience, or if this was not asked, it `tracks the concept`.
     3. The excess is not above the margin: there is no introspection to speak of. What there is instead is what moves
        introspection answers most, if it is shown to exist and is more than the margin: `yes-bias`, `flattening`, or the
        `document alone`; if none of them is, `no effect`.
@@ -121,9 +121,9 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
     above, negligible = _above(e.excess), e.excess.high < margin
     by_any = above and _above(e.random) and 2 * e.random.estimate >= e.excess.estimate
     beyond = _above(e.beyond_random)
-    asked_salience = not math.isnan(e.salience.estimate)
-    by_salience = above and _above(e.salience) and 2 * e.salience.estimate >= e.excess.estimate
-    inward = not asked_salience or _above(e.beyond_salience)
+    # Introspection in the formats that salience is asked in is the sum of the two: half of it or more is salience.
+    by_salience = above and _above(e.salience) and e.salience.estimate >= e.beyond_salience.estimate
+    inward = math.isnan(e.salience.estimate) or _above(e.beyond_salience)
     others = {
         "yes-bias": (_above(e.bias), e.bias.estimate),
         "flattening": (_above(e.flattening), e.flattening.estimate * e.baseline),
@@ -148,9 +148,9 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
             f"difference {_show(e.beyond_random)}",
         ),
         Step(
-            "Do questions on what stands out in the text move as well?",
-            _answer(by_salience, e.salience, margin),
-            f"excess {_show(e.salience)}; introspection beyond it {_show(e.beyond_salience)}",
+            "Does introspection move more than questions on what stands out in the text?",
+            "no" if by_salience else _answer(_above(e.beyond_salience), e.beyond_salience, margin),
+            f"difference {_show(e.beyond_salience)}, excess of those {_show(e.salience)}",
         ),
         Step("Is every answer pushed toward yes?", _answer(*_both(others["yes-bias"], e.bias, margin)), _show(e.bias)),
         Step(
@@ -209,7 +209,7 @@ def _unclear(evidence: Evidence, above: bool, beyond: bool) -> tuple[str, Interv
         return "the excess", evidence.excess
     if not beyond:
         return "beyond random vectors", evidence.beyond_random
-    return "beyond what stands out", evidence.beyond_salience
+    return "beyond what stands out in the text", evidence.beyond_salience
 
 
 def _settle(what: str, interval: Interval, margin: float) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from introbench.scorers.top_of_mind import judged_strengths, top_of_mind_texts
+from introbench.scorers.top_of_mind import judged_strengths, number, top_of_mind_texts
 
 MOST_INCOHERENT = 0.25
 """Share of the vectors whose texts may be incoherent at a strength that is proposed."""
@@ -50,8 +50,8 @@ def responses(scores: Sequence[Score]) -> list[Response]:
         found.append(
             Response(
                 strength,
-                tuple(float(one["norms"][strength]) for one in exact),
-                tuple(float("nan") if (d := one["doses"][strength]) is None else float(d) for one in exact),
+                tuple(number(one["norms"][strength]) for one in exact),
+                tuple(number(one["doses"][strength]) for one in exact),
                 sum(one.live for one in each),
                 sum(one.coherent for one in each),
                 float(np.mean([one.gain for one in each])),

@@ -65,7 +65,7 @@ def top_of_mind_texts() -> Scorer:
             arm: measure(record["texts"], record["mean_logprobs"], factors["concept"], record["finite"])
             for arm, record in recorded.items()
         }
-        words = [_number(word) for word in output["words"]]
+        words = [number(word) for word in output["words"]]
         exact = {
             "measured": {arm: [t.share, t.repetition, t.words, t.logprob] for arm, t in measured.items()},
             "gains": {strength: [words[row] - words[0] for row in rows] for strength, rows in factors["rows"].items()},
@@ -98,19 +98,20 @@ def judged_strengths(score: Score) -> dict[str, Strength]:
 
 
 def _judged(exact: Mapping[str, Any]) -> dict[str, Strength]:
-    measured = {arm: Texts(*map(_number, values)) for arm, values in exact["measured"].items()}
+    measured = {arm: Texts(*map(number, values)) for arm, values in exact["measured"].items()}
     return {
         strength: judge(
             measured["sham"],
             measured[own],
             [measured[arm] for arm in random],
-            [_number(gain) for gain in exact["gains"][strength]],
+            [number(gain) for gain in exact["gains"][strength]],
         )
         for strength, (own, *random) in exact["strengths"].items()
     }
 
 
-def _number(value: float | None) -> float:
+def number(value: float | None) -> float:
+    """A recorded number; records hold None in place of those that are not finite."""
     return math.nan if value is None else float(value)
 
 
@@ -121,7 +122,7 @@ def _explanation(
     rows: list[Sequence[str]] = [headers, ["---"] * len(headers)]
     for arm, each in measured.items():
         text = recorded[arm]["texts"][0].replace("\n", " ").replace("|", "\\|")
-        strength = f"{recorded[arm]['strength']:g}"
+        strength = f"{number(recorded[arm]['strength']):g}"
         rows.append([arm, strength, f"{each.share:.1%}", f"{each.repetition:.1%}", f"{each.logprob:.2f}", text])
     verdicts = ", ".join(
         f"{strength}: {'live' if each.live else 'not live'} ({each.gain:+.1f} nats, random at most "

@@ -45,7 +45,7 @@ def shift_by_document_and_family(seed: int = 0) -> Metric:
 
 @metric(scores="unreduced")
 def introspection_contrasts(seed: int = 0) -> Metric:
-    """Introspection against control questions, documents and random vectors, with 95% intervals.
+    """Introspection against control questions, documents, random vectors and salience, with 95% intervals.
 
     Args:
         seed: Seed of the bootstrap.
@@ -63,7 +63,8 @@ def headline() -> Metric:
 
     `noticed` is the excess of introspection over what control questions do, under the document info (under the first
     one, if info is not run), averaged over kinds of answers; `spread` is how far these lie apart. See
-    `introbench.confusion`. Of the verdicts, the one that holds is 1.
+    `introbench.confusion`. `beyond salience` is how much more that is than the excess of questions on what stands out
+    in the text, in the answer formats of both. Of the verdicts, the one that holds is 1.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
@@ -74,10 +75,14 @@ def headline() -> Metric:
         interval = own[0].excess if own else NOT_MEASURED
         kinds = [each.estimate for each in own[0].by_kind.values()] if own else []
         name = verdict(rests_on, plan.margin).name if rests_on else "inconclusive"
+        more = rests_on.beyond_salience if rests_on else NOT_MEASURED
         return {
             "noticed": interval.estimate,
             "low": interval.low,
             "high": interval.high,
+            "beyond salience": more.estimate,
+            "beyond salience | low": more.low,
+            "beyond salience | high": more.high,
             "spread": max(kinds) - min(kinds) if kinds else math.nan,
             "concepts": interval.units,
             "not finite": sum(math.isnan(trial.shift) for trial in shifts),
@@ -154,9 +159,10 @@ def yes_shift() -> Scorer:
     """Score a trial by its shift in log-odds against the sham.
 
     The value holds rounded numbers for the viewer: `shift` (under the concept's vector), `random` (mean over the
-    random vectors), both signed so that "noticed" is positive on introspection questions; `p_yes` and `p_yes_sham`;
-    `mass` (probability of all yes and no forms under the concept); `active` (shift under the concept's vector when it
-    is on in the answer, too), if that was run beside it. Exact numbers are in the score's metadata.
+    random vectors), both signed so that "noticed" is positive on introspection questions, "stands out" on salience
+    questions; `p_yes` and `p_yes_sham`; `mass` (probability of all yes and no forms under the concept); `active` (shift
+    under the concept's vector when it is on in the answer, too), if that was run beside it. Exact numbers are in the
+    score's metadata.
     """
 
     async def score(state: TaskState, target: Target) -> Score:
@@ -278,7 +284,12 @@ def result_values(results: list[Result]) -> dict[str, float]:
 
 def _not_finite(lost: list[Mapping[str, Any]]) -> Score:
     """A trial that cannot be scored: kept in every count, with NaN as its value."""
-    what = ", ".join(f"{record['arm']} ({record['vector']}, strength {record['strength']:g})" for record in lost)
+    strengths = [
+        "no finite strength" if record["strength"] is None else f"strength {record['strength']:g}" for record in lost
+    ]
+    what = ", ".join(
+        f"{record['arm']} ({record['vector']}, {strength})" for record, strength in zip(lost, strengths, strict=True)
+    )
     return Score(
         value=dict.fromkeys(("shift", "random", "p_yes", "p_yes_sham", "mass"), math.nan),
         reason="not_finite",
@@ -289,7 +300,7 @@ def _not_finite(lost: list[Mapping[str, Any]]) -> Score:
 
 def _explanation(readings: list[ArmReading], shift: float, is_reversed: bool) -> str:
     sham, concept = readings[0], readings[1]
-    toward = "no, which here says that something was noticed" if is_reversed else "yes"
+    toward = "no, which here says that something was noticed or stands out" if is_reversed else "yes"
     lines = [
         f"yes {published_form(sham.p_yes, concept.p_yes)}, no {published_form(sham.p_no, concept.p_no)}",
         "",

@@ -193,6 +193,33 @@ def asked(shift_of: Callable[[str, str, float], float]) -> list[TrialShift]:
 MATCHED_KEY = f"{MATCHED} | info"
 
 
+def test_salience_is_compared_with_introspection_under_the_reference_document_alone() -> None:
+    """Introspection is moved by 1, salience by 0.4, a push moves every answer toward yes by 3."""
+    design = [
+        *(("introspection", item, sign, 1.0) for item, sign in (("a", 1.0), ("b", 1.0), ("c", -1.0))),
+        *(("salience", item, sign, 0.4) for item, sign in (("d", 1.0), ("e", -1.0), ("f", -1.0))),
+    ]
+    trials = [
+        TrialShift(document, family, item, "yes-no", concept, sign, size + sign * 3.0, {})
+        for document in ("info", "none")
+        for family, item, sign, size in design
+        if family == "introspection" or document == "info"
+        for concept in CONCEPTS
+    ]
+    plan = Plan(["none", "info"], ["introspection", "salience"])
+    means, found = by_key(means_of(trials, plan)), by_key(contrasts_of(trials, plan))
+    assert set(means) == {"introspection | info", "salience | info", "introspection | none"}
+    assert means["salience | info"].interval.estimate == pytest.approx(0.4 - 1.0), "two of three are reversed"
+    assert set(found) == {"introspection - salience | info", "info - none"}
+    against = found["introspection - salience | info"]
+    assert against.interval.estimate == pytest.approx(0.6), "a push toward yes cancels"
+    assert (against.pairs, against.missing) == (9, 0)
+    lost = [replace(t, shift=math.nan) if (t.item, t.concept) == ("d", "love") else t for t in trials]
+    lost += [replace(t, item=t.item + "2") for t in trials if t.item == "d"]
+    fewer = by_key(contrasts_of(lost, plan))["introspection - salience | info"]
+    assert (fewer.interval.estimate, fewer.missing) == (pytest.approx(0.6), 9)
+
+
 def test_a_pure_push_toward_yes_is_not_introspection() -> None:
     """Whatever the share of reversed questions, and also if only the word yes is pushed and not the figure 1."""
     for trials in (asked(lambda *_: 1.0), asked(lambda _family, form, _baseline: float(form == "yes-no"))):

@@ -1,6 +1,7 @@
 """The shipped prompts and questions, and the checks that keep them right."""
 
 import copy
+import re
 from collections import Counter
 from typing import Any
 
@@ -40,11 +41,19 @@ def test_expected_answers_fit_their_family() -> None:
             assert question.formats == tuple(data.answer_formats())
         else:
             assert not question.reversed or question.family == data.SALIENCE
-        assert question.reference_only == (question.family == data.SALIENCE)
-    turned = [question.reversed for question in data.questions() if question.family == data.SALIENCE]
-    assert 2 * sum(turned) == len(turned), "a push toward yes is not salience"
     for family in ("always_no", "always_yes"):  # so that introspection can be compared in every format
         assert sum(q.formats == tuple(data.answer_formats()) for q in data.questions() if q.family == family) >= 4
+
+
+def test_salience_asks_about_the_text_both_ways_round_and_under_the_reference_document_alone() -> None:
+    asked = [question for question in data.questions() if question.family == data.SALIENCE]
+    assert all(question.expected == ("yes" if question.reversed else "no") for question in asked)
+    assert 2 * sum(question.reversed for question in asked) == len(asked), "a push toward yes is not salience"
+    assert {question.formats for question in asked} == {("yes-no",)}
+    assert {q.family for q in data.questions() if q.reference_only} == {data.SALIENCE}
+    assert data.SALIENCE not in data.FAMILIES, "what other tasks ask by default, and take for controls"
+    inward = "thought|hidden|state|inject|process|place|notic|detect|mind|cache|layer|inside|activit"
+    assert not [question.text for question in asked if re.search(inward, question.text, re.IGNORECASE)]
 
 
 def test_each_kind_of_labels_stands_both_ways_round() -> None:

@@ -1,5 +1,6 @@
 """Doses: how far an injection moves what a model says about neutral things, and strengths that are found by it."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from introbench import data
+from introbench.cache import sha256_of
 from introbench.checkpoint import Checkpoint
 from introbench.dose import FORWARDS, find_norms
 from introbench.errors import InputError
 from introbench.injection import Injection, Strength, VectorRecipe, sham
 from introbench.runtime import Runtime
+from introbench.scorers.yes_shift import _not_finite
+from introbench.vectors.control_file import write_control_file
 
 LAYERS = (1, 3)
 
@@ -31,7 +35,7 @@ def injection(concept: str, strength: Strength, **options: object) -> Injection:
 
 
 def doses(runtime: Runtime, *injections: Injection) -> list[float]:
-    return runtime._carriers.doses(runtime._side_by_side([sham(LAYERS), *injections]))
+    return runtime.strengths._carriers.doses(runtime.strengths.arms([sham(LAYERS), *injections]))
 
 
 def test_a_dose_is_the_mean_divergence_on_the_carriers(runtime: Runtime) -> None:
@@ -67,8 +71,8 @@ def test_the_asked_dose_is_reached_by_every_vector_and_kept(runtime: Runtime, mo
     active = injection("cats", Strength(0.05, "kl"), steering="active")
     assert runtime.strength(active) == norms[0], "what is on to the end has the norm of what is in the cache alone"
     assert doses(runtime, active)[1] > 1.05 * found[0]
-    monkeypatch.setattr(runtime, "_norms", {})
-    monkeypatch.setattr(runtime, "_measured", None)  # whatever is kept needs no measurement
+    monkeypatch.setattr(runtime.strengths, "_norms", {})
+    monkeypatch.setattr(runtime.strengths, "_measured", None)  # whatever is kept needs no measurement
     assert [runtime.strength(each) for each in (*several, opposite)] == norms
 
 
@@ -100,12 +104,38 @@ def test_controls_of_an_opposite_are_like_that_opposite(runtime: Runtime) -> Non
     assert matched == pytest.approx([wanted] * 2, rel=0.05)
 
 
+def test_another_concept_adds_as_much_at_each_layer_as_the_file_it_is_a_control_of(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    def from_file(concept: str, norms: list[float]) -> VectorRecipe:
+        path = tmp_path / f"{concept}.gguf"
+        unit = runtime.library.directions(VectorRecipe("pca_center", concept))
+        write_control_file(path, torch.tensor(norms)[:, None] * unit, "llama")
+        return VectorRecipe("file", concept, file=str(path), digest=sha256_of(path))
+
+    own = from_file("cats", [0.0, 1.0, 3.0, 2.0])
+    others = [from_file("bread", [0.0, 5.0, 0.5, 1.0]), VectorRecipe("pca_center", "bread")]
+    concept = Injection(own, LAYERS, Strength(2))
+    by_norm = [Injection(other, LAYERS, Strength(2), like=own) for other in others]
+    by_impact = [replace(each, match="impact") for each in by_norm]
+    shuffled = Injection(replace(own, seed=0, control="shuffle"), LAYERS, Strength(2), like=own)
+    deltas = runtime.strengths.arms([concept, shuffled, *by_norm, *by_impact]).deltas
+    for layer, norm in ((1, 1.0), (2, 3.0)):
+        bread = runtime.library.directions(others[1])[layer]
+        assert deltas[layer][:4].norm(dim=-1).tolist() == pytest.approx([2 * norm] * 4)
+        for added, each in zip(deltas[layer][2:], [*by_norm, *by_impact], strict=True):
+            assert torch.allclose(added, runtime.strength(each) * norm * bread, atol=1e-5)
+        assert torch.equal(deltas[layer][1], 2 * runtime.library.directions_of(shuffled)[layer])  # type: ignore[index]
+    wanted, *matched = doses(runtime, concept, *by_impact)[1:]
+    assert matched == pytest.approx([wanted] * 2, rel=0.05)
+
+
 def test_nothing_is_like_what_has_no_dose(runtime: Runtime) -> None:
     """What is added after the last block never reaches the cache."""
     own = VectorRecipe("pca_center", "cats")
     control = VectorRecipe("pca_center", "cats", 0, control="shuffle")
     assert math.isnan(runtime.strength(Injection(control, (3, 4), Strength(2), like=own, match="impact")))
-    reached, lost = runtime._strengths(
+    reached, lost = runtime.strengths.norms(
         [Injection(own, LAYERS, Strength(0.05, "kl")), Injection(own, (3, 4), Strength(0.05, "kl"), batch=1)]
     )
     assert reached > 0
@@ -156,3 +186,19 @@ def test_every_arm_shows_its_dose(tiny_folder: Path, tmp_path: Path) -> None:
     assert arms["concept"]["dose"] == pytest.approx(0.02, rel=0.05)
     assert arms["random 1"]["dose"] == pytest.approx(0.02, rel=0.05)
     assert torch.isfinite(torch.tensor(arms["concept"]["strength"]))
+
+
+def test_a_strength_that_is_not_found_is_null_in_records(tiny_folder: Path, tmp_path: Path) -> None:
+    """What is added after the last block has no dose, so that nothing can be like it in that."""
+    arguments = {"layers": "3:4", "strength": 3, "concepts": "cats", "controls": "shuffle", "random_vectors": 0}
+    log = evaluate("introspection", tiny_folder, tmp_path, limit=1, documents="none", **arguments)
+    assert log.status == "success"
+    records = (log.samples or [])[0].output.metadata["arms"]
+    assert [(each["arm"], each["strength"]) for each in records] == [
+        ("sham", 0),
+        ("concept", 3),
+        ("shuffle", 3),
+        ("shuffle (impact)", None),
+    ]
+    json.dumps(records, allow_nan=False)
+    assert "shuffle (impact) (shuffle cats-0 (impact), no finite strength)" in _not_finite(records[3:]).explanation

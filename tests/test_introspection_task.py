@@ -454,6 +454,26 @@ def test_all_label_formats_by_default(tiny_folder: Path, tmp_path: Path) -> None
     assert found["spread"] == pytest.approx(max(kinds) - min(kinds))
 
 
+def test_salience_is_asked_by_default_under_the_reference_document_alone(tiny_folder: Path, tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"concepts": ["cats", "bread"], "documents": ["none", "info"], "families": None}
+    asked = run(tiny_folder, tmp_path, **arguments)
+    count = Counter((s.metadata["document"], s.metadata["family"], s.metadata["format"]) for s in asked.samples or [])
+    assert {key: n for key, n in count.items() if key[1] == "salience"} == {("info", "salience", "yes-no"): 2 * 8}
+    found = metrics(asked)
+    assert found["beyond salience | low"] < found["beyond salience"] < found["beyond salience | high"]
+    assert found["introspection - salience | info | pairs"] == 2
+    assert math.isfinite(found["salience | info"])
+    assert not {"salience | none", "introspection - salience | none"} & set(found)
+    table = tables.log_table(asked.location)
+    assert "Does introspection move more than questions on what stands out in the text?" in table
+    assert f"difference {found['beyond salience']:+.3f}" in table
+    words = found["excess in words | concepts | info"]
+    without = run(tiny_folder, tmp_path, **arguments | {"families": [*data.FAMILIES]})
+    assert metrics(without)["excess in words | concepts | info"] == pytest.approx(words, abs=1e-4), "it is no control"
+    assert math.isnan(metrics(without)["beyond salience"])
+    assert "difference not measured" in tables.log_table(without.location)
+
+
 def test_formats_that_a_model_cannot_be_read_in_are_left_out_by_default(
     tiny_folder: Path, tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -297,13 +297,20 @@ def test_questions_of_other_parts_are_not_run(
 
 
 def test_a_bank_is_asked_its_own_questions_alone(log: EvalLog) -> None:
+    """A sample's group has exactly the questions of its own part and passage."""
     assert log.samples
-    of_part: dict[str, set[str]] = {}
+    groups = log.plan.steps[0].params["questions"]
+    asked: dict[str, set[tuple[Any, ...]]] = {}
     for sample in log.samples:
-        of_part.setdefault(f"{sample.metadata['part']}.{sample.metadata['passage']}", set()).add(
-            sample.metadata["asked_with"]
-        )
-    assert of_part == {name: {f"{name} 1"} for name in of_part}
+        name = f"{sample.metadata['part']}.{sample.metadata['passage']} 1"
+        assert sample.metadata["asked_with"] == name
+        own = [(m.role, m.text) for m in sample.messages[sample.metadata["prior_messages"] : len(sample.input)]]
+        asked.setdefault(name, set()).add((*own, str(sample.metadata["answers"])))
+    assert set(groups) == set(asked)
+    for name, questions in groups.items():
+        assert len(questions) == len(asked[name]) == 4 * len(data.LOCATION_PLACES[name.split(".")[0]])
+        own = {(*((m["role"], m["content"]) for m in q["messages"]), str(q["answers"])) for q in questions}
+        assert own == asked[name]
 
 
 def test_numbers_that_are_not_finite_are_counted(tiny_folder: Path, tmp_path: Path) -> None:

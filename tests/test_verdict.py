@@ -62,6 +62,13 @@ def evidence(**numbers: object) -> Evidence:
          "reads salience"),
         ({**TRACKS, "salience": Interval(0.5, 0.2, 0.8, 9), "beyond_salience": LARGE}, "tracks the concept"),
         ({**TRACKS, "salience": WIDE, "beyond_salience": WIDE}, "inconclusive"),
+        ({**TRACKS, "salience": NONE, "beyond_salience": NONE}, "inconclusive"),  # it is other formats that move
+        ({**TRACKS, "salience": WIDE, "beyond_salience": LARGE}, "tracks the concept"),
+        ({**TRACKS, "salience": Interval(0.5, 0.2, 0.8, 9), "beyond_salience": NONE}, "reads salience"),
+        ({**TRACKS, "salience": Interval(0.5, 0.2, 0.8, 9), "beyond_salience": WIDE}, "reads salience"),
+        ({**TRACKS, "salience": Interval(0.5, math.nan, math.nan, 9), "beyond_salience": NOT_MEASURED}, "inconclusive"),
+        ({"excess": LARGE, "salience": LARGE}, "inconclusive"),  # random vectors come first
+        ({"live": 4, **TRACKS, "salience": LARGE}, "not live"),
         ({"excess": LARGE, "salience": LARGE, "random": LARGE}, "notices any perturbation"),
         ({"salience": LARGE}, "no effect"),  # it may read what stands out: that is not what is asked
     ],
@@ -111,6 +118,21 @@ def test_so_many_concepts_show_an_effect_of_the_margin_in_four_runs_of_five(spre
         for _ in range(400)
     ]
     assert 0.68 < np.mean(shown) < 0.95
+
+
+def test_the_step_about_salience_says_what_the_verdict_rests_on() -> None:
+    def step(**numbers: object) -> tuple[str, str]:
+        found = verdict(evidence(**TRACKS, **numbers))
+        (asked,) = [each for each in found.steps if "stands out" in each.question]
+        return asked.answer, asked.numbers
+
+    assert step() == ("unclear", "difference not measured, excess of those not measured")
+    assert step(salience=LARGE, beyond_salience=WIDE)[0] == "no"
+    assert step(salience=NONE, beyond_salience=NONE)[0] == "no"
+    assert step(salience=NONE, beyond_salience=WIDE)[0] == "unclear"
+    shown = "difference +2.000 [+1.500, +2.500] nats, excess of those +0.000 [-0.100, +0.100] nats"
+    assert step(salience=NONE, beyond_salience=LARGE) == ("yes", shown)
+    assert "beyond what stands out" in verdict(evidence(**TRACKS, salience=WIDE, beyond_salience=WIDE)).settle
 
 
 def test_without_an_interval_nothing_can_be_scaled() -> None:

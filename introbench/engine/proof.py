@@ -27,8 +27,7 @@ PASS_TOKENS = 12
 _READOUT_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.05}
 """Largest accepted difference from the model's own logits, as a share of their range."""
 _TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.1, torch.bfloat16: 0.3}
-"""Largest accepted root mean square difference in log-probability between two ways to compute the same thing; half
-precision rounds them differently."""
+"""See `tolerated`; half precision rounds them differently."""
 _QUESTIONS: tuple[Tokens, ...] = ((6, 5), (6, 5, 3, 8), (6, 5, 4), (6, 2, 7))
 
 
@@ -76,8 +75,12 @@ class Trial:
                     worst = max(worst, float(squared.max().nan_to_num(nan=torch.inf).sqrt()))
         except Exception as error:
             return f"{type(error).__name__}: {first_line(error)}"
-        tolerated = worst <= _TOLERANCE.get(self.dtype, 0.3)
-        return "" if tolerated else f"moves log-probabilities by {worst:.2g}"
+        return "" if worst <= tolerated(self.dtype) else f"moves log-probabilities by {worst:.2g}"
+
+
+def tolerated(dtype: torch.dtype) -> float:
+    """How far two ways to compute the same log-probabilities may differ, as a root mean square in nats."""
+    return _TOLERANCE.get(dtype, 0.3)
 
 
 def proven_readout(weights: Weights) -> tuple[Readout | None, str]:

@@ -9,7 +9,7 @@ from introbench.validation.planted import PLANTED
 from introbench.validation.report import INTROSPECTIVE, error_rates, report
 from introbench.validation.runs import SCALED, Case, run_cases
 
-EFFECTS = (0.05, 0.1, 0.2, 0.4)
+EFFECTS = (0.2, 0.3, 0.4, 0.6)
 MOST_FALSE = 0.025
 LEAST_FOUND = 0.95
 BEGIN, END = "<!-- made by make validate -->", "<!-- end of what make validate makes -->"

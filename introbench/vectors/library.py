@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from introbench.cache import sha256_of
 from introbench.chat import Messages, render
 from introbench.engine import Engine
 from introbench.errors import InputError
 from introbench.finetune import TunedWeights
-from introbench.injection import FROM_FILE, MODEL_CONTRAST, LayerRange, VectorRecipe
+from introbench.injection import FROM_FILE, MODEL_CONTRAST, Injection, LayerRange, VectorRecipe
 from introbench.progress import tell
 from introbench.vectors.control_file import read_control_file
 from introbench.vectors.extract import NEUTRAL, PROMPT, mean_diff, opening_residuals, pca_center
@@ -73,6 +74,20 @@ class VectorLibrary:
         if recipe not in self._vectors:
             self._vectors[recipe] = self._resolve(recipe)
         return self._vectors[recipe]
+
+    def directions_of(self, injection: Injection) -> Tensor | None:
+        """What an injection's norm is multiplied with, float32 [layers, hidden]; None for the sham.
+
+        A file's vectors need not have unit norm. A control is to add as much as the vector that it is a control of, at
+        each layer: one that is not made from that vector gets its norms.
+        """
+        vector, like = injection.vector, injection.like
+        if vector is None:
+            return None
+        directions = self.directions(vector)
+        if like is None or vector.file == like.file:  # made from the same vector, or both of unit norm
+            return directions
+        return normalize(directions, dim=-1) * self.directions(like).norm(dim=-1, keepdim=True)
 
     def sha256(self, recipe: VectorRecipe) -> str:
         """Digest of a recipe's vectors, as logs record it."""
