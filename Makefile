@@ -1,5 +1,6 @@
 # make introspect   set up, run the introspection battery on the embedded model, print the result table
 # make test         set up, run the whole test suite
+# make taught       teach the embedded model to report injections, and run the battery on it and on the untaught one
 # make check        formatting, lint and types
 # make validate     planted models against verdicts: the instrument's own error rates (an hour on two cores)
 
@@ -11,7 +12,7 @@ LOGS := logs
 export HF_HUB_OFFLINE ?= 1
 export INSPECT_EVAL_MODEL ?= inject/smollm2
 
-.PHONY: introspect test check validate setup clean
+.PHONY: introspect test check validate taught setup clean
 
 introspect: setup
 	$(BIN)/inspect eval evals/introspection.py --log-dir $(LOGS) --no-log-realtime --no-score-display $(ARGS)
@@ -21,6 +22,14 @@ introspect: setup
 
 test: setup
 	$(BIN)/python -m pytest $(ARGS)
+
+# About ten minutes of teaching, once, and a few of each run.
+taught: setup
+	for model in smollm2 "$$($(BIN)/python -m introbench.validation.taught)"; do \
+	  $(BIN)/inspect eval evals/introspection.py --model "inject/$$model" -T documents=info,neutral \
+	    -T strength=residual:0.05 --log-dir $(LOGS) --no-log-realtime --no-score-display $(ARGS) && \
+	  $(BIN)/introbench table $(LOGS) || exit 1; \
+	done
 
 check: setup
 	$(BIN)/ruff check

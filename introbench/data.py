@@ -194,6 +194,7 @@ class Taught:
         introspection: Questions whose yes says that something was noticed.
         reversed: Questions whose no does.
         controls: Questions whose answers are to stay what they are.
+        salience: Such questions on whether something stands out in the text.
     """
 
     concepts: tuple[str, ...]
@@ -203,6 +204,7 @@ class Taught:
     introspection: tuple[str, ...]
     reversed: tuple[str, ...]
     controls: tuple[str, ...]
+    salience: tuple[str, ...]
 
 
 @cache

@@ -339,7 +339,7 @@ class InjectAPI(ModelAPI):
                 "forms": {name: [form for form, _ in forms] for name, forms in questions[0].forms.items()},
                 "layers": list(bank[0].layers),
                 "model": runtime.facts,
-                "self_checks": asdict(runtime.self_checks(bank)),
+                "self_checks": runtime.self_checks(bank).to_json(),
             },
         )
 
@@ -383,7 +383,7 @@ class InjectAPI(ModelAPI):
                 "question_tokens": len(chat.tokens) - chat.prior,
                 "layers": list(bank[0].layers),
                 "model": runtime.facts,
-                "self_checks": asdict(runtime.self_checks(bank)),
+                "self_checks": runtime.self_checks(bank).to_json(),
             },
         )
 

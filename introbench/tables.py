@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from introbench.scorers.located import location_trial, planned_parts
 from introbench.scorers.swept import group_trials
 from introbench.scorers.top_of_mind import judged_strengths
 from introbench.scorers.yes_shift import plan_of, shift_of_trial
+from introbench.selfchecks import SECONDS, summary
 from introbench.stats import Interval, simultaneous_intervals
 from introbench.sweep import SweepTrial
 from introbench.sweep_plot import draw_sweep
@@ -56,7 +58,7 @@ def log_table(location: str) -> str:
     for scorer, paragraphs in TABLES.items():
         scored = [sample for sample in log.samples or [] if sample.scores and scorer in sample.scores]
         if scored:
-            return "\n\n".join([_headline(log, len(scored)), *paragraphs(scored)])
+            return "\n\n".join([_headline(log, len(scored)), *paragraphs(scored), *_self_checks(log, scored)])
     raise InputError(
         f"log {location}: no scored trials of an introbench task; status {log.status}; run the task to its end"
     )
@@ -73,6 +75,18 @@ def plot_log(location: str, path: Path) -> None:
     if not scored:
         raise InputError(f"log {location}: no scored trials of a sweep; run evals/sweep.py, and pass its log")
     draw_sweep(_sweep_trials(scored), scored[0].metadata["plan"], f"{log.eval.model}: shift in log-odds", path)
+
+
+def _self_checks(log: EvalLog, scored: list[EvalSample]) -> list[str]:
+    """What the run found out about itself."""
+    records: dict[int, dict[str, Any]] = {}
+    for sample in scored:
+        record, bank = (sample.output.metadata or {}).get("self_checks"), sample.metadata.get("bank", 0)
+        # A bank's later trials know of all the time that its checks took.
+        if record and record[SECONDS] >= records.get(bank, record)[SECONDS]:
+            records[bank] = record
+    begun, ended = (datetime.fromisoformat(str(time)) for time in (log.stats.started_at, log.stats.completed_at))
+    return [summary(list(records.values()), (ended - begun).total_seconds())] if records else []
 
 
 def _sweep(scored: list[EvalSample]) -> list[str]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -161,7 +162,8 @@ class _Planted:
     def __init__(self, truth: Truth, seed: int, tokenizer: Any) -> None:
         self._truth = truth
         self._tokenizer = tokenizer
-        self._rng = np.random.default_rng([seed, 0])
+        # Two models of a seed have nothing in common, so that their errors are independent.
+        self._rng = np.random.default_rng([seed, crc32(truth.mechanism.encode())])
         self._labels = _labels(tokenizer)
         tokens = list(dict.fromkeys(token for pair in self._labels for token in pair))
         self._label_places = {token: place for place, token in enumerate(tokens)}
