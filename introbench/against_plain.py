@@ -54,7 +54,7 @@ class AgainstPlain:
         self._engine = engine
         self._library = library
         self._strengths = strengths
-        self._asked, self._chat, self._want = asked, asked.chat, Want(asked.want.forms, asked.want.top)
+        self._chat, self._want = asked.chat, Want(asked.want.forms, asked.want.top)
         self._bank = bank
         self._parts = parts
         self._tolerance = tolerated(engine.model.dtype)
@@ -72,7 +72,8 @@ class AgainstPlain:
         injected = [
             row
             for row, each in enumerate(self._bank)
-            if run.finite[row] and (each.filler or (each.vector and self._norms[row] != 0))
+            if run.finite[row]
+            and (each.filler or (each.vector and math.isfinite(self._norms[row]) and self._norms[row]))
         ]
         ends = list(dict.fromkeys([injected[0], injected[-1]])) if injected else []
         in_float32 = self._float32_readout(run, sham)
@@ -85,7 +86,7 @@ class AgainstPlain:
         self._in_order([whole, part, *fresh], [sham, *ends])
         for group, _, watched in seen:
             self._ran_as_written(group, watched)
-        plain = self._sham_is_plain(fresh[0], whole, sham)
+        plain = self._sham_is_plain(fresh[0], sham)
         clean = max(self._fits("cache is clean", each, row) for each in (whole, part) for row in each.among([sham]))
         spans = [self._fits("spans", each, row) for each in fresh for row in each.among(ends)]
         for row in ends:
@@ -183,7 +184,7 @@ class AgainstPlain:
         alike = cosine_similarity(vectors[index], vectors[other], dim=0) > _ALIKE
         return None if other == index or alike else other
 
-    def _sham_is_plain(self, fresh: "_Numbers", whole: "_Numbers", sham: int) -> float:
+    def _sham_is_plain(self, fresh: "_Numbers", sham: int) -> float:
         found = self._distance(fresh, sham)
         if found <= self._allowed(sham, found):
             return found
