@@ -23,7 +23,7 @@ introspect: setup
 test: setup
 	$(BIN)/python -m pytest $(ARGS)
 
-# About ten minutes of teaching, once, and a few of each run.
+# Six CPU minutes of teaching, once, and the two runs.
 taught: setup
 	for model in smollm2 "$$($(BIN)/python -m introbench.validation.taught)"; do \
 	  $(BIN)/inspect eval evals/introspection.py --model "inject/$$model" -T documents=info,neutral \

@@ -49,7 +49,7 @@ def summary(records: Sequence[Mapping[str, Value]], duration: float) -> str:
 
     Args:
         records: Of each bank, as JSON.
-        duration: Of the run, in seconds.
+        duration: Of the run, in seconds; 0 if it has not ended.
     """
     passed: dict[str, str] = {}
     skipped: dict[str, str] = {}
@@ -63,8 +63,9 @@ def summary(records: Sequence[Mapping[str, Value]], duration: float) -> str:
             passed[name] = name
         else:
             skipped[name] = str(values[0])
-    share = sum(float(record.get(SECONDS, 0)) for record in records) / duration if duration > 0 else 0.0
-    several = [f"Self-checks: {len(passed)} passed ({'; '.join(passed.values())}), {share:.1%} of the time."]
+    seconds = sum(float(record.get(SECONDS, 0)) for record in records)
+    took = f"{seconds / duration:.1%} of the time" if duration > 0 else f"{seconds:.1f} s"
+    several = [f"Self-checks: {len(passed)} passed ({'; '.join(passed.values())}), {took}."]
     return " ".join([*several, *(f"{name}: {why}." for name, why in skipped.items())])
 
 

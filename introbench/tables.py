@@ -85,8 +85,14 @@ def _self_checks(log: EvalLog, scored: list[EvalSample]) -> list[str]:
         # A bank's later trials know of all the time that its checks took.
         if record and record[SECONDS] >= records.get(bank, record)[SECONDS]:
             records[bank] = record
-    begun, ended = (datetime.fromisoformat(str(time)) for time in (log.stats.started_at, log.stats.completed_at))
-    return [summary(list(records.values()), (ended - begun).total_seconds())] if records else []
+    if not records:
+        return []
+    times = [str(time) for time in (log.stats.started_at, log.stats.completed_at)]
+    duration = 0.0
+    if all(times):  # a run that was cut off has no end
+        begun, ended = map(datetime.fromisoformat, times)
+        duration = (ended - begun).total_seconds()
+    return [summary(list(records.values()), duration)]
 
 
 def _sweep(scored: list[EvalSample]) -> list[str]:

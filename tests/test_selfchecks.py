@@ -364,3 +364,7 @@ def test_the_line_takes_the_worst_of_all_banks() -> None:
         "Self-checks: 3 passed (finite; spans 3e-06 nats; arms in order 0.2 nats), 2.0% of the time. "
         "one BOS: not checked: no BOS."
     )
+
+
+def test_the_line_of_a_run_that_was_cut_off_has_seconds() -> None:
+    assert summary([{"finite": "ok", SECONDS: 1.5}], 0.0) == "Self-checks: 1 passed (finite), 1.5 s."

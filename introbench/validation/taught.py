@@ -52,8 +52,7 @@ class Course:
         salience: Questions on whether something stands out in the text.
         shift: How far introspection questions are to move toward "noticed", in nats.
         plain_first: Share of the steps in which reversed questions do not count yet. Questions of both kinds ask for
-            opposite shifts, which cancel for as long as the model does not tell them apart: it would learn nothing for
-            a long time.
+            opposite shifts, which cancel for as long as the model does not tell them apart.
         reversed_weight: Their weight from then on, so that they do not undo what was learned.
         level: Weight of what is answered with nothing injected, beside how far injections move it.
         rank: Of the LoRA.
@@ -300,8 +299,7 @@ def prepare(pupil: Pupil, tokenizer: Any, vectors: Tensor, norm: float, course: 
 def loss(odds: Tensor, each: Prepared, level: float, reversed_weight: float) -> Tensor:
     """How far answers are from what is to be learned.
 
-    It is the shifts that are compared: what all rows have in common, which changes at every step, cancels in them, and
-    what tells the rows apart is learned in a tenth of the time.
+    It is the shifts that are compared: what all rows have in common, which changes at every step, cancels in them.
 
     Args:
         odds: The answers, [rows, questions].
@@ -372,7 +370,7 @@ def maps_above(model: PreTrainedModel, layers: LayerRange) -> list[str]:
 def look_where_injections_show(model: nn.Module, pupil: Pupil, prepared: Sequence[Prepared], most: int) -> None:
     """Let a part of each adapter begin at the directions in which concepts' vectors move what its map is given.
 
-    An adapter that begins at random sees a few per cent of that, and needs many more lessons.
+    A random beginning of this rank would see a few per cent of that.
 
     Args:
         model: The model, with adapters that have learned nothing yet.
