@@ -48,13 +48,8 @@ def error_rates(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
 
 def power_curve(outcomes: Sequence[Outcome]) -> str:
     """How often an introspector is found, by its effect size, as a Markdown table."""
-    by_effect: dict[float, list[Outcome]] = {}
-    for each in outcomes:
-        if each.case.planted == SCALED:
-            effect = PLANTED[SCALED].introspection if each.case.effect is None else each.case.effect
-            by_effect.setdefault(effect, []).append(each)
     rows = []
-    for effect, several in sorted(by_effect.items()):
+    for effect, several in _by_effect(outcomes).items():
         found = sum(each.verdict == INTROSPECTIVE for each in several)
         width = sum(each.high - each.low for each in several) / 2 / len(several)
         excess = sum(each.noticed for each in several) / len(several)
@@ -69,17 +64,22 @@ def power_curve(outcomes: Sequence[Outcome]) -> str:
 
 def found_in_most(outcomes: Sequence[Outcome]) -> float | None:
     """The smallest planted effect from which on at least `POWER` of the runs find it; None if there is none."""
-    shares: dict[float, list[bool]] = {}
-    for each in outcomes:
-        if each.case.planted == SCALED:
-            effect = PLANTED[SCALED].introspection if each.case.effect is None else each.case.effect
-            shares.setdefault(effect, []).append(each.verdict == INTROSPECTIVE)
     smallest = None
-    for effect in sorted(shares, reverse=True):
-        if sum(shares[effect]) < POWER * len(shares[effect]):
+    for effect, several in reversed(_by_effect(outcomes).items()):
+        if sum(each.verdict == INTROSPECTIVE for each in several) < POWER * len(several):
             break
         smallest = effect
     return smallest
+
+
+def _by_effect(outcomes: Sequence[Outcome]) -> dict[float, list[Outcome]]:
+    """The outcomes of introspectors by effect size, the smallest first."""
+    by_effect: dict[float, list[Outcome]] = {}
+    for each in outcomes:
+        if each.case.planted == SCALED:
+            effect = PLANTED[SCALED].introspection if each.case.effect is None else each.case.effect
+            by_effect.setdefault(effect, []).append(each)
+    return dict(sorted(by_effect.items()))
 
 
 def report(outcomes: Sequence[Outcome]) -> str:
