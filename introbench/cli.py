@@ -1,4 +1,4 @@
-"""The command `introbench`: the result table of a log, its picture, and vectors as files."""
+"""The command `introbench`: the result table of a log, its picture, two logs compared, and vectors as files."""
 
 import argparse
 import sys
@@ -11,6 +11,8 @@ from introbench.arguments import parse_concepts
 from introbench.checkpoint import DTYPES, Checkpoint
 from introbench.errors import InputError
 from introbench.injection import CONCEPT_METHODS, VectorRecipe
+from introbench.regression.baseline import read_records
+from introbench.regression.paired import changes, comparison, require_same_trials
 from introbench.runtime import Runtime
 from introbench.tables import log_table, plot_log
 from introbench.vectors.control_file import write_control_file
@@ -38,6 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
     plot = commands.add_parser("plot", help="draw the maps of a sweep")
     plot.add_argument("log", nargs="?", default="logs", help="a log file, or a folder whose latest sweep is taken")
     plot.add_argument("--out", type=Path, default=Path("sweep.png"), help="PNG, PDF or SVG file; sweep.png by default")
+    compare = commands.add_parser("compare", help="compare two evaluations of the same trials, pair by pair")
+    compare.add_argument("before", help="an Inspect log, or a baseline that pytest --save-baseline wrote")
+    compare.add_argument("now", help="another one")
+    compare.add_argument("--metric", action="append", help="value of the trials, such as shift, random or log_odds")
+    compare.add_argument("--budget", type=float, help="largest change that is put up with; beyond it, status 1")
     vectors = commands.add_parser("vectors", help="write concepts' vectors as control-vector files (GGUF)")
     vectors.add_argument("folder", type=Path, help="where to write CONCEPT.gguf")
     vectors.add_argument(
@@ -47,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     vectors.add_argument("--method", default="pca_center", choices=CONCEPT_METHODS)
     vectors.add_argument("--dtype", choices=DTYPES)
     options = parser.parse_args(arguments)
-    run = {"table": _table, "plot": _plot, "vectors": _write_vectors}[options.command]
+    run = {"table": _table, "plot": _plot, "compare": _compare, "vectors": _write_vectors}[options.command]
     try:
         return run(options)
     except InputError as error:
@@ -65,6 +72,23 @@ def _plot(options: argparse.Namespace) -> int:
     plot_log(find_log(options.log, ("sweep",)), options.out)
     print(options.out)
     return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    before, now = read_records(options.before), read_records(options.now)
+    pairs = [(first, second) for second in now for first in before if first.digest == second.digest]
+    if not pairs:
+        require_same_trials(before[0], now[0])
+    for first, second in pairs:
+        print(comparison(first, second, options.metric, options.budget))
+    moved = [
+        change
+        for first, second in pairs
+        for metric in options.metric or [first.main_metric]
+        for change in changes(first, second, metric)
+        if options.budget is not None and change.exceeds(options.budget)
+    ]
+    return 1 if moved else 0
 
 
 def _write_vectors(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The errors that a user can do something about."""
+"""The errors that a user can do something about, and the warnings."""
 
 
 class InputError(ValueError):
@@ -10,6 +10,10 @@ class SelfCheckError(InputError):
 
     def __init__(self, name: str, found: str, expected: str) -> None:
         super().__init__(f'self-check "{name}": found {found}, expected {expected}; this run is not to be trusted')
+
+
+class ChangeWarning(UserWarning):
+    """Something that a run says about a model is not what a baseline says."""
 
 
 def first_line(error: BaseException) -> str:

@@ -157,6 +157,8 @@ def one_line_errors() -> Iterator[None]:
 def active_checkpoint() -> Checkpoint:
     """The model under evaluation, without its weights, for tasks to fit their trials to.
 
+    If it is resident, whatever it has read for earlier evaluations is forgotten.
+
     Raises:
         InputError: The evaluation's model is not an `inject/` model.
     """
@@ -166,6 +168,9 @@ def active_checkpoint() -> Checkpoint:
         raise InputError(
             f"model {name}: cannot be injected into; expected inject/NAME; pass e.g. --model inject/smollm2"
         )
+    loaded = _resident.get(repr(api.checkpoint))
+    if isinstance(loaded, Runtime):
+        loaded.begin_run()
     return api.checkpoint
 
 

@@ -72,6 +72,13 @@ class Runtime:
             return self._facts
         return self._facts | {"memory": f"ran out {reductions} times; batches were cut each time"}
 
+    def begin_run(self) -> None:
+        """Compute and check everything anew: an evaluation must not rest on what another one has read."""
+        self._readings.clear()
+        self._ends.clear()
+        self._checks.begin_run()
+        self.engine.release()
+
     def read(self, asked: Asked, bank: Rows, together: Callable[[], Sequence[Asked]] = lambda: ()) -> Reading:
         """Ask one question under every arm of a bank.
 

@@ -23,6 +23,8 @@ from introbench.injection import MODEL_CONTRAST, Injection
 from introbench.strengths import Strengths
 from introbench.vectors import VectorLibrary
 
+CHECKS = ("hooks gone", "one BOS", "prefix stable", "single tokens", "same shape", "vectors live", "finite", *NAMES)
+"""The names of all checks."""
 SECONDS = "seconds"
 """Where a record as JSON has the time that its checks took."""
 _NORM_TOLERANCE = 1e-3
@@ -85,10 +87,16 @@ class SelfChecks:
         self._library = library
         self._strengths = strengths
         self._records: dict[tuple[Injection, ...], Record] = {}
+        self._checked: set[tuple[Injection, ...]] = set()
         self._texts: dict[Asked, dict[str, Value]] = {}
         self._failure: SelfCheckError | None = None
         self._hooks: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
         self._note_hooks([engine.weights])
+
+    def begin_run(self) -> None:
+        """Make all checks anew: what an earlier run of this model found says nothing about the next one."""
+        self._checked.clear()
+        self._failure = None
 
     def record(self, bank: tuple[Injection, ...]) -> Record:
         """What was found about a bank that was read."""
@@ -98,7 +106,7 @@ class SelfChecks:
         """Get ready for a reading.
 
         Raises:
-            SelfCheckError: A check has failed before: nothing else is read, even if single errors are put up with.
+            SelfCheckError: A check has failed before: nothing else is read in this run, even if errors are put up with.
         """
         if self._failure:
             raise self._failure
@@ -119,8 +127,11 @@ class SelfChecks:
             SelfCheckError: What a check found is not as it has to be.
         """
         begun = time.perf_counter()
-        is_first = bank not in self._records
-        record = self._records.setdefault(bank, Record())
+        is_first = bank not in self._checked
+        if is_first:
+            self._checked.add(bank)
+            self._records[bank] = Record()
+        record = self._records[bank]
         try:
             record.found["hooks gone"] = self._hooks_gone(_weights_of(self._engine, parts))
             record.found |= self._written_checks(several)
@@ -136,7 +147,7 @@ class SelfChecks:
             record.seconds += time.perf_counter() - begun
 
     def _numbers(self, asked: Asked, bank: tuple[Injection, ...], parts: Parts, reading: Reading) -> dict[str, Value]:
-        count = len(self._records)
+        count = len(self._checked)
         if count & (count - 1):
             return dict.fromkeys(NAMES, "not checked: on banks 1, 2, 4, 8 and so on of a run alone")
         if sham_row(bank) is None:

@@ -13,7 +13,6 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from introbench import answers, chat, provider, tables
-from introbench.against_plain import NAMES
 from introbench.answers import Answers
 from introbench.asked import Asked
 from introbench.chat import Chat, next_token, render
@@ -24,7 +23,7 @@ from introbench.errors import SelfCheckError
 from introbench.injection import Injection, Strength, VectorRecipe, sham
 from introbench.provider import InjectAPI
 from introbench.runtime import Runtime
-from introbench.selfchecks import SECONDS, summary
+from introbench.selfchecks import CHECKS, SECONDS, summary
 from introbench.side_by_side import _Deltas
 from introbench.vectors import VectorLibrary
 
@@ -38,7 +37,6 @@ SMALL: dict[str, Any] = {
     "random_vectors": 1,
     "limit": 4,
 }
-EVERY = {"hooks gone", "one BOS", "prefix stable", "single tokens", "same shape", "vectors live", "finite", *NAMES}
 TURNS = (
     ("system", ""),
     ("user", "In half of my runs I place a thought in you."),
@@ -84,7 +82,7 @@ def test_a_run_that_is_as_it_should_be_passes(
 ) -> None:
     log = evaluate("introspection", folder_of(architecture, tokenizer, tmp_path), tmp_path, **SMALL)
     record = record_of(log)
-    assert set(record) == EVERY | {SECONDS}
+    assert set(record) == set(CHECKS) | {SECONDS}
     assert not [name for name, value in record.items() if str(value).startswith("not checked")]
     for name in ("sham is plain", "cache is clean", "spans"):
         assert record[name] < 1e-4
@@ -117,7 +115,7 @@ def test_every_kind_of_arm_is_compared(architecture: str, tokenizer: PreTrainedT
     ]
     for number, kind in enumerate(kinds):
         bank = (sham((1, 3)), *kind)
-        runtime._checks._records.clear()
+        runtime.begin_run()
         runtime.read(asked_of(folder), bank)
         found = runtime.self_checks(bank).found
         assert float(found["spans"]) < 1e-4, number
@@ -351,6 +349,9 @@ def test_nothing_is_read_after_a_failure(tiny_folder: Path, monkeypatch: pytest.
     with pytest.raises(SelfCheckError) as again:
         runtime.read(asked_of(tiny_folder), BANK[:2])
     assert again.value is failure.value
+    runtime.begin_run()
+    runtime.read(asked_of(tiny_folder), BANK[:2])  # what an earlier run found is not held against the next one
+    assert runtime.self_checks(BANK[:2]).found["arms in order"] != "ok"
 
 
 def test_the_line_takes_the_worst_of_all_banks() -> None:

@@ -1,0 +1,423 @@
+"""The pytest plugin: options, markers, the fixtures `evaluate` and `baseline`, and the table at the end.
+
+pytest imports this file at every start in every environment that has introbench, so it imports nothing but pytest:
+whatever costs time is imported when an option or a fixture asks for it.
+"""
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from introbench.errors import ChangeWarning, InputError
+
+if TYPE_CHECKING:
+    from introbench.regression.baseline import Record
+    from introbench.regression.evaluation import Evaluation
+    from introbench.regression.session import Session
+
+BUDGET = 0.1
+"""Largest change of a mean that the shipped gates put up with, in nats: an even answer moves by 2.5 points."""
+NO_MODEL = "no --model: pass e.g. --model inject/smollm2"
+NO_BASELINE = "no --baseline: pass the file that --save-baseline FILE wrote"
+
+_MARKERS = {
+    "invariants": "what must hold on any model, or its numbers mean nothing",
+    "gates": "changes against a baseline that fail a build",
+    "science": "changes of what a run says; they warn (make them fail with -W error::introbench.errors.ChangeWarning)",
+}
+_SHARED = pytest.StashKey[Path]()
+_SESSION = pytest.StashKey["Session"]()
+_RECORDS = pytest.StashKey["list[Record]"]()
+_ROWS = pytest.StashKey[list[list[str]]]()
+_AGAINST = pytest.StashKey[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    group = parser.getgroup("introbench", "regression tests of language models (introbench)")
+    group.addoption(
+        "--model", action="append", metavar="inject/NAME", help="model under test; repeat it to test several"
+    )
+    group.addoption(
+        "-M", action="append", metavar="KEY=VALUE", dest="introbench_model_args", help="argument of the models"
+    )
+    group.addoption(
+        "-T",
+        action="append",
+        metavar="KEY=VALUE",
+        dest="introbench_task_args",
+        help="argument of the introspection task in the shipped checks (pytest --pyargs introbench.regression)",
+    )
+    group.addoption("--baseline", type=Path, metavar="FILE", help="compare with this baseline, or Inspect log")
+    group.addoption("--save-baseline", type=Path, metavar="FILE", help="write what is compared as a new baseline")
+    group.addoption(
+        "--budget",
+        type=float,
+        default=BUDGET,
+        metavar="NATS",
+        help=f"largest change of a mean that the shipped gates put up with; {BUDGET:g} by default",
+    )
+    group.addoption("--eval-logs", type=Path, metavar="DIR", help="keep the logs of evaluations there")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the markers, and refuse options that cannot be served before anything is run."""
+    for name, meaning in _MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning} (introbench)")
+    models = config.getoption("model") or []
+    for model in models:
+        if not model.startswith("inject/"):
+            raise pytest.UsageError(f"--model {model}: cannot be injected into; expected inject/NAME; add inject/")
+    if config.getoption("save_baseline") and len(models) != 1:
+        raise pytest.UsageError(
+            f"--save-baseline with {len(models)} models: expected one, whose numbers the file holds; pass one --model"
+        )
+    for option in ("introbench_model_args", "introbench_task_args"):
+        _arguments(config, option)
+    if config.getoption("baseline"):
+        config.stash[_RECORDS] = _read_baseline(config.getoption("baseline"))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the logs that nobody asked to keep."""
+    if _SHARED in config.stash and not _is_worker(config) and not config.getoption("eval_logs"):
+        shutil.rmtree(config.stash[_SHARED], ignore_errors=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Let a worker of pytest-xdist know where evaluations are shared."""
+    node.workerinput["introbench"] = str(_folder(node.config))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what needs a model once for every model."""
+    if "introbench_model" in metafunc.fixturenames:
+        models = metafunc.config.getoption("model") or [pytest.param(None, marks=pytest.mark.skip(reason=NO_MODEL))]
+        metafunc.parametrize("introbench_model", models, indirect=True, scope="session")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep a model's tests in one process where pytest-xdist runs with --dist loadgroup: one load for each model."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        call = getattr(item, "callspec", None)
+        if call and "introbench_model" in call.params:
+            item.add_marker(pytest.mark.xdist_group(f"introbench {call.params['introbench_model']}"))
+
+
+class Evaluate:
+    """Runs evaluations of one model; what was asked for before is not run again in the same session.
+
+    Args:
+        session: Whose evaluations they are.
+        model: Inspect's name of the model.
+        given: Arguments of the introspection task for the shipped checks, as the user gave them.
+    """
+
+    def __init__(self, session: "Session", model: str, given: Mapping[str, Any]) -> None:
+        self._session = session
+        self._model = model
+        self.given = given
+
+    def __call__(self, task: str, limit: int | None = None, **arguments: Any) -> "Evaluation":
+        """Run a task, or look up its evaluation.
+
+        Args:
+            task: Such as `introbench/introspection`.
+            limit: Run the first trials alone.
+            **arguments: Of the task.
+        """
+        return self._evaluated(task, limit, arguments)
+
+    def again(self, task: str, limit: int | None = None, **arguments: Any) -> "Evaluation":
+        """The same once more, computed anew."""
+        return self._evaluated(task, limit, arguments, repeat=1)
+
+    def _evaluated(self, task: str, limit: int | None, arguments: Mapping[str, Any], repeat: int = 0) -> "Evaluation":
+        __tracebackhide__ = True
+        from introbench.regression.session import EvaluationFailedError  # noqa: PLC0415 (costs seconds)
+
+        try:
+            return self._session.evaluate(self._model, task, limit, arguments, repeat)
+        except EvaluationFailedError as error:
+            pytest.fail(str(error), pytrace=False)
+
+
+class Baseline:
+    """Holds evaluations against a baseline.
+
+    Args:
+        config: pytest's.
+        session: Whose evaluations are compared.
+        rows: Rows of the table at the end; those of this test are added.
+    """
+
+    def __init__(self, config: pytest.Config, session: "Session", rows: list[list[str]]) -> None:
+        self._config = config
+        self._session = session
+        self._rows = rows
+
+    def check(
+        self,
+        result: "Evaluation",
+        metric: str = "shift",
+        budget: float = BUDGET,
+        *,
+        families: Sequence[str] | None = None,
+        documents: Sequence[str] | None = None,
+        warn: bool = False,
+    ) -> None:
+        """Compare an evaluation with the baseline, pair by pair on the same trials.
+
+        Fails if the mean of any question family under any document is shown to have changed by more than the budget:
+        its whole 95% interval, over concepts, lies beyond it. Without --baseline the test is skipped, or with
+        --save-baseline passes.
+
+        Args:
+            result: The evaluation.
+            metric: Value of the trials: shift, random or log_odds (of yes without injection) for introspection.
+            budget: In nats, or the metric's own unit.
+            families: Question families; all by default.
+            documents: Documents; all by default.
+            warn: Whether to warn rather than fail.
+
+        Raises:
+            AssertionError: It did; the worst trials are listed.
+            pytest.fail.Exception: The trials are not those of the baseline, or have no such metric.
+        """
+        __tracebackhide__ = True
+        from introbench.regression.paired import changes, rows_table, worst_trials  # noqa: PLC0415 (costs seconds)
+
+        before = self._before(result)
+        if before is None:
+            return
+        with _one_line():
+            found = [
+                change
+                for change in changes(before, result.record, metric)
+                if change.name in (families or [change.name]) and change.document in (documents or [change.document])
+            ]
+        if not any(change.difference.units > 1 for change in found):
+            pytest.fail(
+                f"metric {metric!r}: {len(found)} means with an interval wanted, none has one; expected two or more "
+                f"concepts under the families and documents that were asked for; run more",
+                pytrace=False,
+            )
+        self._rows += [[result.record.model, *change.row(budget)] for change in found]
+        changed = [change for change in found if change.exceeds(budget)]
+        if not changed:
+            return
+        said = (
+            f"{metric} changed by more than {budget:g} in {len(changed)} of {len(found)} means "
+            f"({before.model} -> {result.record.model})"
+        )
+        if warn:
+            warnings.warn(said, ChangeWarning, stacklevel=2)
+            return
+        table = rows_table([change.row(budget) for change in changed])
+        worst = "\n".join(worst_trials(before, result.record, changed))
+        raise AssertionError(f"{said}\n\n{table}\n\nTrials that changed most:\n{worst}")
+
+    def check_verdict(self, result: "Evaluation") -> None:
+        """Warn if the verdict is not that of the baseline.
+
+        Args:
+            result: The evaluation.
+
+        Raises:
+            pytest.fail.Exception: The trials are not those of the baseline.
+        """
+        __tracebackhide__ = True
+        from introbench.regression.paired import HEADERS, require_same_trials  # noqa: PLC0415 (costs seconds)
+
+        before, now = self._before(result), result.record
+        if before is None:
+            return
+        with _one_line():
+            require_same_trials(before, now)
+        same = before.verdict == now.verdict
+        row = dict.fromkeys(HEADERS, "")
+        row |= {"metric": "verdict", "baseline": before.verdict, "now": now.verdict}
+        row["verdict"] = "the same" if same else "CHANGED"
+        self._rows.append([now.model, *row.values()])
+        if not same:
+            warnings.warn(
+                f"verdict changed: {before.verdict} ({before.model}) -> {now.verdict} ({now.model})",
+                ChangeWarning,
+                stacklevel=2,
+            )
+
+    def _before(self, result: "Evaluation") -> "Record | None":
+        """The baseline's evaluation of the same task; None where a baseline is only to be written."""
+        __tracebackhide__ = True
+        with _one_line():
+            _ = result.record
+        self._session.compared(result)
+        records = self._config.stash.get(_RECORDS, None)
+        if records is None:
+            if self._config.getoption("save_baseline"):
+                return None
+            pytest.skip(NO_BASELINE)
+        same = [each for each in records if each.task == result.record.task]
+        if not same:
+            pytest.fail(
+                f"task {result.record.task}: not in the baseline; expected one of "
+                f"{', '.join(sorted({each.task for each in records}))}; make the baseline anew",
+                pytrace=False,
+            )
+        return next((each for each in same if each.digest == result.record.digest), same[0])
+
+
+@pytest.fixture(scope="session")
+def introbench_model(request: pytest.FixtureRequest) -> str:
+    """Inspect's name of the model under test."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def evaluate(introbench_model: str, pytestconfig: pytest.Config) -> Evaluate:
+    """Runs evaluations of the model under test: `evaluate("introbench/introspection", limit=None, **arguments)`."""
+    return Evaluate(_session(pytestconfig), introbench_model, _arguments(pytestconfig, "introbench_task_args"))
+
+
+@pytest.fixture
+def baseline(request: pytest.FixtureRequest, introbench_model: str) -> Baseline:
+    """Holds evaluations against --baseline: `baseline.check(result, metric="shift", budget=0.5)`."""
+    rows = request.node.stash.setdefault(_ROWS, [])
+    return Baseline(request.config, _session(request.config), rows)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Hand a test's rows to the process that prints the table, and to junit."""
+    report: Any = yield
+    if call.when == "call" and (rows := item.stash.get(_ROWS, [])):
+        report.introbench_rows = rows
+        for _, metric, document, of, *numbers in rows:
+            what = " | ".join(each for each in (metric, of, document) if each)
+            report.user_properties.append((what, "; ".join(each for each in numbers if each)))
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the baseline that was asked for, once all tests have run."""
+    config = session.config
+    path = config.getoption("save_baseline")
+    if not path or _is_worker(config) or config.getoption("collectonly"):
+        return
+    from introbench.regression.session import save_baseline  # noqa: PLC0415 (costs seconds)
+
+    try:
+        several = save_baseline(_folder(config), path)
+        config.stash[_AGAINST] = f"baseline of {several} evaluation{'s'[: several > 1]} written to {path}"
+    except InputError as error:
+        config.stash[_AGAINST] = str(error)
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the table, and say what was written and what was skipped."""
+    reports = [each for several in terminalreporter.stats.values() for each in several]
+    by_model: dict[str, list[list[str]]] = {}
+    for report in reports:
+        for model, *row in getattr(report, "introbench_rows", []):
+            by_model.setdefault(model, []).append(row)
+    lines = [*_tables(config, by_model)]
+    if _AGAINST in config.stash:
+        lines.append(config.stash[_AGAINST])
+    for reason in (NO_MODEL, NO_BASELINE):
+        skipped = [r for r in reports if getattr(r, "skipped", False) and reason in str(getattr(r, "longrepr", ""))]
+        if skipped:
+            lines.append(f"{len(skipped)} skipped: {reason}")
+    if lines:
+        terminalreporter.section("introbench")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+def _tables(config: pytest.Config, by_model: Mapping[str, list[list[str]]]) -> Iterator[str]:
+    """A table for each model; with -q of what changed alone."""
+    if not by_model:
+        return
+    from introbench.regression.paired import HEADERS, rows_table  # noqa: PLC0415 (costs seconds)
+
+    records = config.stash[_RECORDS]
+    against = ", ".join(dict.fromkeys(f"{each.model} of {each.made[:10]}" for each in records))
+    for model, rows in by_model.items():
+        shown = [row for row in rows if config.get_verbosity() >= 0 or "CHANGED" in row[HEADERS.index("verdict")]]
+        if shown:
+            yield from (f"{model} against {against}", rows_table(shown), "")
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Fail a test with what an `InputError` says, without a traceback."""
+    __tracebackhide__ = True
+    try:
+        yield
+    except InputError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+def _session(config: pytest.Config) -> "Session":
+    if _SESSION not in config.stash:
+        from introbench.regression.session import Session  # noqa: PLC0415 (costs seconds)
+
+        config.stash[_SESSION] = Session(_folder(config), _arguments(config, "introbench_model_args"))
+    return config.stash[_SESSION]
+
+
+def _folder(config: pytest.Config) -> Path:
+    """Where evaluations are shared: a worker is told, everybody else makes it."""
+    if _SHARED not in config.stash:
+        told = getattr(config, "workerinput", {}).get("introbench")
+        kept = config.getoption("eval_logs")
+        if told:
+            config.stash[_SHARED] = Path(told)
+        elif kept:
+            kept.mkdir(parents=True, exist_ok=True)
+            # Each session its own: logs of an earlier one are not those of this model.
+            config.stash[_SHARED] = Path(tempfile.mkdtemp(dir=kept, prefix="session-"))
+        else:
+            config.stash[_SHARED] = Path(tempfile.mkdtemp(prefix="introbench-"))
+    return config.stash[_SHARED]
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def _read_baseline(path: Path) -> "list[Record]":
+    from introbench.regression.baseline import read_records  # noqa: PLC0415 (costs seconds)
+
+    try:
+        return read_records(path)
+    except InputError as error:
+        raise pytest.UsageError(f"--baseline: {error}") from error
+
+
+def _arguments(config: pytest.Config, option: str) -> dict[str, Any]:
+    """`KEY=VALUE` as Inspect's command line reads it: YAML values, and lists separated by commas."""
+    given = config.getoption(option) or []
+    if not given:
+        return {}
+    import yaml  # noqa: PLC0415 (not needed without arguments)
+
+    found: dict[str, Any] = {}
+    for each in given:
+        key, equals, text = each.partition("=")
+        if not equals or not key:
+            raise pytest.UsageError(f"{each!r} after -M or -T: expected KEY=VALUE, e.g. -M dtype=bfloat16; correct it")
+        value = yaml.safe_load(text)
+        found[key.replace("-", "_")] = value.split(",") if isinstance(value, str) and "," in value else value
+    return found

@@ -1,0 +1,13 @@
+"""Changes against a baseline that fail a build."""
+
+import pytest
+
+from introbench.regression.evaluation import Evaluation
+from introbench.regression.plugin import Baseline
+
+pytestmark = pytest.mark.gates
+
+
+def test_shifts_are_those_of_the_baseline(battery: Evaluation, baseline: Baseline, pytestconfig: pytest.Config) -> None:
+    """No question family's mean shift under concepts has changed by more than the budget."""
+    baseline.check(battery, metric="shift", budget=pytestconfig.getoption("budget"))

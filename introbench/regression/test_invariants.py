@@ -1,0 +1,31 @@
+"""What must hold on any model, or its numbers mean nothing."""
+
+import pytest
+
+from introbench.regression.conftest import SelfChecked
+from introbench.regression.plugin import Evaluate
+from introbench.regression.session import TASK
+from introbench.selfchecks import CHECKS
+
+pytestmark = pytest.mark.invariants
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_self_check(name: str, self_checked: SelfChecked) -> None:
+    """The run's own check of this name was made, and passed; see `introbench.selfchecks`."""
+    self_checked.found(name)
+
+
+def test_the_same_numbers_twice(self_checked: SelfChecked, evaluate: Evaluate) -> None:
+    """Computed anew, every number is the same to the last digit that a baseline keeps."""
+    if self_checked.evaluation is None:
+        pytest.skip(f"not told: self-check {self_checked.failed!r} ended the run")
+    again = evaluate.again(TASK, **self_checked.arguments)
+    assert again.record.trials == self_checked.evaluation.record.trials
+
+
+def test_every_trial_has_numbers(self_checked: SelfChecked) -> None:
+    """No trial was lost, and none is without finite numbers."""
+    if self_checked.evaluation is None:
+        pytest.skip(f"not told: self-check {self_checked.failed!r} ended the run")
+    assert self_checked.evaluation.metrics["not finite"] == 0

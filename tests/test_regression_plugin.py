@@ -1,0 +1,304 @@
+"""The pytest plugin as its users run it: on a tiny model, with every option, and in projects with habits of their own."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from introbench.regression.baseline import read_records
+from introbench.regression.plugin import NO_BASELINE, NO_MODEL
+
+pytest_plugins = ["pytester"]
+
+SMALL = [
+    *("-T", "concepts=cats,bread,trees", "-T", "documents=info", "-T", "layers=1:3", "-T", "strength=3"),
+    *("-T", "families=introspection,always_no,always_yes,ambiguous", "-T", "random_vectors=1"),
+]
+"""Arguments of a battery that a tiny model answers in seconds."""
+OWN = """
+    SMALL = dict(concepts=["cats", "bread"], documents="info", formats="yes-no", layers="1:3", strength=3,
+                 families=["introspection", "always_no"], random_vectors=1)
+
+    def test_introspection_holds(evaluate, baseline):
+        result = evaluate("introbench/introspection", limit=None, **SMALL)
+        assert result.contrast("introspection", "always_no").low > -5
+        baseline.check(result, metric="shift", budget=0.5)
+
+    def test_again(evaluate):
+        result = evaluate("introbench/introspection", **SMALL)
+        assert result.mean("introspection").units == 2
+        assert result.noticed.units == 2
+        assert result.verdict
+"""
+
+Run = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def model(tiny_folder: Path) -> str:
+    return f"inject/{tiny_folder}"
+
+
+@pytest.fixture
+def shipped(pytester: pytest.Pytester) -> Run:
+    """Runs the shipped checks."""
+    return lambda *arguments: pytester.runpytest_inprocess("--pyargs", "introbench.regression", *SMALL, *arguments)
+
+
+def changed(path: Path, by: float, family: str = "introspection") -> None:
+    """Make a baseline of a model whose shifts are others by so much."""
+    found = json.loads(path.read_text())
+    for evaluation in found["evaluations"]:
+        for question, concepts in evaluation["trials"].items():
+            if evaluation["questions"][question]["family"] == family:
+                for values in concepts.values():
+                    values["shift"] -= by
+    path.write_text(json.dumps(found))
+
+
+def test_without_a_model_the_checks_are_skipped_with_a_line(shipped: Run) -> None:
+    result = shipped("-q")
+    several = result.parseoutcomes()
+    assert set(several) == {"skipped"}
+    result.stdout.fnmatch_lines([f"{several['skipped']} skipped: {NO_MODEL}"])
+
+
+def test_a_baseline_is_saved_held_against_and_found_changed(
+    shipped: Run, model: str, pytester: pytest.Pytester
+) -> None:
+    saved = shipped("--model", model, "--save-baseline", "b.json")
+    saved.assert_outcomes(passed=17)
+    saved.stdout.fnmatch_lines(["baseline of 1 evaluation written to b.json"])
+    (record,) = read_records(pytester.path / "b.json")
+    assert record.model == model
+
+    same = shipped("--model", model, "--baseline", "b.json", "--junitxml", "same.xml")
+    same.assert_outcomes(passed=17)
+    same.stdout.re_match_lines(
+        [
+            rf"{re.escape(model)} against {re.escape(model)} of ....-..-..",
+            r"metric +document +of +baseline +now +difference +95% interval +verdict",
+            r"shift +info +introspection .*\[[+-]0.000, [+-]0.000\] +not beyond 0.1",
+            r"verdict .* the same",
+        ]
+    )
+    properties = {each.get("name"): each.get("value") for each in _cases("same.xml", "property")}
+    assert "not beyond 0.1" in str(properties["shift | introspection | info"])
+
+    changed(pytester.path / "b.json", by=0.2)
+    other = shipped("--model", model, "--baseline", "b.json", "--junitxml", "other.xml", "-m", "gates")
+    other.assert_outcomes(failed=1, deselected=16)
+    other.stdout.re_match_lines(
+        [r"shift .* introspection .* CHANGED by more than 0.1", r"shift .* always_no .* not beyond"]
+    )
+    (failure,) = _cases("other.xml", "failure")
+    said = f"{failure.get('message')} {failure.text}"
+    assert "shift changed by more than 0.1 in 1 of 4 means" in said
+    assert "Trials that changed most:" in said
+    assert re.search(r"info\.[a-z-]+\.yes-no\.(cats|bread|trees): shift", said)
+
+    within = shipped("--model", model, "--baseline", "b.json", "-m", "gates", "--budget", "0.5")
+    within.assert_outcomes(passed=1, deselected=16)
+    quiet = shipped("--model", model, "--baseline", "b.json", "-m", "gates or invariants", "-q", "-x")
+    assert quiet.parseoutcomes() == {"failed": 1, "deselected": 2}
+    table = [line for line in quiet.outlines if line.startswith("shift ")]
+    assert len(table) == 1, "with -q, what changed alone"
+
+
+def _cases(path: str, tag: str) -> list[ElementTree.Element]:
+    return list(ElementTree.parse(path).iter(tag))
+
+
+def test_science_warns_and_fails_only_if_asked_to(shipped: Run, model: str, pytester: pytest.Pytester) -> None:
+    shipped("--model", model, "--save-baseline", "b.json", "-m", "science").assert_outcomes(passed=2, deselected=15)
+    path = pytester.path / "b.json"
+    found = json.loads(path.read_text())
+    found["evaluations"][0]["verdict"] = "yes-bias"
+    path.write_text(json.dumps(found))
+    known = ("--model", model, "--baseline", "b.json", "-m", "science")
+    result = shipped(*known, "-W", "default::introbench.errors.ChangeWarning")
+    result.assert_outcomes(passed=2, deselected=15, warnings=1)
+    result.stdout.fnmatch_lines(["*ChangeWarning: verdict changed: yes-bias (inject/*", "verdict*yes-bias*CHANGED*"])
+    strict = shipped(*known, "-W", "error::introbench.errors.ChangeWarning")
+    strict.assert_outcomes(passed=1, failed=1, deselected=15)
+
+
+def test_a_users_own_file(pytester: pytest.Pytester, model: str) -> None:
+    pytester.makepyfile(OWN)
+    alone = pytester.runpytest_inprocess("-rs")
+    alone.assert_outcomes(skipped=2)
+    without = pytester.runpytest_inprocess("--model", model)
+    without.assert_outcomes(passed=1, skipped=1)
+    without.stdout.fnmatch_lines([f"1 skipped: {NO_BASELINE}"])
+    pytester.runpytest_inprocess("--model", model, "--save-baseline", "b.json").assert_outcomes(passed=2)
+    held = pytester.runpytest_inprocess("--model", model, "--baseline", "b.json", "--eval-logs", "kept")
+    held.assert_outcomes(passed=2)
+    logs = list((pytester.path / "kept").rglob("*.eval"))
+    assert len(logs) == 1, "what two tests ask for is run once"
+    assert read_records(logs[0])[0].trials == read_records(pytester.path / "b.json")[0].trials
+
+
+def test_other_trials_than_those_of_the_baseline_are_refused(pytester: pytest.Pytester, model: str) -> None:
+    pytester.makepyfile(OWN)
+    pytester.runpytest_inprocess("--model", model, "--save-baseline", "b.json").assert_outcomes(passed=2)
+    pytester.makepyfile(OWN.replace("strength=3", "strength=4"))
+    result = pytester.runpytest_inprocess("--model", model, "--baseline", "b.json")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["trials of introspection with digest *: strength: 3 -> 4; run the same*"])
+
+
+def test_mistakes_of_a_user(pytester: pytest.Pytester, model: str) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        SMALL = dict(concepts=["cats"], documents="info", formats="yes-no", families="introspection,always_no",
+                     layers="1:3", strength=3, random_vectors=1)
+
+        def test_no_task(evaluate):
+            evaluate("introbench/nothing")
+
+        def test_no_document(evaluate):
+            evaluate("introbench/introspection", documents="infos")
+
+        def test_one_concept(evaluate, baseline):
+            baseline.check(evaluate("introbench/introspection", **SMALL))
+
+        def test_no_metric(evaluate, baseline):
+            baseline.check(evaluate("introbench/introspection", **SMALL), metric="acc")
+
+        def test_no_contrast(evaluate):
+            evaluate("introbench/introspection", **SMALL).contrast("introspection", "always_yes")
+
+        def test_no_shifts(evaluate, baseline):
+            baseline.check(evaluate("introbench/probe", concepts=["cats", "bread"], documents="info", layers="1:3"))
+        """
+    )
+    saved = pytester.runpytest_inprocess("--model", model, "--save-baseline", "b.json", "-k", "one_concept")
+    saved.stdout.fnmatch_lines(["baseline of 1 evaluation written to b.json"])
+    result = pytester.runpytest_inprocess("--model", model, "--baseline", "b.json")
+    result.assert_outcomes(failed=6)
+    said = str(result.stdout)
+    for line in (
+        "introbench/nothing on inject/",
+        "documents='infos': unknown",
+        "metric 'shift': 2 means with an interval wanted, none has one; expected two or more",
+        "metric 'acc': expected one of shift, random, log_odds; correct it",
+        "result 'introspection - always_yes | info': expected one of introspection - always_no | info",
+        "its trials have no family, question, format, concept",
+    ):
+        assert line in said, line
+    assert "b.json" not in str(pytester.runpytest_inprocess("--co", "--model", model, "--save-baseline", "c.json"))
+    assert not (pytester.path / "c.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model", "openai/gpt"], "--model openai/gpt: cannot be injected into; expected inject/NAME"),
+        (["--save-baseline", "b.json"], "--save-baseline with 0 models: expected one"),
+        (["--model", "inject/a", "--model", "inject/b", "--save-baseline", "b.json"], "--save-baseline with 2 models"),
+        (["--baseline", "nothing.json"], "--baseline: baseline nothing.json: no such file"),
+        (["-M", "dtype"], "'dtype' after -M or -T: expected KEY=VALUE"),
+    ],
+)
+def test_options_that_cannot_be_served_are_refused_at_once(
+    pytester: pytest.Pytester, options: list[str], said: str
+) -> None:
+    result = pytester.runpytest_inprocess(*options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{said}*".replace("[", "?")])
+
+
+def test_several_models_one_after_the_other_and_their_arguments(
+    pytester: pytest.Pytester, model: str, tiny_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").symlink_to(tiny_folder)
+    pytester.makepyfile(OWN)
+    result = pytester.runpytest_inprocess(
+        *("--model", model, "--model", f"inject/{tmp_path / 'other'}"),
+        *("-M", "dtype=bfloat16", "--eval-logs", "kept", "-v"),
+    )
+    result.assert_outcomes(passed=2, skipped=2)
+    order = re.findall(r"test_\w+\[(inject/\S+)\]", str(result.stdout))
+    assert sorted(set(order), key=order.index) == [model, f"inject/{tmp_path / 'other'}"]
+    assert order[0] == order[1], "all of a model's tests before the next model is loaded"
+    logs = [read_records(path)[0] for path in (pytester.path / "kept").rglob("*.eval")]
+    assert sorted(each.model for each in logs) == sorted(set(order))
+
+
+def test_a_self_check_that_fails_is_the_test_that_fails(
+    shipped: Run, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from introbench.runtime import Runtime
+
+    read = Runtime._checked
+
+    def with_a_hook_left(runtime: Runtime, several: object, bank: object, parts: object) -> object:
+        runtime.engine.model.register_forward_hook(lambda *_: None)
+        return read(runtime, several, bank, parts)  # type: ignore[arg-type]
+
+    runs = {"hooks": 0}
+
+    def left_after_the_first_note(runtime: Runtime, several: object, bank: object, parts: object) -> object:
+        runs["hooks"] += 1
+        runtime._checks.before(parts)  # type: ignore[arg-type]
+        return with_a_hook_left(runtime, several, bank, parts)
+
+    monkeypatch.setattr(Runtime, "_checked", left_after_the_first_note)
+    result = shipped("--model", model, "-m", "invariants")
+    assert runs["hooks"]
+    result.assert_outcomes(failed=1, skipped=13, deselected=3)
+    result.stdout.fnmatch_lines(['*self-check "hooks gone": found 1 more on the model*'])
+    result.stdout.fnmatch_lines(["FAILED *test_self_check?hooks gone*"])
+
+
+def test_an_evaluation_that_failed_is_not_saved_as_a_baseline(shipped: Run, pytester: pytest.Pytester) -> None:
+    result = shipped("--model", "inject/no/such-model", "--save-baseline", "b.json", "-m", "gates")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["baseline b.json: not written; introbench/introspection on inject/no/such-model: *"])
+    assert not (pytester.path / "b.json").exists()
+
+
+# --- in a process of their own ---
+
+
+def run(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    return done.stdout + done.stderr
+
+
+def test_nothing_is_imported_where_nobody_asks(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_light():
+            heavy = {"torch", "transformers", "inspect_ai", "numpy", "scipy", "yaml", "filelock"}
+            assert not heavy & set(sys.modules)
+        """
+    )
+    assert "1 passed" in run(pytester.path, "-q", "-p", "no:xdist")
+    pytester.makeconftest("def pytest_addoption(parser): parser.addoption('--model')")
+    assert "1 passed" in run(pytester.path, "-q", "-p", "no:introbench"), "a project's own --model"
+
+
+def test_under_xdist_with_warnings_as_errors_and_without_a_cache(pytester: pytest.Pytester, model: str) -> None:
+    pytester.makepyfile(OWN)
+    strict = ("-W", "error", "-p", "no:cacheprovider", "--model", model)
+    assert "2 passed" in run(pytester.path, *strict, "--save-baseline", "b.json")
+    spread = run(pytester.path, *strict, "-n", "2", "--baseline", "b.json", "--eval-logs", "kept")
+    assert "2 passed" in spread
+    assert re.search(r"shift +info +introspection .* not beyond 0.5", spread)
+    assert len(list((pytester.path / "kept").rglob("*.eval"))) == 1, "both workers look at one evaluation"
+    again = run(pytester.path, *strict, "-n", "2", "--dist", "loadgroup", "--save-baseline", "c.json")
+    assert "baseline of 1 evaluation written to c.json" in again
+    assert read_records(pytester.path / "b.json")[0].trials == read_records(pytester.path / "c.json")[0].trials
+    assert not list(pytester.path.glob(".pytest_cache"))
