@@ -59,8 +59,8 @@ class Evaluation:
         """How much more one thing moves than another, in nats, with its 95% interval.
 
         Args:
-            first: `introspection`, or a document.
-            second: A family of control questions, `matched controls`, `random vectors`, `salience`, or a document.
+            first: `introspection`; `concept`, or a document.
+            second: A family of control questions, `matched controls` or `salience`; `random vector`, or a document.
             document: Under which document families are compared; the reference document (info) by default.
 
         Raises:

@@ -7,10 +7,9 @@ whatever costs time is imported when an option or a fixture asks for it.
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from introbench.regression.baseline import Record
     from introbench.regression.evaluation import Evaluation
     from introbench.regression.session import Session
+
+_T = TypeVar("_T")
 
 BUDGET = 0.1
 """Largest change of a mean that the shipped gates put up with, in nats: an even answer moves by 2.5 points."""
@@ -149,7 +150,8 @@ class Evaluate:
         try:
             return self._session.evaluate(self._model, task, limit, arguments, repeat)
         except EvaluationFailedError as error:
-            pytest.fail(str(error), pytrace=False)
+            reason = str(error)
+        pytest.fail(reason, pytrace=False)  # outside the handler, so that there is no chain of errors
 
 
 class Baseline:
@@ -200,12 +202,11 @@ class Baseline:
         before = self._before(result)
         if before is None:
             return
-        with _one_line():
-            found = [
-                change
-                for change in changes(before, result.record, metric)
-                if change.name in (families or [change.name]) and change.document in (documents or [change.document])
-            ]
+        found = [
+            change
+            for change in _or_fail(lambda: changes(before, result.record, metric))
+            if change.name in (families or [change.name]) and change.document in (documents or [change.document])
+        ]
         if not any(change.difference.units > 1 for change in found):
             pytest.fail(
                 f"metric {metric!r}: {len(found)} means with an interval wanted, none has one; expected two or more "
@@ -242,8 +243,7 @@ class Baseline:
         before, now = self._before(result), result.record
         if before is None:
             return
-        with _one_line():
-            require_same_trials(before, now)
+        _or_fail(lambda: require_same_trials(before, now))
         same = before.verdict == now.verdict
         row = dict.fromkeys(HEADERS, "")
         row |= {"metric": "verdict", "baseline": before.verdict, "now": now.verdict}
@@ -259,22 +259,21 @@ class Baseline:
     def _before(self, result: "Evaluation") -> "Record | None":
         """The baseline's evaluation of the same task; None where a baseline is only to be written."""
         __tracebackhide__ = True
-        with _one_line():
-            _ = result.record
+        record = _or_fail(lambda: result.record)
         self._session.compared(result)
         records = self._config.stash.get(_RECORDS, None)
         if records is None:
             if self._config.getoption("save_baseline"):
                 return None
             pytest.skip(NO_BASELINE)
-        same = [each for each in records if each.task == result.record.task]
+        same = [each for each in records if each.task == record.task]
         if not same:
             pytest.fail(
-                f"task {result.record.task}: not in the baseline; expected one of "
+                f"task {record.task}: not in the baseline; expected one of "
                 f"{', '.join(sorted({each.task for each in records}))}; make the baseline anew",
                 pytrace=False,
             )
-        return next((each for each in same if each.digest == result.record.digest), same[0])
+        return next((each for each in same if each.digest == record.digest), same[0])
 
 
 @pytest.fixture(scope="session")
@@ -299,12 +298,12 @@ def baseline(request: pytest.FixtureRequest, introbench_model: str) -> Baseline:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Hand a test's rows to the process that prints the table, and to junit."""
+    rows = item.stash.get(_ROWS, []) if call.when == "call" else []
+    for _, metric, document, of, *numbers in rows:
+        what = " | ".join(each for each in (metric, of, document) if each)
+        item.user_properties.append((what, "; ".join(each for each in numbers if each)))
     report: Any = yield
-    if call.when == "call" and (rows := item.stash.get(_ROWS, [])):
-        report.introbench_rows = rows
-        for _, metric, document, of, *numbers in rows:
-            what = " | ".join(each for each in (metric, of, document) if each)
-            report.user_properties.append((what, "; ".join(each for each in numbers if each)))
+    report.introbench_rows = rows
     return report
 
 
@@ -359,14 +358,14 @@ def _tables(config: pytest.Config, by_model: Mapping[str, list[list[str]]]) -> I
             yield from (f"{model} against {against}", rows_table(shown), "")
 
 
-@contextmanager
-def _one_line() -> Iterator[None]:
+def _or_fail(compute: Callable[[], _T]) -> _T:
     """Fail a test with what an `InputError` says, without a traceback."""
     __tracebackhide__ = True
     try:
-        yield
+        return compute()
     except InputError as error:
-        pytest.fail(str(error), pytrace=False)
+        reason = str(error)
+    pytest.fail(reason, pytrace=False)  # outside the handler, so that there is no chain of errors
 
 
 def _session(config: pytest.Config) -> "Session":

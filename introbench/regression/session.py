@@ -3,8 +3,10 @@
 import gc
 import hashlib
 import json
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,9 +79,7 @@ class Session:
                 (self.folder / key / _COMPARED).touch()
 
     def _run(self, own: Path, model: str, task: str, limit: int | None, arguments: Mapping[str, Any]) -> None:
-        # The project under test may turn warnings into errors; those of the libraries below are not its own.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _undisturbed():
             try:
                 (log,) = eval(
                     task,
@@ -92,11 +92,11 @@ class Session:
                     log_realtime=False,
                     score_display=False,
                     display="none",
+                    ctl_server=False,
                 )
                 reason = _reason(log)
             except (PrerequisiteError, InputError, LookupError) as error:
                 reason = str(error)
-            gc.collect()  # what an event loop has left to the collector would warn later, in somebody else's test
         if reason:
             for path in own.glob("*.eval"):
                 path.rename(path.with_suffix(".eval.failed"))
@@ -124,6 +124,24 @@ def save_baseline(folder: Path, path: Path) -> int:
         raise InputError(f"baseline {path}: not written; no test that was run compares with a baseline")
     write_baseline(path, (Record.of(read_eval_log(str(log), resolve_attachments="core")) for log in logs))
     return len(logs)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep what an evaluation warns of and logs out of the tests of a project, which may count either as errors."""
+    root = logging.getLogger()
+    level, levels = root.level, {handler: handler.level for handler in root.handlers}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for handler in levels:
+            handler.setLevel(max(handler.level, logging.WARNING))
+        try:
+            yield
+        finally:
+            gc.collect()  # what an event loop has left to the collector would warn later, in somebody else's test
+            root.setLevel(level)
+            for handler, before in levels.items():
+                handler.setLevel(before)
 
 
 def _reason(log: EvalLog) -> str:
