@@ -3,6 +3,7 @@
 # make taught       teach the embedded model to report injections, and run the battery on it and on the untaught one
 # make check        formatting, lint and types
 # make validate     planted models against verdicts: the instrument's own error rates (an hour on two cores)
+# make models       tiny models of every family against the invariants: the table in docs/models.md
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +13,7 @@ LOGS := logs
 export HF_HUB_OFFLINE ?= 1
 export INSPECT_EVAL_MODEL ?= inject/smollm2
 
-.PHONY: introspect test check validate taught setup clean
+.PHONY: introspect test check validate taught models setup clean
 
 introspect: setup
 	$(BIN)/inspect eval evals/introspection.py --log-dir $(LOGS) --no-log-realtime --no-score-display $(ARGS)
@@ -38,6 +39,10 @@ check: setup
 
 validate: setup
 	$(BIN)/python -m introbench.validation --write docs/validity.md $(ARGS)
+
+# Quantised models as well where bitsandbytes or torchao are installed.
+models: setup
+	$(BIN)/python -m introbench.validation.matrix --write docs/models.md $(ARGS)
 
 setup: $(VENV)/.installed
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -200,13 +200,23 @@ def software_versions() -> dict[str, str]:
     return versions
 
 
+def _plain_tensors(named: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Tensors by name, with those that are made of others (as torchao quantises them) taken apart."""
+    for name, tensor in named:
+        if hasattr(tensor, "__tensor_flatten__"):
+            inner, _ = tensor.__tensor_flatten__()
+            yield from _plain_tensors((f"{name}.{each}", getattr(tensor, each)) for each in inner)
+        else:
+            yield name, tensor
+
+
 def weights_fingerprint(model: PreTrainedModel) -> str:
     """Digest of a fixed sample of every weight: tells checkpoints, fine-tunes, dtypes and quantisations apart.
 
     At most 256 evenly spaced values of each tensor are read, so that a model of any size takes well under a second.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in _plain_tensors(sorted(model.state_dict().items())):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         if tensor.device.type == "meta":  # offloaded: its values cannot be sampled, so the name has to stand for them
             digest.update(str(model.name_or_path).encode())

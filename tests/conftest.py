@@ -12,72 +12,14 @@ import torch
 from inspect_ai import eval
 from inspect_ai.log import EvalLog, EvalSample
 from torch.utils.hooks import RemovableHandle
-from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast
 
 from introbench import progress
 from introbench.checkpoint import Checkpoint
-
-VOCABULARY = 97
-
-_TINY = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "max_position_embeddings": 128,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-_GPT2 = {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 128}
-
-ARCHITECTURES: dict[str, dict[str, object]] = {
-    "llama": _TINY,
-    "qwen2": _TINY,
-    "qwen3": _TINY,
-    "mistral": _TINY | {"sliding_window": 6},
-    "gemma2": _TINY | {"sliding_window": 6, "query_pre_attn_scalar": 8},
-    "gemma3_text": _TINY | {"sliding_window": 6, "query_pre_attn_scalar": 8},
-    "phi3": _TINY,
-    "olmo2": _TINY,
-    "gpt_neox": _TINY,
-    "gpt2": _GPT2,
-    "granite": _TINY | {"logits_scaling": 4.0, "embedding_multiplier": 3.0, "residual_multiplier": 0.5},
-    "cohere": _TINY | {"logit_scale": 0.25},
-    "stablelm": _TINY,
-    "falcon": {key: value for key, value in _TINY.items() if "head" not in key and "key" not in key}
-    | {"num_attention_heads": 4, "new_decoder_architecture": True, "num_kv_heads": 2},
-    "qwen3_moe": _TINY | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24},
-    "mixtral": _TINY | {"num_local_experts": 4, "num_experts_per_tok": 2},
-    "gpt_oss": _TINY | {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 6},
-    "olmo3": _TINY | {"sliding_window": 6},
-    "cohere2": _TINY | {"sliding_window": 6},
-    "gemma": _TINY,
-    "glm4": _TINY,
-    "opt": _TINY | {"ffn_dim": 48, "word_embed_proj_dim": 32},
-    "bloom": {"vocab_size": VOCABULARY, "hidden_size": 32, "n_layer": 4, "n_head": 4},
-    "mpt": {"vocab_size": VOCABULARY, "d_model": 32, "n_layers": 4, "n_heads": 4, "max_seq_len": 128},
-}
-OWN_ATTENTION = {"falcon", "bloom", "mpt"}
-"""Architectures of the above whose attention cannot be replaced."""
+from introbench.validation.families import FAMILIES, tiny_model
 
 
-def tiny_model(architecture: str, **overrides: object) -> PreTrainedModel:
-    """A random model with weights large enough that every layer matters."""
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(architecture, **(ARCHITECTURES[architecture] | overrides))
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(std=0.3)
-    return model.eval().requires_grad_(False)
-
-
-@pytest.fixture(scope="session", params=sorted(ARCHITECTURES))
+@pytest.fixture(scope="session", params=sorted(FAMILIES))
 def any_model(request: pytest.FixtureRequest) -> PreTrainedModel:
     return tiny_model(request.param)
 

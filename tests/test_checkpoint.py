@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_model
 
 from introbench import embedded
 from introbench.checkpoint import Checkpoint, weights_fingerprint
 from introbench.errors import InputError
+from introbench.validation.families import tiny_model
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from conftest import VOCABULARY, tiny_model
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -20,6 +19,7 @@ from introbench.engine.readout import Readout
 from introbench.engine.requests import Deltas, Tokens
 from introbench.engine.weights import Weights
 from introbench.errors import InputError
+from introbench.validation.families import VOCABULARY, tiny_model
 
 PROMPT = (5, 9, 33, 2, 71, 18, 40)
 SEEDS = (3, 1, 4, 1, 5)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import OWN_ATTENTION, VOCABULARY, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -24,6 +23,7 @@ from introbench.engine.plain import one_forward
 from introbench.engine.requests import Tokens
 from introbench.engine.weights import Weights
 from introbench.errors import InputError
+from introbench.validation.families import OWN_ATTENTION, VOCABULARY, tiny_model
 
 PRIOR = (5, 9, 33, 2, 71, 18, 40, 11, 64, 3)
 QUESTIONS: tuple[Tokens, ...] = ((7,), (7, 90, 4, 52), (7, 90), (8, 1), (7, 3, 3))

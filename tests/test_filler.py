@@ -5,11 +5,11 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from conftest import OWN_ATTENTION, VOCABULARY, tiny_model
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from introbench.engine import Arms, Engine, Reading, Request, Want, Weights
+from introbench.validation.families import OWN_ATTENTION, VOCABULARY, tiny_model
 
 PRIOR = (5, 9, 33, 2, 71, 18, 40, 11, 64, 3)
 QUESTIONS = ((7,), (7, 90, 4, 52), (7, 90), (8, 1), (7, 3, 3))

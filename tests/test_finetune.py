@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import plain_two_passes, tiny_model
+from conftest import plain_two_passes
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -19,6 +19,7 @@ from introbench.checkpoint import Checkpoint
 from introbench.engine import Arms, Engine, Request, Want
 from introbench.errors import InputError
 from introbench.finetune import Finetune
+from introbench.validation.families import tiny_model
 
 IDS = torch.tensor([[5, 9, 33, 2, 71, 18]])
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import evaluate, tiny_model
+from conftest import evaluate
 from inspect_ai.log import EvalLog
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
@@ -25,6 +25,7 @@ from introbench.provider import InjectAPI
 from introbench.runtime import Runtime
 from introbench.selfchecks import CHECKS, SECONDS, summary
 from introbench.side_by_side import _Deltas
+from introbench.validation.families import tiny_model
 from introbench.vectors import VectorLibrary
 
 SMALL: dict[str, Any] = {

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_model
 from sklearn.decomposition import PCA
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from introbench.checkpoint import Checkpoint
 from introbench.engine import Engine
 from introbench.errors import InputError
 from introbench.injection import VectorRecipe
+from introbench.validation.families import tiny_model
 from introbench.vectors.extract import PROMPT, mean_diff, opening_residuals, pca_center
 from introbench.vectors.library import VectorLibrary
 from introbench.vectors.random import covariance_matched, random_rotation

@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 
 from introbench.validation.planted import PLANTED
-from introbench.validation.report import INTROSPECTIVE, error_rates, report
+from introbench.validation.report import INTROSPECTIVE, error_rates, replace_tables, report
 from introbench.validation.runs import SCALED, Case, run_cases
 
 EFFECTS = (0.2, 0.3, 0.4, 0.6)
 MOST_FALSE = 0.025
 LEAST_FOUND = 0.95
-BEGIN, END = "<!-- made by make validate -->", "<!-- end of what make validate makes -->"
 
 
 def main() -> int:
@@ -46,9 +45,7 @@ def main() -> int:
     tables = report(outcomes)
     print(tables)
     if options.write:
-        before, _, rest = options.write.read_text(encoding="utf-8").partition(BEGIN)
-        _, _, after = rest.partition(END)
-        options.write.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}", encoding="utf-8")
+        replace_tables(options.write, "make validate", tables)
     (false, negatives), (found, positives) = error_rates(outcomes).values()
     good = false <= MOST_FALSE * negatives and found >= LEAST_FOUND * positives
     print(

@@ -1,6 +1,7 @@
 """The instrument's own error rates: planted models against verdicts, and how small an effect it finds."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from scipy.stats import binomtest
 from tabulate import tabulate
@@ -20,6 +21,26 @@ def rate(hits: int, count: int) -> str:
         return ""
     interval = binomtest(hits, count).proportion_ci(method="exact")
     return f"{hits}/{count} = {hits / count:.1%} [{interval.low:.1%}, {interval.high:.1%}]"
+
+
+def replace_tables(path: Path, command: str, tables: str) -> None:
+    """Put a command's tables into the part of a Markdown file that is the command's.
+
+    Args:
+        path: The file, with a mark before the part and one after it.
+        command: Whose part it is.
+        tables: What is to stand there.
+
+    Raises:
+        ValueError: The file has no such part.
+    """
+    begin, end = f"<!-- made by {command} -->", f"<!-- end of what {command} makes -->"
+    text = path.read_text(encoding="utf-8")
+    if begin not in text or end not in text:
+        raise ValueError(f"{path}: no part that {command} makes; expected {begin} and {end}; add them")
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    path.write_text(f"{before}{begin}\n\n{tables}\n\n{end}{after}", encoding="utf-8")
 
 
 def confusion_matrix(outcomes: Sequence[Outcome]) -> str:
