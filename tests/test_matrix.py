@@ -30,8 +30,9 @@ def test_the_invariants_hold_and_what_has_no_kv_cache_is_refused_by_name(tmp_pat
 
 def test_every_family_is_in_the_table_of_the_docs() -> None:
     written = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
-    rows = {line.split("|")[1].strip(): line for line in written.splitlines() if line.startswith("| ")}
-    assert ASKED_FOR <= FAMILIES.keys()
+    lines = [line for line in written.splitlines() if line.startswith("| ")]
+    rows = {line.split("|")[1].strip(): line for line in reversed(lines)}
+    assert FAMILIES.keys() >= ASKED_FOR
     for family in FAMILIES:
         assert "| yes" in rows[family], family
     for family in WITHOUT_KV_CACHE:
