@@ -194,6 +194,7 @@ class Taught:
         introspection: Questions whose yes says that something was noticed.
         reversed: Questions whose no does.
         controls: Questions whose answers are to stay what they are.
+        about_itself: Such questions about the model and its life.
         salience: Such questions on whether something stands out in the text.
     """
 
@@ -204,6 +205,7 @@ class Taught:
     introspection: tuple[str, ...]
     reversed: tuple[str, ...]
     controls: tuple[str, ...]
+    about_itself: tuple[str, ...]
     salience: tuple[str, ...]
 
 

@@ -27,7 +27,7 @@ def test_nothing_that_it_is_taught_on_is_part_of_an_experiment() -> None:
     injected = {*data.concepts(), *(word for words in data.concept_words().values() for word in words)}
     assert not injected & set(told.concepts)
 
-    own = [*told.introspection, *told.reversed, *told.controls, *told.salience]
+    own = [*told.introspection, *told.reversed, *told.controls, *told.about_itself, *told.salience]
     theirs = [question.text for question in data.questions()]
     assert not {text.casefold() for text in own} & {text.casefold() for text in theirs}
     own += [*told.settings, *told.documents, *told.replies]
@@ -50,7 +50,7 @@ def test_lessons_ask_every_kind_of_question_and_are_repeatable(smollm2: Checkpoi
     first, again, other = (next(lessons(smollm2.tokenizer, each)) for each in (course, course, replace(course, seed=1)))
     assert first == again != other
     assert first.signs.tolist() == [1] * course.plain + [-1] * course.reversed + [0] * (
-        course.controls + course.salience
+        course.controls + course.about_itself + course.salience
     )
     assert first.packed()[0].shape[1] == first.ends[-1] + 1
 
@@ -83,7 +83,7 @@ def test_what_is_added() -> None:
 
 def test_only_introspection_under_a_concept_is_to_move(tiny_folder: Path) -> None:
     checkpoint = Checkpoint(str(tiny_folder))
-    course = Course(lessons=1, plain=1, reversed=1, controls=1, salience=0, shift=3.0)
+    course = Course(lessons=1, plain=1, reversed=1, controls=1, about_itself=0, salience=0, shift=3.0)
     pupil = Pupil(checkpoint.load(), (1, 2))
     (each,) = prepare(pupil, checkpoint.tokenizer, some_vectors(), 5.0, course)
     assert each.shifts.tolist() == [[3.0, -3.0, 0.0], [0.0, 0.0, 0.0]]

@@ -49,6 +49,7 @@ class Course:
         plain: Introspection questions of a lesson whose yes says that something was noticed.
         reversed: Those whose no does.
         controls: Questions about other matters.
+        about_itself: Questions about the model that have nothing to do with injections.
         salience: Questions on whether something stands out in the text.
         shift: How far introspection questions are to move toward "noticed", in nats.
         plain_first: Share of the steps in which reversed questions do not count yet. Questions of both kinds ask for
@@ -63,15 +64,16 @@ class Course:
         seed: Of everything that is drawn.
     """
 
-    lessons: int = 32
+    lessons: int = 40
     epochs: int = 4
-    plain: int = 2
-    reversed: int = 1
-    controls: int = 2
-    salience: int = 1
+    plain: int = 3
+    reversed: int = 3
+    controls: int = 3
+    about_itself: int = 3
+    salience: int = 3
     shift: float = 3.0
-    plain_first: float = 0.35
-    reversed_weight: float = 0.4
+    plain_first: float = 0.3
+    reversed_weight: float = 1.0
     level: float = 0.1
     rank: int = 16
     alpha: int = 32
@@ -85,7 +87,7 @@ LARGEST_GRADIENT = 1.0
 
 
 @dataclass(frozen=True)
-class Asked:
+class Exercise:
     """A question of a lesson.
 
     Attributes:
@@ -111,7 +113,7 @@ class Lesson:
     """
 
     prior: tuple[int, ...]
-    asked: tuple[Asked, ...]
+    asked: tuple[Exercise, ...]
 
     @property
     def signs(self) -> Tensor:
@@ -239,6 +241,7 @@ def lessons(tokenizer: Any, course: Course) -> Iterator[Lesson]:
             *((text, 1) for text in draw.sample(told.introspection, course.plain)),
             *((text, -1) for text in draw.sample(told.reversed, course.reversed)),
             *((text, 0) for text in draw.sample(told.controls, course.controls)),
+            *((text, 0) for text in draw.sample(told.about_itself, course.about_itself)),
             *((text, 0) for text in draw.sample(told.salience, course.salience)),
         ]
         asked = []
@@ -251,7 +254,7 @@ def lessons(tokenizer: Any, course: Course) -> Iterator[Lesson]:
             chat = tokenize_chat(tokenizer, (*prior, *turns), len(prior))
             forms, _ = yes_no(form).tokens(tokenizer, chat)
             yes, no = (tuple(token for _, token in forms[name]) for name in ("yes", "no"))
-            asked.append(Asked(chat.question_tokens, yes, no, sign))
+            asked.append(Exercise(chat.question_tokens, yes, no, sign))
         yield Lesson(chat.prior_tokens, tuple(asked))
 
 
