@@ -12,7 +12,8 @@ from introbench.checkpoint import DTYPES, Checkpoint
 from introbench.errors import InputError
 from introbench.injection import CONCEPT_METHODS, VectorRecipe
 from introbench.regression.baseline import read_records
-from introbench.regression.paired import changes, comparison, require_same_trials
+from introbench.regression.budget import parse_budget
+from introbench.regression.paired import all_changes, comparison, require_same_trials
 from introbench.runtime import Runtime
 from introbench.tables import log_table, plot_log
 from introbench.vectors.control_file import write_control_file
@@ -44,7 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
     compare.add_argument("before", help="an Inspect log, or a baseline that pytest --save-baseline wrote")
     compare.add_argument("now", help="another one")
     compare.add_argument("--metric", action="append", help="value of the trials, such as shift, random or log_odds")
-    compare.add_argument("--budget", type=float, help="largest change that is put up with; beyond it, status 1")
+    compare.add_argument(
+        "--budget",
+        type=parse_budget,
+        help="largest change that is put up with; status 1 beyond it, or if it is not known",
+    )
     vectors = commands.add_parser("vectors", help="write concepts' vectors as control-vector files (GGUF)")
     vectors.add_argument("folder", type=Path, help="where to write CONCEPT.gguf")
     vectors.add_argument(
@@ -79,16 +84,16 @@ def _compare(options: argparse.Namespace) -> int:
     pairs = [(first, second) for second in now for first in before if first.digest == second.digest]
     if not pairs:
         require_same_trials(before[0], now[0])
+    good = len(pairs) == len(before) == len(now)
     for first, second in pairs:
-        print(comparison(first, second, options.metric, options.budget))
-    moved = [
-        change
-        for first, second in pairs
-        for metric in options.metric or [first.main_metric]
-        for change in changes(first, second, metric)
-        if options.budget is not None and change.exceeds(options.budget)
-    ]
-    return 1 if moved else 0
+        found = all_changes(first, second, options.metric)
+        print(comparison(first, second, found, options.budget))
+        good &= options.budget is None or all(each.is_known and not each.exceeds(options.budget) for each in found)
+    for name, several, others in (("first", before, now), ("second", now, before)):
+        for each in several:
+            if each.digest not in {other.digest for other in others}:
+                print(f"{each.task} with digest {each.digest}: in the {name} file alone")
+    return 0 if good or options.budget is None else 1
 
 
 def _write_vectors(options: argparse.Namespace) -> int:

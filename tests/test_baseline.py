@@ -80,8 +80,8 @@ def test_numbers_that_are_not_finite_survive(values: list[float]) -> None:
         assert value == numbers[name] or (math.isnan(value) and math.isnan(numbers[name]))
 
 
-def _argument(record: Record) -> Record:
-    return replace(record, arguments={**record.arguments, "strength": 8})
+def _stronger(record: Record) -> Record:
+    return replace(record, settings={**record.settings, "strength": "8"})
 
 
 def _without_a_trial(record: Record) -> Record:
@@ -97,7 +97,7 @@ def _reworded(record: Record) -> Record:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (_argument, "strength: 3 -> 8"),
+        (_stronger, "strength: 3 -> 8"),
         (_without_a_trial, "1 trials before alone, such as info."),
         (_reworded, "1 questions have other texts, such as info."),
         (lambda record: replace(record, task_version="9"), "version: 4 -> 9"),
@@ -113,7 +113,8 @@ def test_other_trials_have_another_digest_and_say_what_differs(
 
 
 def test_another_model_and_other_random_vectors_have_the_same_digest(record: Record) -> None:
-    other = replace(record, model="inject/other", revision="2", settings={}, arguments={**record.arguments, "seed": 7})
+    seeded = {"settings": {**record.settings, "seed": 7}, "arguments": {**record.arguments, "seed": 7}}
+    other = replace(record, model="inject/other", revision="2", **seeded)
     assert other.digest == record.digest
     assert record.differences(other) == []
 
@@ -143,6 +144,8 @@ def test_a_file_that_was_cut_off_half_way_leaves_the_old_one(
         ("[]", "no baseline of format 1"),
         ('{"introbench baseline": 2}', "no baseline of format 1"),
         ('{"introbench baseline": 1, "evaluations": [{"task": "x"}]}', "too much or not there"),
+        ('{"introbench baseline": 1}', r"cannot be read \(KeyError\)"),
+        ('{"introbench baseline": 1, "evaluations": [3]}', r"cannot be read \(TypeError\)"),
     ],
 )
 def test_what_is_no_baseline_is_refused_in_one_line(text: str | None, said: str, tmp_path: Path) -> None:
@@ -157,7 +160,7 @@ def test_what_is_no_baseline_is_refused_in_one_line(text: str | None, said: str,
 def test_a_file_whose_trials_were_edited_is_refused(record: Record, tmp_path: Path) -> None:
     path = tmp_path / "b.json"
     write_baseline(path, [record])
-    path.write_text(path.read_text().replace('"strength": 3', '"strength": 4', 1))
+    path.write_text(path.read_text().replace('"strength": "3"', '"strength": "4"', 1))
     with pytest.raises(InputError, match="expected the file as it was written"):
         read_records(path)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from introbench.errors import InputError
 from introbench.regression.baseline import Record
-from introbench.regression.paired import Change, changes, changes_table, comparison, worst_trials
+from introbench.regression.paired import Change, all_changes, changes, changes_table, comparison, worst_trials
 from introbench.stats import Interval
 
 CONCEPTS = ("cats", "bread", "trees", "rain", "music", "stones", "ships", "moons", "clocks")
@@ -98,16 +98,46 @@ def test_a_trial_without_a_number_is_left_out_of_both_sides_and_counted() -> Non
     assert found.now - found.before == pytest.approx(0.2)
 
 
-def test_answers_without_injection_have_questions_as_units() -> None:
-    found = changes(record(), record(level=1.5), metric="log_odds")
-    introspection = of(found, "introspection")
-    assert introspection.difference.units == 2
-    assert introspection.difference.low < introspection.difference.estimate < introspection.difference.high
+def test_answers_without_injection_count_toward_noticed_and_have_no_interval() -> None:
+    now = record()
+    for concept in CONCEPTS:
+        now.trials["info.detect.yes-no"][concept]["log_odds"] += 3
+        now.trials["info.untouched.yes-no"][concept]["log_odds"] -= 3
+    introspection = of(changes(record(), now, metric="log_odds"), "introspection")
+    assert introspection.difference.estimate == pytest.approx(3)
+    assert introspection.difference.low == introspection.difference.high == introspection.difference.estimate
+    assert introspection.exceeds(0.1)
+
+
+def test_a_family_that_lost_its_numbers_is_not_known() -> None:
+    now = record()
+    for question, concept in (("info.detect.yes-no", "cats"), ("info.untouched.yes-no", "bread")):
+        now.trials[question][concept]["shift"] = math.nan  # a question that one concept lacks is left out for all
+    introspection = of(changes(record(), now), "introspection")
+    assert not introspection.is_known
+    assert introspection.missing == 18
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.11, 0.3, "CHANGED by more than 0.1"),
+        (-0.3, -0.11, "CHANGED by more than 0.1"),
+        (-0.05, 0.05, "within 0.1"),
+        (-0.1, 0.1, "within 0.1"),
+        (-0.05, 0.2, "undecided"),
+        (-5, 5, "undecided"),
+        (math.nan, math.nan, "not known"),
+    ],
+)
+def test_a_change_is_there_or_not_or_undecided(low: float, high: float, said: str) -> None:
+    change = Change("shift", "introspection", "info", 0.0, 0.0, Interval(0.0, low, high, 9), 9, 0)
+    assert change.row(0.1)[7] == said
 
 
 def test_other_trials_are_refused_with_what_differs() -> None:
-    other = replace(record(), arguments={"strength": 8})
-    with pytest.raises(InputError, match="strength: default -> 8; run the same, or make the baseline anew"):
+    other = replace(record(), settings={"strength": "8"})
+    with pytest.raises(InputError, match="strength: none -> 8; run the same, or make the baseline anew"):
         changes(record(), other)
 
 
@@ -133,7 +163,7 @@ def test_one_concept_has_no_interval_and_is_never_said_to_have_changed() -> None
 
 def test_the_text_says_what_changed_and_what_did_not() -> None:
     now = replace(record(shift=0.5), model="inject/b", verdict="yes-bias")
-    said = comparison(record(), now, budget=0.1)
+    said = comparison(record(), now, all_changes(record(), now), budget=0.1)
     assert "model: inject/a -> inject/b" in said
     assert "verdict: no effect -> yes-bias" in said
     assert said.count("CHANGED by more than 0.1") == 6  # three families, and their contrasts

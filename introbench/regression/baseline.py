@@ -21,8 +21,8 @@ FORMAT = 1
 """Version of the file."""
 _FACTORS = ("document", "family", "question", "format", "concept")
 """What a trial has to say about itself to be compared."""
-_FREE_ARGUMENTS = ("seed", "margin")
-"""Task arguments that leave the trials as they are: others draw other random vectors, or judge the same numbers."""
+_INJECTION = ("layers", "strength", "method", "steering")
+"""Settings that belong to what was asked. The seed does not: it draws other random vectors for the same trials."""
 _DECIMALS = 6
 _VERDICT = "verdict: "
 
@@ -154,13 +154,13 @@ class Record:
 
     @property
     def digest(self) -> str:
-        """Of what was asked: task, arguments, texts and concepts. The model and its answers are not in it."""
+        """Of what was asked: task, injection, texts and concepts. The model and its answers are not in it."""
         return _digest([self._asked, {name: sorted(each) for name, each in self.trials.items()}, self.questions])
 
     @property
-    def _asked(self) -> dict[str, Any]:
-        arguments = {name: each for name, each in self.arguments.items() if name not in _FREE_ARGUMENTS}
-        return {"task": self.task, "version": self.task_version, **arguments}
+    def _asked(self) -> dict[str, str]:
+        injection = {name: str(self.settings[name]) for name in _INJECTION if name in self.settings}
+        return {"task": self.task, "version": self.task_version, **injection}
 
     @property
     def metrics(self) -> list[str]:
@@ -180,7 +180,7 @@ class Record:
         """
         here, there = self._asked, other._asked
         said = [
-            f"{name}: {here.get(name, 'default')!s} -> {there.get(name, 'default')!s}"
+            f"{name}: {here.get(name, 'none')} -> {there.get(name, 'none')}"
             for name in sorted(here.keys() | there.keys())
             if here.get(name) != there.get(name)
         ]
@@ -229,6 +229,10 @@ def read_records(path: str | Path) -> list[Record]:
         return [Record.from_json(each) for each in values["evaluations"]]
     except InputError as error:
         raise InputError(f"{what}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{what}: cannot be read ({type(error).__name__}); expected the file as it was written; make it anew"
+        ) from error
 
 
 def write_baseline(path: str | Path, records: Iterable[Record]) -> None:

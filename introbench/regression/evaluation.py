@@ -13,7 +13,7 @@ from introbench.scorers.yes_shift import plan_of, shift_of_trial
 from introbench.stats import Interval
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """A finished evaluation.
 
@@ -22,6 +22,10 @@ class Evaluation:
     """
 
     log: EvalLog
+
+    def __repr__(self) -> str:
+        """Short: pytest shows it with every test that fails."""
+        return f"<{self.log.eval.task} on {self.log.eval.model}: {self.log.location}>"
 
     @cached_property
     def record(self) -> Record:

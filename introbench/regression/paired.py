@@ -42,9 +42,18 @@ class Change:
     pairs: int
     missing: int
 
+    @property
+    def is_known(self) -> bool:
+        """Whether there is an interval: it takes two units with finite numbers on both sides."""
+        return not math.isnan(self.difference.low)
+
     def exceeds(self, budget: float) -> bool:
         """Whether the change is shown to be larger than a budget: its whole interval lies beyond it."""
         return self.difference.low > budget or self.difference.high < -budget
+
+    def is_within(self, budget: float) -> bool:
+        """Whether the change is shown to be no larger than a budget: its whole interval lies within it."""
+        return -budget <= self.difference.low and self.difference.high <= budget
 
     def row(self, budget: float | None) -> list[str]:
         """What a table shows, column by column as in `HEADERS`."""
@@ -61,13 +70,16 @@ class Change:
         ]
 
     def _said(self, budget: float) -> str:
-        if math.isnan(self.difference.low):
+        if not self.is_known:
             return "not known"
-        return f"CHANGED by more than {budget:g}" if self.exceeds(budget) else f"not beyond {budget:g}"
+        if self.exceeds(budget):
+            return f"CHANGED by more than {budget:g}"
+        return f"within {budget:g}" if self.is_within(budget) else "undecided"
 
 
-BY_QUESTION = ("log_odds",)
-"""Metrics of a question with nothing injected: the same number for every concept, so that questions are the units."""
+WITHOUT_INJECTION = ("log_odds",)
+"""Metrics of a question with nothing injected. There is nothing to be sampled: they are what they are, so that their
+interval is a point. They count with the sign of the question, toward "noticed", as shifts do already."""
 HEADERS = ("metric", "document", "of", "baseline", "now", "difference", "95% interval", "verdict", "missing")
 
 
@@ -102,7 +114,11 @@ def changes(before: Record, now: Record, metric: str = "shift", *, with_contrast
             raise InputError(f"metric {metric!r}: expected one of {', '.join(record.metrics)}; correct it")
     plan = Plan(before.plan["documents"], before.plan["families"])
     pairs = [
-        (_trial(before, question, concept, metric), values[metric], now.trials[question][concept][metric])
+        (
+            _trial(before, question, concept),
+            _sign(before, question, metric) * values[metric],
+            _sign(now, question, metric) * now.trials[question][concept][metric],
+        )
         for question, concepts in before.trials.items()
         for concept, values in concepts.items()
     ]
@@ -124,7 +140,7 @@ def changes(before: Record, now: Record, metric: str = "shift", *, with_contrast
             document=difference.document,
             before=first.interval.estimate,
             now=second.interval.estimate,
-            difference=difference.interval,
+            difference=_exactly(difference.interval) if metric in WITHOUT_INJECTION else difference.interval,
             pairs=difference.pairs,
             missing=difference.missing,
         )
@@ -181,18 +197,24 @@ def rows_table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _trial(record: Record, question: str, concept: str, metric: str) -> TrialShift:
+def _exactly(interval: Interval) -> Interval:
+    return replace(interval, low=interval.estimate, high=interval.estimate)
+
+
+def _sign(record: Record, question: str, metric: str) -> float:
+    """What a value is multiplied with, so that "noticed" is positive."""
+    return -1.0 if metric in WITHOUT_INJECTION and record.questions[question]["reversed"] else 1.0
+
+
+def _trial(record: Record, question: str, concept: str) -> TrialShift:
     """A trial, as yet without a value."""
     factors = record.questions[question]
-    item, unit = factors["question"], concept
-    if metric in BY_QUESTION:
-        item, unit = unit, item
     return TrialShift(
         document=factors["document"],
         family=factors["family"],
-        item=item,
+        item=factors["question"],
         answer_format=factors["format"],
-        concept=unit,
+        concept=concept,
         sign=-1.0 if factors["reversed"] else 1.0,
         shift=math.nan,
         random={},
@@ -203,38 +225,47 @@ def _means(trials: Sequence[TrialShift], plan: Plan, with_contrasts: bool) -> li
     return [*mean_shifts(trials, plan), *(contrasts(trials, plan) if with_contrasts else [])]
 
 
-def comparison(before: Record, now: Record, metrics: Sequence[str] | None = None, budget: float | None = None) -> str:
+def all_changes(before: Record, now: Record, metrics: Sequence[str] | None = None) -> list[Change]:
+    """Everything that a person may want to know of a change.
+
+    Args:
+        before: The first evaluation.
+        now: The second one.
+        metrics: Which values of the trials; by default the main one, with contrasts, and the answers without injection.
+
+    Raises:
+        InputError: The trials are not the same, or have no such value.
+    """
+    usual = [before.main_metric, *(each for each in WITHOUT_INJECTION if each in before.metrics)]
+    return [
+        change
+        for metric in metrics or usual
+        for change in changes(before, now, metric, with_contrasts=metric == before.main_metric == "shift")
+    ]
+
+
+def comparison(before: Record, now: Record, found: Sequence[Change], budget: float | None = None) -> str:
     """All that two evaluations of the same trials say about a change, as text.
 
     Args:
         before: The first one.
         now: The second one.
-        metrics: Which values of the trials; the first one (shift), with contrasts, and the answers without injection by
-            default.
+        found: What changed.
         budget: Largest change that is put up with; without one no verdict is shown.
-
-    Raises:
-        InputError: The trials are not the same, or have no such value.
     """
-    chosen = list(metrics or [before.main_metric, *(each for each in BY_QUESTION if each in before.metrics)])
-    found = [
-        change
-        for metric in chosen
-        for change in changes(before, now, metric, with_contrasts=metric == before.main_metric == "shift")
-    ]
     told = [
         f"{now.task}, {sum(map(len, now.trials.values()))} trials, digest {now.digest}",
         *(f"{name}: {first} -> {second}" for name, first, second in _facts(before, now) if first != second),
         *([f"verdict: {now.verdict}, as before"] if now.verdict and now.verdict == before.verdict else []),
     ]
-    worst = worst_trials(before, now, [change for change in found if change.metric == chosen[0]])
+    worst = worst_trials(before, now, [change for change in found if change.metric == found[0].metric])
     return "\n\n".join(
         [
             "\n".join(told),
             changes_table(found, budget),
             "\n".join(["Trials that changed most:", *worst]),
-            "Differences are taken trial by trial. Their 95% intervals are over concepts, those of log_odds, where\n"
-            "nothing is injected, over questions; each holds by itself.",
+            "Differences are taken trial by trial; their 95% intervals are over concepts, each by itself.\n"
+            "log_odds are those of the answer with nothing injected, toward 'noticed': exact, without an interval.",
         ]
     )
 

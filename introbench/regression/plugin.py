@@ -4,6 +4,7 @@ pytest imports this file at every start in every environment that has introbench
 whatever costs time is imported when an option or a fixture asks for it.
 """
 
+import os
 import shutil
 import tempfile
 import warnings
@@ -14,16 +15,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from introbench.errors import ChangeWarning, InputError
+from introbench.regression.budget import BUDGET, parse_budget
 
 if TYPE_CHECKING:
     from introbench.regression.baseline import Record
     from introbench.regression.evaluation import Evaluation
+    from introbench.regression.paired import Change
     from introbench.regression.session import Session
 
 _T = TypeVar("_T")
 
-BUDGET = 0.1
-"""Largest change of a mean that the shipped gates put up with, in nats: an even answer moves by 2.5 points."""
 NO_MODEL = "no --model: pass e.g. --model inject/smollm2"
 NO_BASELINE = "no --baseline: pass the file that --save-baseline FILE wrote"
 
@@ -36,7 +37,8 @@ _SHARED = pytest.StashKey[Path]()
 _SESSION = pytest.StashKey["Session"]()
 _RECORDS = pytest.StashKey["list[Record]"]()
 _ROWS = pytest.StashKey[list[list[str]]]()
-_AGAINST = pytest.StashKey[str]()
+_SAVED = pytest.StashKey[str]()
+_KEEP = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,7 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--save-baseline", type=Path, metavar="FILE", help="write what is compared as a new baseline")
     group.addoption(
         "--budget",
-        type=float,
+        type=parse_budget,
         default=BUDGET,
         metavar="NATS",
         help=f"largest change of a mean that the shipped gates put up with; {BUDGET:g} by default",
@@ -79,15 +81,25 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"--save-baseline with {len(models)} models: expected one, whose numbers the file holds; pass one --model"
         )
+    if config.getoption("save_baseline"):
+        _refuse_what_cannot_be_written(config.getoption("save_baseline"))
     for option in ("introbench_model_args", "introbench_task_args"):
         _arguments(config, option)
     if config.getoption("baseline"):
         config.stash[_RECORDS] = _read_baseline(config.getoption("baseline"))
 
 
+def _refuse_what_cannot_be_written(path: Path) -> None:
+    """Refuse a file before hours are spent on what is to stand in it."""
+    nearest = next(each for each in path.absolute().parents if each.exists())
+    if path.is_dir() or not nearest.is_dir() or not os.access(path if path.exists() else nearest, os.W_OK):
+        raise pytest.UsageError(f"--save-baseline {path}: cannot be written; expected a file that can be; correct it")
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the logs that nobody asked to keep."""
-    if _SHARED in config.stash and not _is_worker(config) and not config.getoption("eval_logs"):
+    kept = config.getoption("eval_logs") or config.stash.get(_KEEP, False)
+    if _SHARED in config.stash and not _is_worker(config) and not kept:
         shutil.rmtree(config.stash[_SHARED], ignore_errors=True)
 
 
@@ -100,19 +112,14 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what needs a model once for every model."""
     if "introbench_model" in metafunc.fixturenames:
-        models = metafunc.config.getoption("model") or [pytest.param(None, marks=pytest.mark.skip(reason=NO_MODEL))]
-        metafunc.parametrize("introbench_model", models, indirect=True, scope="session")
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a model's tests in one process where pytest-xdist runs with --dist loadgroup: one load for each model."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        call = getattr(item, "callspec", None)
-        if call and "introbench_model" in call.params:
-            item.add_marker(pytest.mark.xdist_group(f"introbench {call.params['introbench_model']}"))
+        models = [
+            # One load of a model where pytest-xdist runs with --dist loadgroup.
+            pytest.param(model, marks=[pytest.mark.xdist_group(f"introbench {model}")] if has_xdist else [])
+            for has_xdist in [metafunc.config.pluginmanager.hasplugin("xdist")]
+            for model in metafunc.config.getoption("model") or []
+        ]
+        none = pytest.param(None, marks=pytest.mark.skip(reason=NO_MODEL))
+        metafunc.parametrize("introbench_model", models or [none], indirect=True, scope="session")
 
 
 class Evaluate:
@@ -181,8 +188,8 @@ class Baseline:
         """Compare an evaluation with the baseline, pair by pair on the same trials.
 
         Fails if the mean of any question family under any document is shown to have changed by more than the budget:
-        its whole 95% interval, over concepts, lies beyond it. Without --baseline the test is skipped, or with
-        --save-baseline passes.
+        its whole 95% interval, over concepts, lies beyond it; and if there is no such interval, so that it could not
+        have failed. Without --baseline the test is skipped, or with --save-baseline passes.
 
         Args:
             result: The evaluation.
@@ -202,18 +209,19 @@ class Baseline:
         before = self._before(result)
         if before is None:
             return
+        known = {"families": before.plan["families"], "documents": before.plan["documents"]}
+        for name, chosen in (("families", families), ("documents", documents)):
+            if odd := sorted(set(chosen or ()) - set(known[name])):
+                pytest.fail(
+                    f"{name}={', '.join(odd)}: expected some of {', '.join(known[name])}; correct it", pytrace=False
+                )
         found = [
             change
             for change in _or_fail(lambda: changes(before, result.record, metric))
             if change.name in (families or [change.name]) and change.document in (documents or [change.document])
         ]
-        if not any(change.difference.units > 1 for change in found):
-            pytest.fail(
-                f"metric {metric!r}: {len(found)} means with an interval wanted, none has one; expected two or more "
-                f"concepts under the families and documents that were asked for; run more",
-                pytrace=False,
-            )
         self._rows += [[result.record.model, *change.row(budget)] for change in found]
+        self._require_known(metric, found)
         changed = [change for change in found if change.exceeds(budget)]
         if not changed:
             return
@@ -227,6 +235,22 @@ class Baseline:
         table = rows_table([change.row(budget) for change in changed])
         worst = "\n".join(worst_trials(before, result.record, changed))
         raise AssertionError(f"{said}\n\n{table}\n\nTrials that changed most:\n{worst}")
+
+    @staticmethod
+    def _require_known(metric: str, found: Sequence["Change"]) -> None:
+        """Fail where a gate could not have failed: a mean is not known in both evaluations."""
+        __tracebackhide__ = True
+        unknown = [change for change in found if not change.is_known]
+        if not unknown:
+            return
+        names = ", ".join(f"{change.name} under {change.document}" for change in unknown)
+        missing = sum(change.missing for change in unknown)
+        why = (
+            f"{missing} of their trials have no finite number in both evaluations; lower the strength, or see the log"
+            if missing
+            else "expected two or more concepts; run more"
+        )
+        pytest.fail(f"metric {metric!r}: no interval for {names}: {why}", pytrace=False)
 
     def check_verdict(self, result: "Evaluation") -> None:
         """Warn if the verdict is not that of the baseline.
@@ -244,6 +268,12 @@ class Baseline:
         if before is None:
             return
         _or_fail(lambda: require_same_trials(before, now))
+        margins = before.plan.get("margin"), now.plan.get("margin")
+        if margins[0] != margins[1]:
+            pytest.fail(
+                f"margin={margins[1]}: expected {margins[0]}, as in the baseline: verdicts rest on it; pass the same",
+                pytrace=False,
+            )
         same = before.verdict == now.verdict
         row = dict.fromkeys(HEADERS, "")
         row |= {"metric": "verdict", "baseline": before.verdict, "now": now.verdict}
@@ -273,7 +303,8 @@ class Baseline:
                 f"{', '.join(sorted({each.task for each in records}))}; make the baseline anew",
                 pytrace=False,
             )
-        return next((each for each in same if each.digest == record.digest), same[0])
+        # Of several on the same trials, that with the same random vectors.
+        return max(same, key=lambda each: (each.digest == record.digest, each.arguments == record.arguments))
 
 
 @pytest.fixture(scope="session")
@@ -291,14 +322,16 @@ def evaluate(introbench_model: str, pytestconfig: pytest.Config) -> Evaluate:
 @pytest.fixture
 def baseline(request: pytest.FixtureRequest, introbench_model: str) -> Baseline:
     """Holds evaluations against --baseline: `baseline.check(result, metric="shift", budget=0.5)`."""
-    rows = request.node.stash.setdefault(_ROWS, [])
+    rows: list[list[str]] = []  # a test that is run again has rows of its own
+    request.node.stash[_ROWS] = rows
     return Baseline(request.config, _session(request.config), rows)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Hand a test's rows to the process that prints the table, and to junit."""
-    rows = item.stash.get(_ROWS, []) if call.when == "call" else []
+    kept = item.stash.get(_ROWS, []) if call.when == "call" else []
+    rows, kept[:] = list(kept), []  # handed over once: subtests have reports as well
     for _, metric, document, of, *numbers in rows:
         what = " | ".join(each for each in (metric, of, document) if each)
         item.user_properties.append((what, "; ".join(each for each in numbers if each)))
@@ -308,20 +341,24 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the baseline that was asked for, once all tests have run."""
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Write the baseline that was asked for, once all tests have run, and if all have passed."""
     config = session.config
     path = config.getoption("save_baseline")
     if not path or _is_worker(config) or config.getoption("collectonly"):
+        return
+    if exitstatus != pytest.ExitCode.OK:
+        config.stash[_SAVED] = f"baseline {path}: not written, since not all tests have passed"
         return
     from introbench.regression.session import save_baseline  # noqa: PLC0415 (costs seconds)
 
     try:
         several = save_baseline(_folder(config), path)
-        config.stash[_AGAINST] = f"baseline of {several} evaluation{'s'[: several > 1]} written to {path}"
+        config.stash[_SAVED] = f"baseline of {several} evaluation{'s'[: several > 1]} written to {path}"
     except InputError as error:
-        config.stash[_AGAINST] = str(error)
-        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+        config.stash[_KEEP] = True
+        config.stash[_SAVED] = f"{error} ({_folder(config)})"
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -332,8 +369,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         for model, *row in getattr(report, "introbench_rows", []):
             by_model.setdefault(model, []).append(row)
     lines = [*_tables(config, by_model)]
-    if _AGAINST in config.stash:
-        lines.append(config.stash[_AGAINST])
+    if _SAVED in config.stash:
+        lines.append(config.stash[_SAVED])
     for reason in (NO_MODEL, NO_BASELINE):
         skipped = [r for r in reports if getattr(r, "skipped", False) and reason in str(getattr(r, "longrepr", ""))]
         if skipped:
@@ -345,7 +382,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def _tables(config: pytest.Config, by_model: Mapping[str, list[list[str]]]) -> Iterator[str]:
-    """A table for each model; with -q of what changed alone."""
+    """A table for each model; with -qq of what changed alone."""
     if not by_model:
         return
     from introbench.regression.paired import HEADERS, rows_table  # noqa: PLC0415 (costs seconds)
@@ -353,7 +390,7 @@ def _tables(config: pytest.Config, by_model: Mapping[str, list[list[str]]]) -> I
     records = config.stash[_RECORDS]
     against = ", ".join(dict.fromkeys(f"{each.model} of {each.made[:10]}" for each in records))
     for model, rows in by_model.items():
-        shown = [row for row in rows if config.get_verbosity() >= 0 or "CHANGED" in row[HEADERS.index("verdict")]]
+        shown = [row for row in rows if config.get_verbosity() >= -1 or "CHANGED" in row[HEADERS.index("verdict")]]
         if shown:
             yield from (f"{model} against {against}", rows_table(shown), "")
 
@@ -417,6 +454,9 @@ def _arguments(config: pytest.Config, option: str) -> dict[str, Any]:
         key, equals, text = each.partition("=")
         if not equals or not key:
             raise pytest.UsageError(f"{each!r} after -M or -T: expected KEY=VALUE, e.g. -M dtype=bfloat16; correct it")
-        value = yaml.safe_load(text)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise pytest.UsageError(f"{each!r} after -M or -T: {text!r} is no YAML; quote it, or correct it") from error
         found[key.replace("-", "_")] = value.split(",") if isinstance(value, str) and "," in value else value
     return found

@@ -23,7 +23,8 @@ from introbench.regression.evaluation import Evaluation
 BATTERY = {"documents": ["info", "neutral"], "formats": "yes-no"}
 """Arguments of the introspection task for the shipped checks: all that its verdict rests on, in words alone."""
 TASK = "introbench/introspection"
-_FAILED, _COMPARED = "failed.txt", "compared"
+_DONE, _FAILED, _COMPARED = "done", "failed.txt", "compared"
+"""Files beside a log: it is whole; why there is none; a test held it against a baseline."""
 
 
 class EvaluationFailedError(Exception):
@@ -64,12 +65,12 @@ class Session:
             own = self.folder / key
             own.mkdir(parents=True, exist_ok=True)
             with FileLock(own / "lock"):
-                if not any(own.glob("*.eval")) and not (own / _FAILED).exists():
+                if not (own / _DONE).exists() and not (own / _FAILED).exists():
                     self._run(own, model, task, limit, arguments)
-                if (own / _FAILED).exists():
-                    raise EvaluationFailedError((own / _FAILED).read_text(encoding="utf-8"))
-                (path,) = own.glob("*.eval")
-                self._known[key] = Evaluation(read_eval_log(str(path), resolve_attachments="core"))
+            if (own / _FAILED).exists():
+                raise EvaluationFailedError((own / _FAILED).read_text(encoding="utf-8"))
+            (path,) = own.glob("*.eval")
+            self._known[key] = Evaluation(read_eval_log(str(path), resolve_attachments="core"))
         return self._known[key]
 
     def compared(self, evaluation: Evaluation) -> None:
@@ -79,6 +80,8 @@ class Session:
                 (self.folder / key / _COMPARED).touch()
 
     def _run(self, own: Path, model: str, task: str, limit: int | None, arguments: Mapping[str, Any]) -> None:
+        for path in own.glob("*.eval"):  # of a process that was ended half way
+            path.unlink()
         with _undisturbed():
             try:
                 (log,) = eval(
@@ -95,12 +98,12 @@ class Session:
                     ctl_server=False,
                 )
                 reason = _reason(log)
-            except (PrerequisiteError, InputError, LookupError) as error:
-                reason = str(error)
+            except Exception as error:
+                reason = str(error) if isinstance(error, PrerequisiteError | InputError) else first_line(error)
         if reason:
-            for path in own.glob("*.eval"):
-                path.rename(path.with_suffix(".eval.failed"))
             (own / _FAILED).write_text(f"{task} on {model}: {reason}", encoding="utf-8")
+        else:
+            (own / _DONE).touch()
 
 
 def save_baseline(folder: Path, path: Path) -> int:
@@ -114,7 +117,7 @@ def save_baseline(folder: Path, path: Path) -> int:
         How many evaluations it has.
 
     Raises:
-        InputError: There is none, or one failed.
+        InputError: There is none, one failed, or the file cannot be written.
     """
     failed = sorted(folder.glob(f"*/{_FAILED}"))
     if failed:
@@ -122,7 +125,13 @@ def save_baseline(folder: Path, path: Path) -> int:
     logs = [log for marked in sorted(folder.glob(f"*/{_COMPARED}")) for log in marked.parent.glob("*.eval")]
     if not logs:
         raise InputError(f"baseline {path}: not written; no test that was run compares with a baseline")
-    write_baseline(path, (Record.of(read_eval_log(str(log), resolve_attachments="core")) for log in logs))
+    records = [Record.of(read_eval_log(str(log), resolve_attachments="core")) for log in logs]
+    try:
+        write_baseline(path, records)
+    except OSError as error:
+        raise InputError(
+            f"baseline {path}: not written ({error}); expected a file that can be; the logs are kept"
+        ) from error
     return len(logs)
 
 
