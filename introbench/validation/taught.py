@@ -65,12 +65,12 @@ class Course:
     """
 
     lessons: int = 40
-    epochs: int = 4
+    epochs: int = 3
     plain: int = 3
-    reversed: int = 3
-    controls: int = 3
-    about_itself: int = 3
-    salience: int = 3
+    reversed: int = 2
+    controls: int = 2
+    about_itself: int = 2
+    salience: int = 2
     shift: float = 3.0
     plain_first: float = 0.3
     reversed_weight: float = 1.0
@@ -229,7 +229,6 @@ class Pupil:
 def lessons(tokenizer: Any, course: Course) -> Iterator[Lesson]:
     """Lessons without end, drawn from the wordings in datasets/taught.yaml."""
     told, draw = data.taught(), random.Random(course.seed)
-    formats = list(data.answer_formats().values())
     while True:
         parts = draw.choice(told.settings), draw.choice(("", *told.documents))
         prior: Turns = (
@@ -246,7 +245,7 @@ def lessons(tokenizer: Any, course: Course) -> Iterator[Lesson]:
         ]
         asked = []
         for text, sign in questions:
-            form = formats[0] if draw.random() < 0.4 else draw.choice(formats)  # words half of the time
+            form = next(iter(data.answer_formats().values()))  # words: which label stands for yes is another lesson
             turns = (
                 {"role": "user", "content": f"{text} {form.instruction}"},
                 {"role": "assistant", "content": form.prefill},
