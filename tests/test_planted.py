@@ -147,6 +147,23 @@ def test_planted_models_shift_what_they_are_said_to(words, name, family, low, hi
     assert low < shift(name, words, code_of(planted(name), words, "volcano"), family) < high
 
 
+@pytest.mark.parametrize(
+    ("name", "family", "low", "high"),
+    [
+        ("yes-bias", "always_no", 0.7, 2.0),
+        ("flattener", "always_no", 0.5, 2.5),
+        ("perturbation detector", "introspection", 0.7, 2.0),
+        ("salience reader", "introspection", -0.6, 0.6),
+        ("salience reader", "salience", -0.6, 0.6),
+    ],
+)
+def test_what_is_said_to_act_whatever_is_injected_does_under_a_random_direction(words, name, family, low, high):
+    draw = torch.Generator().manual_seed(0)
+    several = [torch.nn.functional.normalize(torch.randn(HIDDEN, generator=draw), dim=0) for _ in range(2)]
+    moved = [shift(name, words, each, family) for each in several]
+    assert low < sum(moved) / len(moved) < high
+
+
 def test_the_namer_names_and_the_numb_does_not_think_of_it(words):
     each = asked()[0]
     noun = words.convert_tokens_to_ids("volcano")
@@ -214,7 +231,7 @@ def test_error_rates_count_claims_by_truth():
 def test_the_power_curve_finds_where_most_are_found():
     outcomes = [
         outcome(SCALED, "tracks the concept" if seed < found else "inconclusive", effect, seed)
-        for effect, found in ((0.1, 3), (0.2, 9), (0.4, 10))
+        for effect, found in ((0.1, 3), (0.2, 8), (0.4, 10))
         for seed in range(10)
     ]
     assert found_in_most(outcomes) == 0.2

@@ -309,6 +309,23 @@ def test_what_was_ended_half_way_is_run_again(
     assert stopped.ret == pytest.ExitCode.INTERRUPTED
 
 
+def test_a_log_that_was_left_half_written_is_no_evaluation(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"concepts": ["cats"], "documents": "info", "families": "introspection", "layers": "1:3", "strength": 3}
+    asked = (model, "introbench/introspection", 2, few)
+
+    def killed(*_: object, log_dir: str, **__: object) -> None:
+        (Path(log_dir) / "half.eval").write_text("half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "eval", killed)
+        with pytest.raises(KeyboardInterrupt):
+            session.Session(tmp_path, {}).evaluate(*asked)
+    assert session.Session(tmp_path, {}).evaluate(*asked).log.status == "success"
+
+
 def test_an_evaluation_that_failed_is_not_saved_as_a_baseline(shipped: Run, pytester: pytest.Pytester) -> None:
     result = shipped("--model", "inject/no/such-model", "--save-baseline", "b.json", "-m", "gates")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
