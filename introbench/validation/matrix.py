@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +23,8 @@ from introbench.validation.families import FAMILIES, WITHOUT_KV_CACHE, save_fami
 from introbench.validation.report import replace_tables
 
 LONGEST_REASON = 120
+NO_SUCH_ATTENTION = "does not support an attention implementation"
+"""What transformers says."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ _INT8 = {
     "quant_type": {"default": {"_type": "Int8WeightOnlyConfig", "_version": 2, "_data": {}}},
 }
 VARIANTS = (
+    Variant("default", ()),
     Variant("sdpa", ("attn_implementation=sdpa",)),
     Variant("eager", ("attn_implementation=eager",)),
     Variant("bfloat16", ("dtype=bfloat16",)),
@@ -83,6 +88,8 @@ class Cell:
         """As the table shows it."""
         if not self.failed:
             return "yes" if self.path.startswith("fast") else "yes, plain path"
+        if NO_SUCH_ATTENTION in self.refusal:
+            return "-"
         return "refused" if self.refusal else "no: " + ", ".join(self.failed)
 
 
@@ -104,7 +111,8 @@ def run_invariants(families: Sequence[str], variant: Variant, folder: Path) -> d
         command += ["--model", f"inject/{folder / family}"]
     for argument in variant.arguments:
         command += ["-M", argument]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # several run side by side
+    done = subprocess.run(command, cwd=folder, env=alone, capture_output=True, text=True, check=False)
     if not junit.exists():
         raise RuntimeError(f"{' '.join(command)}: status {done.returncode}; {done.stdout}{done.stderr}")
     paths = {}
@@ -136,7 +144,7 @@ def matrix_tables(found: Mapping[str, Mapping[str, Cell]]) -> str:
     reasons: dict[tuple[str, str], list[str]] = {}
     for variant, cells in found.items():
         for family, cell in cells.items():
-            for said in dict.fromkeys(cell.failed.values()):
+            for said in dict.fromkeys(cell.failed.values() if str(cell) != "-" else ()):
                 # Everything before the model's own reason is the command's.
                 reason = said.splitlines()[-1].rpartition(f"model type {family}: ")[2].rpartition(f"/{family}: ")[2]
                 reason = shorten(reason.replace("|", "\\|"), LONGEST_REASON, placeholder=" ...")
@@ -159,24 +167,25 @@ def main() -> int:
     """Run the invariants over all families and variants, and print or write the table."""
     parser = argparse.ArgumentParser(prog="python -m introbench.validation.matrix", description=__doc__)
     parser.add_argument("--families", nargs="*", default=[*FAMILIES, *WITHOUT_KV_CACHE], help="some families alone")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--write", type=Path, help="a Markdown file whose tables are to be replaced")
     options = parser.parse_args()
-    found = {}
-    with tempfile.TemporaryDirectory() as name:
-        for variant in VARIANTS:
-            if find_spec(variant.needs):
-                found[variant.name] = run_invariants(options.families, variant, Path(name).resolve())
-                for family, cell in found[variant.name].items():
-                    print(f"{variant.name}: {family}: {cell}", file=sys.stderr, flush=True)
-            else:
-                print(f"{variant.name}: left out; pip install {variant.needs} to have it", file=sys.stderr)
+    variants = [variant for variant in VARIANTS if find_spec(variant.needs)]
+    for variant in set(VARIANTS) - set(variants):
+        print(f"{variant.name}: left out; pip install {variant.needs} to have it", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(options.workers) as pool:
+        folder = Path(name).resolve()
+        for family in options.families:
+            save_family(family, folder / family)
+        cells = pool.map(lambda variant: run_invariants(options.families, variant, folder), variants)
+        found = dict(zip((variant.name for variant in variants), cells, strict=True))
     tables = matrix_tables(found)
     print(tables)
     if options.write:
         replace_tables(options.write, "make models", tables)
     wrong = [
         family
-        for family, cell in found["sdpa"].items()
+        for family, cell in found["default"].items()
         if bool(cell.failed) != (family in WITHOUT_KV_CACHE) or bool(cell.refusal) != (family in WITHOUT_KV_CACHE)
     ]
     return 1 if wrong else 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from introbench import data
@@ -17,6 +17,9 @@ BEGIN, SYSTEM, USER, ASSISTANT, END, OVER, UNKNOWN = SPECIAL = (
     "<unknown>",
 )
 """`OVER` ends a turn of the assistant, `END` every other."""
+
+PIECES = 3000
+"""Pieces that `piece_tokenizer` has at most: enough for every word of the texts."""
 
 # fmt: off
 NOUNS = (
@@ -49,6 +52,25 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
     seen |= dict.fromkeys(NOUNS)
     tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(seen)}, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = split
+    return _with_template(tokenizer)
+
+
+def piece_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer of pieces of bytes (BPE), which knows the words of the same texts, with the same chat template."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=PIECES,
+        special_tokens=[*SPECIAL],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*_texts(), *(f" {noun}" for noun in NOUNS)], trainer)
+    return _with_template(tokenizer)
+
+
+def _with_template(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     made = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token=UNKNOWN, additional_special_tokens=[*SPECIAL[:-1]]
     )
