@@ -24,11 +24,11 @@ introspect: setup
 test: setup
 	$(BIN)/python -m pytest $(ARGS)
 
-# Six CPU minutes of teaching, once, and the two runs.
+# About eight minutes of teaching on two cores, once, and the two runs.
 taught: setup
 	for model in smollm2 "$$($(BIN)/python -m introbench.validation.taught)"; do \
 	  $(BIN)/inspect eval evals/introspection.py --model "inject/$$model" -T documents=info,neutral \
-	    -T strength=residual:0.05 --log-dir $(LOGS) --no-log-realtime --no-score-display $(ARGS) && \
+	    -T formats=yes-no -T strength=residual:0.05 --log-dir $(LOGS) --no-log-realtime --no-score-display $(ARGS) && \
 	  $(BIN)/introbench table $(LOGS) || exit 1; \
 	done
 

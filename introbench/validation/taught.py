@@ -64,8 +64,8 @@ class Course:
         seed: Of everything that is drawn.
     """
 
-    lessons: int = 40
-    epochs: int = 3
+    lessons: int = 48
+    epochs: int = 4
     plain: int = 3
     reversed: int = 2
     controls: int = 2
