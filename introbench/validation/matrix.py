@@ -118,7 +118,9 @@ def run_invariants(families: Sequence[str], variant: Variant, folder: Path) -> d
     paths = {}
     for info in list_eval_logs(str(logs)):
         for sample in (read_eval_log(info.name).samples or [])[:1]:
-            paths[Path(sample.output.model).name] = (sample.output.metadata or {})["model"]["path"]
+            told = (sample.output.metadata or {}).get("model")  # a trial that failed tells nothing
+            if told:
+                paths[Path(sample.output.model).name] = told["path"]
     failed: dict[str, dict[str, str]] = defaultdict(dict)
     passed: dict[str, int] = defaultdict(int)
     for case in ElementTree.parse(junit).iter("testcase"):
@@ -129,7 +131,10 @@ def run_invariants(families: Sequence[str], variant: Variant, folder: Path) -> d
             failed[family][check or name] = str(problem.text or problem.get("message")).strip()
         elif not any(each.tag == "skipped" for each in case):
             passed[family] += 1
-    return {family: Cell(failed[family], passed[family], paths.get(family, "")) for family in families}
+    cells = {family: Cell(failed[family], passed[family], paths.get(family, "")) for family in families}
+    for family, cell in cells.items():
+        print(f"{variant.name}: {family}: {cell}", file=sys.stderr, flush=True)
+    return cells
 
 
 def matrix_tables(found: Mapping[str, Mapping[str, Cell]]) -> str:
