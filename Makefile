@@ -21,8 +21,9 @@ introspect: setup
 	@echo
 	@echo "Every trial, with all arms and tokens, in the log viewer:  $(BIN)/inspect view --log-dir $(LOGS)"
 
+# Two processes of one thread each: most tests are too small to use two threads.
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
 
 # About eight minutes of teaching on two cores, once, and the two runs.
 taught: setup
