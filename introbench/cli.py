@@ -13,7 +13,7 @@ from introbench.errors import InputError
 from introbench.injection import CONCEPT_METHODS, VectorRecipe
 from introbench.regression.baseline import read_records
 from introbench.regression.budget import parse_budget
-from introbench.regression.paired import all_changes, comparison, require_same_trials
+from introbench.regression.paired import all_changes, comparison, partner
 from introbench.runtime import Runtime
 from introbench.tables import log_table, plot_log
 from introbench.vectors.control_file import write_control_file
@@ -81,18 +81,17 @@ def _plot(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     before, now = read_records(options.before), read_records(options.now)
-    pairs = [(first, second) for second in now for first in before if first.digest == second.digest]
-    if not pairs:
-        require_same_trials(before[0], now[0])
-    good = len(pairs) == len(before) == len(now)
+    pairs = [(partner(each, before), each) for each in now]
+    alone = [each.task for first, each in pairs if first is None]
+    alone += [each.task for each in before if partner(each, now) is None]
+    good = not alone
     for first, second in pairs:
-        found = all_changes(first, second, options.metric)
-        print(comparison(first, second, found, options.budget))
-        good &= options.budget is None or all(each.is_known and not each.exceeds(options.budget) for each in found)
-    for name, several, others in (("first", before, now), ("second", now, before)):
-        for each in several:
-            if each.digest not in {other.digest for other in others}:
-                print(f"{each.task} with digest {each.digest}: in the {name} file alone")
+        if first:
+            found = all_changes(first, second, options.metric)
+            print(comparison(first, second, found, options.budget))
+            good &= options.budget is None or all(c.is_known and not c.exceeds(options.budget) for c in found)
+    for task in alone:
+        print(f"{task}: in one of the files alone")
     return 0 if good or options.budget is None else 1
 
 

@@ -44,8 +44,14 @@ def test_what_is_not_known_has_status_1(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_an_evaluation_of_one_file_alone_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = replace(record(), task="identification")
-    assert compared(tmp_path, [record(), other], [record()], "--budget", "0.1") == 1
-    assert f"identification with digest {other.digest}: in the first file alone" in capsys.readouterr().out
+    for before, now in (([record(), other], [record()]), ([record()], [record(), other])):
+        assert compared(tmp_path, before, now, "--budget", "0.1") == 1
+        assert "identification: in one of the files alone" in capsys.readouterr().out
+
+
+def test_of_several_on_the_same_trials_that_with_the_same_seed_is_the_partner(tmp_path: Path) -> None:
+    seeded = [replace(record(shift=float(seed)), arguments={"seed": seed}) for seed in (0, 1)]
+    assert compared(tmp_path, seeded, seeded[::-1], "--budget", "0.1") == 0
 
 
 def test_other_trials_and_wrong_budgets_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,6 +69,25 @@ def test_a_planted_change_of_a_fifth_of_a_nat_is_found(
         assert by_family[family][8] == "within", "what was not planted is not found"
 
 
+def test_a_check_that_cannot_be_made_is_named(before_and_after: tuple[Path, Path], pytester: pytest.Pytester) -> None:
+    model = f"inject/{before_and_after[0]}"
+    result = pytester.runpytest_inprocess(
+        *(
+            "--pyargs",
+            "introbench.regression",
+            "--model",
+            model,
+            "-m",
+            "invariants",
+            "-q",
+            "-T",
+            "concepts=volcano,violin",
+        )
+    )
+    assert result.parseoutcomes() == {"passed": 13, "skipped": 1, "deselected": 3}
+    result.stdout.fnmatch_lines(["1 skipped: one BOS: not checked: the tokenizer has no BOS"])
+
+
 def test_other_seeds_and_batch_sizes_raise_no_alarm(tiny_folder: Path, tmp_path: Path) -> None:
     arguments = FEW | {"concepts": ["cats", "bread", "trees"], "formats": "yes-no", "layers": "1:3", "strength": 3}
 

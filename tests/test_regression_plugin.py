@@ -122,6 +122,13 @@ def _table(result: pytest.RunResult) -> list[str]:
     return result.outlines[begin:]
 
 
+def test_without_a_baseline_the_battery_is_not_run(shipped: Run, model: str, pytester: pytest.Pytester) -> None:
+    result = shipped("--model", model, "--eval-logs", "kept")
+    result.assert_outcomes(passed=14, skipped=3)
+    result.stdout.fnmatch_lines([f"3 skipped: {NO_BASELINE}"])
+    assert len(list((pytester.path / "kept").rglob("*.eval"))) == 2, "the small run of the invariants, twice"
+
+
 def _cases(path: str, tag: str) -> list[ElementTree.Element]:
     return list(ElementTree.parse(path).iter(tag))
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from introbench.regression.evaluation import Evaluation
-from introbench.regression.plugin import Evaluate
+from introbench.regression.plugin import NO_BASELINE, Evaluate
 from introbench.regression.session import BATTERY, TASK
 
-_FEW = {
+_FEW: dict[str, Any] = {
     "concepts": ["cats", "bread"],
     "documents": "info",
     "families": ["introspection", "always_no"],
@@ -19,6 +19,8 @@ _FEW = {
     "random_vectors": 1,
 }
 """Enough for every self-check, in seconds."""
+PROMPTS = "prompts"
+"""Published conversations, which bring documents, families and formats of their own."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,19 @@ class SelfChecked:
     failed: str = ""
     reason: str = ""
 
+    def completed(self) -> Evaluation:
+        """The run; skips the test if a self-check ended it, which is the test of that name that fails."""
+        __tracebackhide__ = True
+        if self.evaluation is None:
+            pytest.skip(f"not told: self-check {self.failed!r} ended the run")
+        return self.evaluation
+
     def found(self, name: str) -> float | str:
         """What a self-check found; skips or fails the test where it found nothing, or what must not be."""
         __tracebackhide__ = True
-        if self.evaluation is None:
-            if name == self.failed:
-                pytest.fail(self.reason, pytrace=False)
-            pytest.skip(f"not told: self-check {self.failed!r} ended the run")
-        samples = self.evaluation.log.samples or []
+        if name == self.failed:
+            pytest.fail(self.reason, pytrace=False)
+        samples = self.completed().log.samples or []
         value: float | str = (samples[0].output.metadata or {})["self_checks"][name]
         if isinstance(value, str) and value != "ok":
             pytest.skip(f"{name}: {value}")
@@ -52,15 +59,19 @@ class SelfChecked:
 
 
 @pytest.fixture(scope="session")
-def battery(evaluate: Evaluate) -> Evaluation:
-    """The evaluation that gates and science look at."""
-    return evaluate(TASK, **_with_given(BATTERY, evaluate.given))
+def battery(evaluate: Evaluate, pytestconfig: pytest.Config) -> Evaluation:
+    """The evaluation that gates and science look at; it is not run if there is nothing to do with it."""
+    if not (pytestconfig.getoption("baseline") or pytestconfig.getoption("save_baseline")):
+        pytest.skip(NO_BASELINE)
+    return evaluate(TASK, **(dict(evaluate.given) if PROMPTS in evaluate.given else BATTERY | dict(evaluate.given)))
 
 
 @pytest.fixture(scope="session")
 def self_checked(evaluate: Evaluate) -> SelfChecked:
     """A small run with its self-checks."""
-    arguments = _with_given(_FEW, evaluate.given) | ({} if "prompts" in evaluate.given else _FEW)
+    arguments = dict(evaluate.given) | ({} if PROMPTS in evaluate.given else _FEW)
+    own = evaluate.given.get("concepts", _FEW["concepts"])
+    arguments["concepts"] = [own] if isinstance(own, str) else list(own)[:2]
     try:
         return SelfChecked(arguments, evaluate(TASK, **arguments))
     except pytest.fail.Exception as error:
@@ -68,8 +79,3 @@ def self_checked(evaluate: Evaluate) -> SelfChecked:
         if not named:
             raise
         return SelfChecked(arguments, None, named[1], str(error))
-
-
-def _with_given(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments with those that the user gave; published conversations bring documents and formats of their own."""
-    return dict(given) if "prompts" in given else {**own, **given}

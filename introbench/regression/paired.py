@@ -96,6 +96,24 @@ def require_same_trials(before: Record, now: Record) -> None:
         )
 
 
+def partner(record: Record, others: Sequence[Record]) -> Record | None:
+    """The evaluation to compare one with.
+
+    Args:
+        record: The one.
+        others: Those of the other side.
+
+    Returns:
+        One of the same trials, if there is one, and of several that with the same arguments, and so the same random
+        vectors; else one of the same task, whose differences can be named; None if there is no such task.
+    """
+    return max(
+        (each for each in others if each.task == record.task),
+        key=lambda each: (each.digest == record.digest, each.arguments == record.arguments),
+        default=None,
+    )
+
+
 def changes(before: Record, now: Record, metric: str = "shift", *, with_contrasts: bool = False) -> list[Change]:
     """What differs between two evaluations of the same trials, by document and question family.
 

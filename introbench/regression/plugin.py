@@ -5,9 +5,11 @@ whatever costs time is imported when an option or a fixture asks for it.
 """
 
 import os
+import re
 import shutil
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +29,9 @@ _T = TypeVar("_T")
 
 NO_MODEL = "no --model: pass e.g. --model inject/smollm2"
 NO_BASELINE = "no --baseline: pass the file that --save-baseline FILE wrote"
+
+NOT_MADE = re.compile(r"^(not told|[\w ]+: not checked): ")
+"""What the shipped checks say of a self-check that was not made."""
 
 _MARKERS = {
     "invariants": "what must hold on any model, or its numbers mean nothing",
@@ -289,6 +294,8 @@ class Baseline:
     def _before(self, result: "Evaluation") -> "Record | None":
         """The baseline's evaluation of the same task; None where a baseline is only to be written."""
         __tracebackhide__ = True
+        from introbench.regression.paired import partner  # noqa: PLC0415 (costs seconds)
+
         record = _or_fail(lambda: result.record)
         self._session.compared(result)
         records = self._config.stash.get(_RECORDS, None)
@@ -296,15 +303,14 @@ class Baseline:
             if self._config.getoption("save_baseline"):
                 return None
             pytest.skip(NO_BASELINE)
-        same = [each for each in records if each.task == record.task]
-        if not same:
+        before = partner(record, records)
+        if before is None:
             pytest.fail(
                 f"task {record.task}: not in the baseline; expected one of "
                 f"{', '.join(sorted({each.task for each in records}))}; make the baseline anew",
                 pytrace=False,
             )
-        # Of several on the same trials, that with the same random vectors.
-        return max(same, key=lambda each: (each.digest == record.digest, each.arguments == record.arguments))
+        return before
 
 
 @pytest.fixture(scope="session")
@@ -371,14 +377,21 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     lines = [*_tables(config, by_model)]
     if _SAVED in config.stash:
         lines.append(config.stash[_SAVED])
-    for reason in (NO_MODEL, NO_BASELINE):
-        skipped = [r for r in reports if getattr(r, "skipped", False) and reason in str(getattr(r, "longrepr", ""))]
-        if skipped:
-            lines.append(f"{len(skipped)} skipped: {reason}")
+    skipped = Counter(reason for report in reports if (reason := _own_reason(report)))
+    lines += [f"{several} skipped: {reason}" for reason, several in skipped.items()]
     if lines:
         terminalreporter.section("introbench")
         for line in lines:
             terminalreporter.write_line(line)
+
+
+def _own_reason(report: Any) -> str:
+    """Why a test was skipped, if it was by this plugin: a check that was not made must not go unseen."""
+    where = getattr(report, "longrepr", None)
+    if not getattr(report, "skipped", False) or not isinstance(where, tuple):
+        return ""
+    reason = str(where[2]).removeprefix("Skipped: ")
+    return reason if reason in (NO_MODEL, NO_BASELINE) or NOT_MADE.search(reason) else ""
 
 
 def _tables(config: pytest.Config, by_model: Mapping[str, list[list[str]]]) -> Iterator[str]:

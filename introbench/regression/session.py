@@ -20,8 +20,9 @@ from introbench.errors import InputError, first_line
 from introbench.regression.baseline import Record, write_baseline
 from introbench.regression.evaluation import Evaluation
 
-BATTERY = {"documents": ["info", "neutral"], "formats": "yes-no"}
-"""Arguments of the introspection task for the shipped checks: all that its verdict rests on, in words alone."""
+BATTERY = {"documents": "info", "formats": "yes-no"}
+"""Arguments of the introspection task for the shipped checks: in words, under the reference document alone. What the
+document does by itself shows in the answers with nothing injected, at half the time of a verdict on it."""
 TASK = "introbench/introspection"
 _DONE, _FAILED, _COMPARED = "done", "failed.txt", "compared"
 """Files beside a log: it is whole; why there is none; a test held it against a baseline."""

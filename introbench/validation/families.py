@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from introbench.validation.words import piece_tokenizer, word_tokenizer
+from introbench.validation.words import piece_tokenizer
 
 VOCABULARY = 97
 
@@ -74,9 +74,6 @@ WITHOUT_KV_CACHE: dict[str, dict[str, object]] = {
 }
 """State-space and hybrid families: they have to be refused by name."""
 
-OWN_PRE_TOKENIZER = {"qwen2"}
-"""Families for which transformers cuts texts its own way, whatever a folder's tokenizer says: by bytes."""
-
 _WIDE = {
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "word_embed_proj_dim"), 64),
     **dict.fromkeys(("intermediate_size", "ffn_dim"), 128),
@@ -111,7 +108,7 @@ def save_family(family: str, folder: Path) -> None:
         family: One of `FAMILIES` or `WITHOUT_KV_CACHE`.
         folder: Where to.
     """
-    tokenizer = piece_tokenizer() if family in OWN_PRE_TOKENIZER else word_tokenizer()
+    tokenizer = piece_tokenizer()
     known = (FAMILIES | WITHOUT_KV_CACHE)[family]
     wide = {key: value for key, value in _WIDE.items() if key in known}
     tiny_model(family, **wide, vocab_size=len(tokenizer)).save_pretrained(folder)

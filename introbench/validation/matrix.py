@@ -72,22 +72,25 @@ class Cell:
     Attributes:
         failed: The tests that failed, with what they said.
         passed: How many passed.
+        skipped: Those that could not tell anything.
         path: How the engine ran it; empty if it did not.
     """
 
     failed: Mapping[str, str]
     passed: int
+    skipped: tuple[str, ...]
     path: str
 
     @property
     def refusal(self) -> str:
         """Why the model was refused, if no test could be run; empty otherwise."""
-        return next(iter(self.failed.values())) if self.failed and not self.passed else ""
+        return next(iter(self.failed.values())) if self.failed and not self.passed and not self.skipped else ""
 
     def __str__(self) -> str:
         """As the table shows it."""
         if not self.failed:
-            return "yes" if self.path.startswith("fast") else "yes, plain path"
+            path = "yes" if self.path.startswith("fast") else "yes, plain path"
+            return f"{path}; not checked: {', '.join(self.skipped)}" if self.skipped else path
         if NO_SUCH_ATTENTION in self.refusal:
             return "-"
         return "refused" if self.refusal else "no: " + ", ".join(self.failed)
@@ -115,26 +118,42 @@ def run_invariants(families: Sequence[str], variant: Variant, folder: Path) -> d
     done = subprocess.run(command, cwd=folder, env=alone, capture_output=True, text=True, check=False)
     if not junit.exists():
         raise RuntimeError(f"{' '.join(command)}: status {done.returncode}; {done.stdout}{done.stderr}")
+    cells = _cells(families, junit, f"inject/{folder}/", _paths(logs))
+    for family, cell in cells.items():
+        print(f"{variant.name}: {family}: {cell}", file=sys.stderr, flush=True)
+    return cells
+
+
+def _paths(logs: Path) -> dict[str, str]:
+    """By family: how the engine ran it."""
     paths = {}
     for info in list_eval_logs(str(logs)):
         for sample in (read_eval_log(info.name).samples or [])[:1]:
             told = (sample.output.metadata or {}).get("model")  # a trial that failed tells nothing
             if told:
                 paths[Path(sample.output.model).name] = told["path"]
+    return paths
+
+
+def _cells(families: Sequence[str], junit: Path, before_family: str, paths: Mapping[str, str]) -> dict[str, Cell]:
+    """By family: what the tests said, from pytest's own report."""
     failed: dict[str, dict[str, str]] = defaultdict(dict)
     passed: dict[str, int] = defaultdict(int)
+    skipped: dict[str, list[str]] = defaultdict(list)
     for case in ElementTree.parse(junit).iter("testcase"):
         name, _, asked = str(case.get("name")).removesuffix("]").partition("[")
-        family, _, check = asked.removeprefix(f"inject/{folder}/").partition("-")
+        family, _, check = asked.removeprefix(before_family).partition("-")
         problem = next((each for each in case if each.tag in ("failure", "error")), None)
         if problem is not None:
             failed[family][check or name] = str(problem.text or problem.get("message")).strip()
-        elif not any(each.tag == "skipped" for each in case):
+        elif any(each.tag == "skipped" for each in case):
+            skipped[family].append(check or name)
+        else:
             passed[family] += 1
-    cells = {family: Cell(failed[family], passed[family], paths.get(family, "")) for family in families}
-    for family, cell in cells.items():
-        print(f"{variant.name}: {family}: {cell}", file=sys.stderr, flush=True)
-    return cells
+    return {
+        family: Cell(failed[family], passed[family], tuple(skipped[family]), paths.get(family, ""))
+        for family in families
+    }
 
 
 def matrix_tables(found: Mapping[str, Mapping[str, Cell]]) -> str:

@@ -56,7 +56,10 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def piece_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer of pieces of bytes (BPE), which knows the words of the same texts, with the same chat template."""
+    """A tokenizer of pieces of bytes (BPE), which knows the words of the same texts, with the same chat template.
+
+    For some families transformers cuts texts by bytes whatever a folder's tokenizer says.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -67,7 +70,9 @@ def piece_tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator([*_texts(), *(f" {noun}" for noun in NOUNS)], trainer)
-    return _with_template(tokenizer)
+    made = _with_template(tokenizer)
+    made.bos_token = BEGIN  # the template writes it, so that it can be checked that there is one
+    return made
 
 
 def _with_template(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
