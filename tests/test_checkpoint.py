@@ -2,6 +2,7 @@
 
 import importlib.metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -120,6 +121,20 @@ def test_encoder_decoders_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "t5"}')
     with pytest.raises(InputError, match="t5 is an encoder-decoder"):
         _ = Checkpoint(str(tmp_path)).config
+
+
+def test_fingerprint_tells_quantised_weights_apart_by_what_they_are_made_of() -> None:
+    class Quantised:  # as torchao's tensors, which have no numbers that could be sampled
+        def __init__(self, scale: float) -> None:
+            self.qdata, self.scale = torch.arange(6, dtype=torch.int8), torch.tensor([scale])
+
+        def __tensor_flatten__(self) -> tuple[list[str], None]:
+            return ["qdata", "scale"], None
+
+    def fingerprint(scale: float) -> str:
+        return weights_fingerprint(SimpleNamespace(state_dict=lambda: {"weight": Quantised(scale)}, name_or_path=""))
+
+    assert fingerprint(1.0) == fingerprint(1.0) != fingerprint(2.0)
 
 
 def test_fingerprint_tells_weights_and_dtypes_apart() -> None:
