@@ -44,6 +44,13 @@ OWN = """
 Run = Callable[..., pytest.RunResult]
 
 
+@pytest.fixture(autouse=True)
+def outside_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where these variables are set, pytest prints whole messages in its summary, and each line of them twice."""
+    for name in ("CI", "BUILD_NUMBER"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def model(tiny_folder: Path) -> str:
     return f"inject/{tiny_folder}"
