@@ -42,26 +42,38 @@ class Grid:
 
     @cached_property
     def injections(self) -> tuple[Injection, ...]:
-        """All of them: for each range one batch, a sham and then every strength of every vector."""
-        several: list[Injection] = []
-        for batch, layers in enumerate(self.ranges):
-            several.append(sham(layers, batch))
-            several += [
-                Injection(vector, layers, strength, batch=batch)
-                for strength in self.strengths
-                for vector in self.vectors
-            ]
-        return tuple(several)
+        """All of them. Ranges that start together share a batch, in which each vector's ranges stand together.
+
+        So the engine runs them as one up to where the shortest of them ends.
+        """
+        return tuple(injection for _, injection in self._in_batches)
 
     @property
     def arms(self) -> dict[str, int]:
-        """Names of the arms and their rows."""
-        names = []
+        """Names of the arms and their rows, in the order of the axes; before the cells of a range stands its sham."""
+        rows = {name: row for row, (name, _) in enumerate(self._in_batches)}
+        return {name: rows[name] for name, _ in self._by_range}
+
+    @cached_property
+    def _by_range(self) -> tuple[tuple[str, Injection], ...]:
+        starts = sorted({start for start, _ in self.ranges})
+        several = []
         for layers in self.ranges:
-            where = range_text(layers)
-            names.append(f"sham {where}")
-            names += [f"{vector.label} {where} x{each}" for each in self.strengths for vector in self.vectors]
-        return {name: row for row, name in enumerate(names)}
+            where, batch = range_text(layers), starts.index(layers[0])
+            several.append((f"sham {where}", sham(layers, batch)))
+            for strength in self.strengths:
+                for vector in self.vectors:
+                    injection = Injection(vector, layers, strength, batch=batch)
+                    several.append((f"{vector.label} {where} x{strength}", injection))
+        return tuple(several)
+
+    @cached_property
+    def _in_batches(self) -> tuple[tuple[str, Injection], ...]:
+        in_range = 1 + len(self.strengths) * len(self.vectors)
+        order = sorted(
+            range(len(self._by_range)), key=lambda number: (self._by_range[number][1].batch, number % in_range)
+        )
+        return tuple(self._by_range[number] for number in order)
 
     @property
     def axes(self) -> dict[str, list[str]]:

@@ -41,6 +41,17 @@ def active(rows: int, blocks: tuple[int, int] = (1, 3), seed: int = 1) -> Arms:
     return Arms.steered(under.deltas, other.deltas)
 
 
+def forking(rows: int, blocks: tuple[int, int] = (0, 4), seed: int = 1) -> Arms:
+    """Arms that part from each other in different blocks, if at all, in the prior turn or not before the question."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def deltas() -> dict[int, Tensor]:
+        several = torch.cat([torch.zeros(2, 32), torch.randn(1, 32, generator=draw)])
+        return {block: several[torch.randint(0, 3, (rows,), generator=draw)] for block in range(*blocks)}
+
+    return Arms.steered(deltas(), deltas())
+
+
 def in_part(rows: int, blocks: tuple[int, int] = (1, 3), seed: int = 1) -> Arms:
     """Arms that steer each token of the prior turn by a share of its own: none, half, in full, twice."""
     shares = torch.randint(0, 5, (rows, len(PRIOR)), generator=torch.Generator().manual_seed(seed)) / 2
@@ -85,6 +96,8 @@ def test_every_path_gives_what_one_forward_pass_gives(any_model: PreTrainedModel
         *asked(PRIOR, QUESTIONS, active(2)),
         *asked(PRIOR, QUESTIONS, active(2, blocks=(3, 4))),
         *asked(PRIOR, QUESTIONS, in_part(3)),
+        *asked(PRIOR, QUESTIONS, forking(6)),
+        *asked(PRIOR, QUESTIONS, replace(forking(6), profile=in_part(6).profile)),
     ]
     readings = engine.read(requests)
     assert_true(any_model, requests, readings)
@@ -113,7 +126,10 @@ _tokens = st.lists(st.integers(3, 9), min_size=1, max_size=12).map(tuple)
     questions=st.lists(_tokens, min_size=1, max_size=8),
     cells=st.lists(
         st.tuples(
-            st.sampled_from([1, 2, 3, 7, 64]), st.integers(0, 3), st.integers(1, 4), st.floats(0.0, 3.0), st.booleans()
+            st.sampled_from([1, 2, 3, 7, 64]),
+            st.integers(0, 3),
+            st.integers(1, 4),
+            st.sampled_from(["cache", "question", "forks"]),
         ),
         min_size=1,
         max_size=3,
@@ -127,7 +143,7 @@ def test_any_tree_of_conversations_under_any_arms(
     name: str,
     priors: list[Tokens],
     questions: list[Tokens],
-    cells: list[tuple[int, int, int, float, bool]],
+    cells: list[tuple[int, int, int, str]],
     with_clean: bool,
     pass_tokens: int,
     kernels: Kernels,
@@ -136,11 +152,10 @@ def test_any_tree_of_conversations_under_any_arms(
     """Beginnings of each other, duplicates, one token, 1 to 64 arms, several layer ranges at once, in any order."""
     model, engine = _MODELS[name], _ENGINES[name]
     engine._path = engine._packed(pass_tokens, kernels)
+    make = {"cache": arms, "question": active, "forks": forking}
     under: list[Arms | None] = [
-        active(rows, (first, min(4, first + several)), seed)
-        if in_question
-        else arms(rows, (first, min(4, first + several)), scale, seed)
-        for seed, (rows, first, several, scale, in_question) in enumerate(cells)
+        make[kind](rows, (first, min(4, first + several)), seed=seed)
+        for seed, (rows, first, several, kind) in enumerate(cells)
     ]
     requests = [
         request for prior in priors for each in under + [None] * with_clean for request in asked(prior, questions, each)
@@ -186,25 +201,52 @@ def test_top_tokens_and_forms_agree(llama: PreTrainedModel) -> None:
     torch.testing.assert_close(reading.forms.exp().sum(dim=-1), torch.ones(4))
 
 
-def test_equal_requests_are_computed_once_and_shared_parts_too(llama: PreTrainedModel) -> None:
-    engine = Engine(llama)
-    attended = dict.fromkeys(range(4), 0)
+def rows_and_tokens(engine: Engine, requests: Sequence[Request]) -> list[int]:
+    """How many tokens of all rows ask in each block."""
+    attended = [0] * 4
     attend = cascade.View.attend
 
     def counted(view: cascade.View, block: int, query: Tensor, *rest: Any) -> Tensor:
         attended[block] += query.shape[0] * query.shape[2]
         return attend(view, block, query, *rest)
 
-    under = arms(3, blocks=(2, 3))
-    requests = asked(PRIOR, [(7, 1, 4), (7, 1, 5), (7, 2)], under)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cascade.View, "attend", counted)
-        engine.read(requests * 5)
-    common, branches, ends = 1, 4, 3
-    below = len(PRIOR) + common + branches
-    assert attended[0] == attended[1] == below, "one row below the first steered block"
-    assert attended[2] == 3 * below, "a row per arm from there on; a shared beginning counts once"
-    assert attended[3] == 3 * (below + ends), "the last block is asked for its keys, and at the ends for its output"
+        engine.read(requests)
+    return attended
+
+
+BRANCHING: tuple[Tokens, ...] = ((7, 1, 4), (7, 1, 5), (7, 2))
+BELOW, ENDS = len(PRIOR) + 1 + 4, 3
+"""Their tokens with the prior turn's, a shared beginning counted once, and how many of them are the last ones."""
+
+
+def test_equal_requests_are_computed_once_and_shared_parts_too(llama: PreTrainedModel) -> None:
+    requests = asked(PRIOR, BRANCHING, arms(3, blocks=(1, 2))) * 5
+    assert rows_and_tokens(Engine(llama), requests) == [
+        BELOW,
+        BELOW,  # what is added is added to this block's output
+        3 * BELOW,
+        3 * (BELOW + ENDS),  # the last block is asked for its keys, and at the ends for its output
+    ]
+
+
+def test_arms_are_one_row_for_as_long_as_the_same_is_added_to_them(llama: PreTrainedModel) -> None:
+    vectors, nothing = torch.randn(2, 32), torch.zeros(32)
+    cells = [(vector, end) for vector in vectors for end in (1, 2, 4)]
+    added = [
+        torch.stack([nothing, *(vector if block < end else nothing for vector, end in cells)]) for block in range(4)
+    ]
+    under = Arms.steered(dict(enumerate(added)))
+    engine = Engine(llama)
+    requests = asked(PRIOR, BRANCHING, under)
+    assert rows_and_tokens(engine, requests) == [
+        BELOW,
+        3 * BELOW,  # nothing or one of two vectors
+        5 * BELOW,  # whose ranges that end here have parted from the others
+        7 * (BELOW + ENDS),
+    ]
+    assert_true(llama, requests, engine.read(requests))
 
 
 def test_strength_zero_is_no_injection_bit_for_bit(any_model: PreTrainedModel) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from introbench.errors import InputError
-from introbench.injection import Injection, Strength, VectorRecipe
-from introbench.sweep import Grid, SweepTrial, broken_from, excess_map, family_maps, held_out, parse_ranges
+from introbench.injection import Injection, Strength, VectorRecipe, sham
+from introbench.sweep import Grid, SweepTrial, broken_from, excess_map, family_maps, held_out, parse_ranges, range_text
 
 CONCEPTS = ("a", "b", "c", "d", "e", "f")
 
@@ -37,18 +37,29 @@ def test_bad_ranges_are_refused(value: object) -> None:
         parse_ranges(value, 30)
 
 
-def test_every_cell_has_a_sham_of_its_own_in_its_batch() -> None:
+def test_ranges_that_start_together_share_a_batch_and_each_has_a_sham() -> None:
     vectors = tuple(VectorRecipe("pca_center", word) for word in ("cats", "bread"))
     grid = Grid(((0, 2), (0, 4), (2, 4)), (Strength(1), Strength(8)), vectors)
     assert len(grid.injections) == len(grid.arms) == 3 * (1 + 2 * 2)
-    for batch, layers in enumerate(grid.ranges):
-        own = [each for each in grid.injections if each.batch == batch]
-        assert own[0].vector is None
-        assert {each.layers for each in own} == {layers}
-        assert own[1:] == [
-            Injection(vector, layers, strength, batch=batch) for strength in grid.strengths for vector in vectors
-        ]
-    assert grid.injections[grid.arms["bread 0:4 x8"]] == Injection(vectors[1], (0, 4), Strength(8), batch=1)
+    together = [each for each in grid.injections if each.batch == 0]
+    assert together == list(grid.injections[:10]), "batch after batch"
+    assert together == [
+        *(sham(layers) for layers in ((0, 2), (0, 4))),
+        *(
+            Injection(vector, layers, strength)
+            for strength in grid.strengths
+            for vector in vectors
+            for layers in ((0, 2), (0, 4))
+        ),
+    ]
+    assert {each.layers for each in grid.injections[10:]} == {(2, 4)}
+    assert {each.batch for each in grid.injections[10:]} == {1}
+    assert [*grid.arms][:6] == ["sham 0:2", "cats 0:2 x1", "bread 0:2 x1", "cats 0:2 x8", "bread 0:2 x8", "sham 0:4"]
+    for name, row in grid.arms.items():
+        injection = grid.injections[row]
+        what = injection.vector.label if injection.vector else "sham"
+        assert name.startswith(f"{what} {range_text(injection.layers)}")
+        assert name.endswith(f"x{injection.strength}" if injection.vector else range_text(injection.layers))
 
 
 def trials(

@@ -76,6 +76,27 @@ def entering(layer: nn.Module, residual: Tensor, rows: int) -> Iterator[None]:
 
 
 @contextmanager
+def forking(layer: nn.Module, origins: Tensor) -> Iterator[None]:
+    """Let rows leave a block more than once, so that they can differ from there on.
+
+    Args:
+        layer: A decoder block.
+        origins: Which row each new row comes from, [new rows].
+    """
+
+    def fork(_module: nn.Module, _args: Any, output: Any) -> Any:
+        residual = _residual(output)
+        forked = residual[origins.to(residual.device)]
+        return (forked, *output[1:]) if isinstance(output, tuple) else forked
+
+    handle = layer.register_forward_hook(fork)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
 def skipping(layers: Iterable[nn.Module], as_tuples: bool) -> Iterator[None]:
     """Let some blocks pass on what they are given, without computing.
 

@@ -1,21 +1,23 @@
 """The fast path: nothing is computed twice.
 
-The prior turn is run once as it is, up to the first block in which arms differ; from there on it is resumed with all
-arms side by side, and their keys and values are kept. The questions are token tries on top of it: run once as they
-are up to the same block, and resumed from there over every arm's keys. A pass takes as many tokens as are fast and
-fit the budget, so memory does not grow with the number of arms, questions or cells.
+The prior turn is run once as it is, up to the first steered block; from there on it is resumed with the arms side by
+side, each from where it differs from others (`forks`), and their keys and values are kept. The questions are token
+tries on top of it: run once as they are up to the same block, and resumed from there over every arm's keys. A pass
+takes as many tokens and arms as are fast and fit the budget, so memory does not grow with the number of arms, questions
+or cells.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from introbench.engine.attention import Enough, KeysAndValues, View, attending
-from introbench.engine.hooks import before_each, entering, input_of, looking_at, skipping, steering
+from introbench.engine.forks import Forks
+from introbench.engine.hooks import before_each, entering, forking, input_of, looking_at, skipping, steering
 from introbench.engine.kernels import Kernels, onednn_products
 from introbench.engine.memory import Steps, free_memory, is_out_of_memory
 from introbench.engine.plan import Job
@@ -28,6 +30,8 @@ TRIE_TOKENS = 64
 """Tokens of questions that share a mask. Larger tries repeat less and attend to more that is masked."""
 CHAIN_TOKENS = 512
 """Tokens of the prior turn that a pass takes at most: its mask grows with the square of them."""
+ARMS = 32
+"""Arms that are run side by side at most. More are no faster, and their keys take memory."""
 COMMON_TOKENS = 32
 """Most tokens with which all questions begin that are run ahead of them."""
 
@@ -207,9 +211,11 @@ class Packed:
     def _under(self, arms: Arms, job: Job, prior: _Clean, asked: _Clean) -> Mapping[int, Tensor]:
         """Fill the prior turn under some arms and ask, with as many of the arms at a time as fit."""
         per_row = self._keys_of_one_block(prior) * (self._n_layers - arms.first)
-        parts = 1 if self._is_filled(job.prior, arms) else -(-arms.rows * per_row // self._keys_bytes)
+        parts = max(-(-arms.rows * per_row // self._keys_bytes), -(-arms.rows // ARMS))
+        if self._is_filled(job.prior, arms):
+            parts = 1
         while True:
-            size = -(-arms.rows // max(1, parts))
+            size = -(-arms.rows // parts)
             try:
                 cut = (
                     [arms]
@@ -248,8 +254,8 @@ class Packed:
 
         self._in_pieces(asked.text, arms.rows, ask)
         above = {block: torch.cat([seen[block] for seen in pieces if seen], dim=1) for block in pieces[-1]}
-        below = {block: seen.expand(arms.rows, -1, -1) for block, seen in asked.seen.items() if block < arms.first}
-        return below | above
+        below = {block: seen for block, seen in asked.seen.items() if block < arms.first}
+        return {block: arms.forks.spread(block, seen) for block, seen in (below | above).items()}
 
     def _above(
         self,
@@ -262,7 +268,7 @@ class Packed:
         profile: Tensor | None,
         every_block: bool,
     ) -> Mapping[int, Tensor]:
-        """Run a piece under every arm, from the first block on in which arms differ.
+        """Run a piece under every arm, from the first steered block on.
 
         Of the last block, every token's keys are needed, but its output only where a question ends.
         """
@@ -272,7 +278,7 @@ class Packed:
         view = View(piece.tries, piece.start, before, piece.keep, self._kernels.fused_attention, last, own)
         blocks = (arms.first, last)
         residual, seen = self._pass(
-            text.weights, view, piece.tokens, blocks, watched, piece.ends, entry, arms.rows, deltas, profile
+            text.weights, view, piece.tokens, blocks, watched, piece.ends, entry, arms.forks, deltas, profile
         )
         if own is None:
             return {}
@@ -280,12 +286,12 @@ class Packed:
         ends = [piece.tokens[end] for end in piece.ends]
         at_ends = residual[:, torch.tensor(piece.ends, device=residual.device)]
         _, seen_last = self._pass(
-            text.weights, view, ends, (last, last), [last], range(len(ends)), at_ends, arms.rows, deltas
+            text.weights, view, ends, (last, last), [last], range(len(ends)), at_ends, arms.forks, deltas
         )
         return {**seen, **seen_last}
 
     def _fill(self, arms: Arms, tokens: Tokens, prior: _Clean) -> KeysAndValues:
-        """Keys and values of the prior turn under every arm, from the first block on in which arms differ."""
+        """Keys and values of the prior turn under every arm, from the first steered block on."""
         if self._is_filled(tokens, arms):
             assert self._filled is not None
             return self._filled[2]
@@ -350,7 +356,7 @@ class Packed:
         watched: Iterable[int],
         positions: Sequence[int],
         entry: Tensor | None = None,
-        rows: int = 1,
+        forks: Forks | None = None,
         deltas: Deltas = NO_DELTAS,
         profile: Tensor | None = None,
     ) -> tuple[Tensor, Mapping[int, Tensor]]:
@@ -363,14 +369,15 @@ class Packed:
             blocks: First and last block to run; none if the last is below the first.
             watched: Blocks after which to look at some positions.
             positions: Which ones, among the tokens.
-            entry: Residual stream at the first block, [1 or rows, tokens, hidden]; None to begin with the embeddings.
-            rows: Number of arms.
-            deltas: What is added to blocks' outputs, [rows, hidden].
-            profile: By how much each of the tokens is steered, [rows, tokens]; None for all of them in full.
+            entry: Residual stream at the first block, [rows, tokens, hidden]; None to begin with the embeddings.
+            forks: Where arms begin to differ; None without arms.
+            deltas: What is added to blocks' outputs, [arms, hidden].
+            profile: By how much each of the tokens is steered, [arms, tokens]; None for all of them in full.
 
         Returns:
             The residual stream where the pass stops, [rows, tokens, hidden]: after the last block, or where it enters
-            the last block if the view ends it there; and what was seen, [rows, positions, hidden] by block.
+            the last block if the view ends it there; and what was seen, [rows, positions, hidden] by block. As many
+            rows as differ there.
         """
         first, last = blocks
         parts = weights.parts
@@ -385,9 +392,10 @@ class Packed:
             stack.enter_context(skipping(outside, as_tuples))
             stack.enter_context(before_each(layers[first : last + 1], tick))
             if entry is not None and first < self._n_layers:
-                stack.enter_context(entering(layers[first], entry, rows))
-            added = {block: deltas[block] for block in deltas if first <= block < stop}
-            stack.enter_context(steering(layers, added, profile=profile))
+                stack.enter_context(entering(layers[first], entry, len(entry)))
+            if forks is not None:
+                for context in _given_to_arms(layers, range(first, stop), forks, deltas, profile):
+                    stack.enter_context(context)
             seen = stack.enter_context(looking_at(layers, watched, positions))
             arrived = stack.enter_context(input_of(layers[stop] if stop < self._n_layers else parts.final_norm))
             ids = torch.tensor([tokens], device=parts.device)
@@ -399,6 +407,21 @@ class Packed:
             finally:
                 self.attended |= view.attended
         return arrived[-1], seen
+
+
+def _given_to_arms(
+    layers: Sequence[nn.Module], blocks: range, forks: Forks, deltas: Deltas, profile: Tensor | None
+) -> Iterator[AbstractContextManager[None]]:
+    """What arms are given at the outputs of some blocks, and the forks that come before it."""
+    for block in blocks:
+        fork = forks.at(block)
+        if fork is None:
+            continue
+        if len(fork.origins) > forks.rows_after(block - 1):
+            yield forking(layers[block], fork.origins)
+        if block in deltas:
+            shares = None if profile is None else profile[fork.arms]
+            yield steering(layers, {block: deltas[block][fork.arms]}, profile=shares)
 
 
 def _new_clean(tokens: Tokens, weights: Weights) -> _Clean:

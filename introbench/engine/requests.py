@@ -1,12 +1,14 @@
 """What an engine is asked and what it answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
+from introbench.engine.forks import Forks
 from introbench.engine.weights import Weights
 
 Deltas = Mapping[int, Tensor]
@@ -69,6 +71,31 @@ class Arms:
         )
         profile = None if self.profile is None else self.profile[start:stop]
         return Arms(stop - start, self.first, deltas, question_deltas, self.filler, profile)
+
+    @cached_property
+    def forks(self) -> Forks:
+        """Where these arms begin to differ."""
+        return Forks(self.rows, self._added())
+
+    def _added(self) -> Iterator[tuple[int, list[Hashable]]]:
+        shares = [b""] * self.rows if self.profile is None else _as_bytes(self.profile)
+        for block in sorted({*self.deltas, *self.question_deltas}):
+            several: list[list[Hashable]] = []
+            for deltas in (self.deltas, self.question_deltas):
+                delta = deltas.get(block)
+                if delta is not None:
+                    steered = delta.any(dim=1).tolist()
+                    several.append(
+                        [
+                            (own, share) if differs else None
+                            for own, share, differs in zip(_as_bytes(delta), shares, steered, strict=True)
+                        ]
+                    )
+            yield block, list(zip(*several, strict=True))
+
+
+def _as_bytes(rows: Tensor) -> list[bytes]:
+    return [row.tobytes() for row in rows.float().cpu().numpy()]
 
 
 @dataclass(frozen=True)
