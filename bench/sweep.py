@@ -1,12 +1,21 @@
-"""(d) cells of a sweep over layer ranges, resumed from the clean run, against every cell by itself."""
+"""(d) cells of a sweep over layer ranges, as a sweep runs them, against every cell by itself."""
 
+from collections.abc import Sequence
 from statistics import mean, median
 
+import torch
 from measure import gemm_peak, seconds, show_peak
 from workload import conversations, random_arms, requests
 
 from introbench.checkpoint import Checkpoint
-from introbench.engine import Engine
+from introbench.engine import Arms, Engine
+
+
+def side_by_side(several: Sequence[Arms]) -> Arms:
+    """The arms of cells that start together as one batch, as a sweep has them."""
+    nothing = torch.zeros_like(several[0].deltas[several[0].first])
+    layers = sorted({layer for arms in several for layer in arms.deltas})
+    return Arms.steered({layer: torch.cat([arms.deltas.get(layer, nothing) for arms in several]) for layer in layers})
 
 
 def main() -> None:
@@ -16,13 +25,17 @@ def main() -> None:
     chats = conversations(checkpoint, 4, 600)
     starts = range(0, engine.n_layers, 5)
     cells = [(start, stop) for start in starts for stop in range(start + 5, engine.n_layers + 1, 5)]
-    arms = [random_arms(engine.model, 2, layers=cell) for cell in cells]
-    asked = [request for each in arms for request in requests(chats, each, forms=(10, 11))]
+    # One seed: the same vector in every cell, at each layer.
+    arms = {cell: random_arms(engine.model, 2, layers=cell) for cell in cells}
+    in_batches = [side_by_side([arms[cell] for cell in cells if cell[0] == start]) for start in starts]
+    swept = [request for each in in_batches for request in requests(chats, each, forms=(10, 11))]
+    asked = [request for each in arms.values() for request in requests(chats, each, forms=(10, 11))]
     plain = Engine(engine.model, fast=False)
-    together, by_cell, by_conversation = [], [], []
-    for sample in range(3):  # interleaved: the whole sweep, then some cells by themselves
-        engine.release()
-        together.append(seconds(lambda: engine.read(asked)) / len(cells))
+    together, apart, by_cell, by_conversation = [], [], [], []
+    for sample in range(3):  # interleaved: the whole sweep, its cells apart, then some cells by themselves
+        for requested, times in ((swept, together), (asked, apart)):
+            engine.release()
+            times.append(seconds(lambda requested=requested: engine.read(requested)) / len(cells))
         for cell in range(sample, len(cells), 10):
             some = asked[cell * len(chats) : (cell + 1) * len(chats)]
             plain.release()
@@ -34,8 +47,9 @@ def main() -> None:
             by_conversation.append(total)
     print(show_peak(gemm_peak()))
     print(f"{len(cells)} cells of {len(chats)} conversations and 2 arms: {median(together):.2f} s a cell")
+    print(f"{median(together) / median(apart):.2f} of what cells take that are not run side by side")
     for name, times in (("a shared prior turn", by_cell), ("nothing shared", by_conversation)):
-        print(f"a resumed cell takes {median(together) / mean(times):.2f} of a full recompute with {name}")
+        print(f"a cell takes {median(together) / mean(times):.2f} of a full recompute with {name}")
 
 
 if __name__ == "__main__":

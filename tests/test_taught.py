@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from introbench import data
 from introbench.checkpoint import Checkpoint
 from introbench.errors import InputError
+from introbench.progress import tell
 from introbench.validation import taught as teaching
 from introbench.validation.taught import Course, Lesson, Prepared, Pupil, lessons, loss, maps_above, prepare, taught
 
@@ -143,3 +144,17 @@ def test_blocks_that_leave_no_room_are_refused(llama: nn.Module) -> None:
     with pytest.raises(InputError, match="below and above"):
         Pupil(llama, (0, 2))
     assert Lesson((1, 2), ()).ends == []
+
+
+@pytest.mark.usefixtures("told")  # which is put back after the command has asked to be told instead
+def test_the_command_prints_the_folder_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def made(_: Checkpoint) -> Path:
+        tell("teaching")
+        return Path("somewhere")
+
+    monkeypatch.setattr(teaching, "taught", made)
+    monkeypatch.setattr("sys.argv", ["taught"])
+    teaching.main()
+    assert capsys.readouterr() == ("somewhere\n", "introbench: teaching\n")

@@ -13,11 +13,12 @@ from introbench.regression.session import BATTERY, TASK
 
 _FEW: dict[str, Any] = {
     "concepts": ["cats", "bread"],
-    "documents": "info",
-    "families": ["introspection", "always_no"],
+    "documents": "none",
+    "families": ["introspection"],
     "formats": "yes-no",
     "random_vectors": 1,
 }
+_TRIALS = 8
 """Enough for every self-check, in seconds."""
 PROMPTS = "prompts"
 """Published conversations, which bring documents, families and formats of their own."""
@@ -28,7 +29,7 @@ class SelfChecked:
     """What a small run found out about itself.
 
     Attributes:
-        arguments: Of its task.
+        arguments: Of its task, and how many of its trials were run.
         evaluation: The run; None if a self-check ended it.
         failed: The name of the self-check that did.
         reason: What it said.
@@ -72,6 +73,7 @@ def self_checked(evaluate: Evaluate) -> SelfChecked:
     arguments = dict(evaluate.given) | ({} if PROMPTS in evaluate.given else _FEW)
     own = evaluate.given.get("concepts", _FEW["concepts"])
     arguments["concepts"] = [own] if isinstance(own, str) else list(own)[:2]
+    arguments["limit"] = _TRIALS
     try:
         return SelfChecked(arguments, evaluate(TASK, **arguments))
     except pytest.fail.Exception as error:

@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import random
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
@@ -34,7 +35,7 @@ from introbench.engine.architecture import find_parts
 from introbench.engine.hooks import entering, looking_at, skipping, steering
 from introbench.errors import InputError
 from introbench.injection import LayerRange, VectorRecipe, parse_layers, parse_strength
-from introbench.progress import heartbeat, tell, tick
+from introbench.progress import heartbeat, listen, tell, tick
 from introbench.vectors import VectorLibrary
 from introbench.vectors.random import random_rotation
 
@@ -64,21 +65,21 @@ class Course:
         seed: Of everything that is drawn.
     """
 
-    lessons: int = 48
-    epochs: int = 4
+    lessons: int = 42
+    epochs: int = 3
     plain: int = 3
-    reversed: int = 2
-    controls: int = 2
-    about_itself: int = 2
-    salience: int = 2
+    reversed: int = 3
+    controls: int = 1
+    about_itself: int = 1
+    salience: int = 4
     shift: float = 3.0
-    plain_first: float = 0.3
+    plain_first: float = 0.25
     reversed_weight: float = 1.0
     level: float = 0.1
     rank: int = 16
     alpha: int = 32
     looks: int = 8
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     openings: int = 3
     seed: int = 0
 
@@ -460,6 +461,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m introbench.validation.taught", description=__doc__)
     parser.add_argument("--out", type=Path, help="copy the model to this folder, beside the cache")
     options = parser.parse_args()
+    # What is printed is the folder alone, for a shell to take.
+    listen(lambda line: print(f"introbench: {line}", file=sys.stderr, flush=True))
     folder = taught(Checkpoint(NAME))
     if options.out:
         shutil.copytree(folder, options.out, dirs_exist_ok=True)
