@@ -1,7 +1,9 @@
 """Layer ranges by strengths: maps of what an injection does to introspection and to every control family.
 
 Layers that are picked because they show most look better than they are. So the best cell is chosen on one half of the
-concepts and reported on the other, and the other way round; beside it stands the whole map.
+concepts and of the questions and read on the other halves, and the other way round; beside it stands the whole map.
+Concepts alone would not do: what a question does in one cell it does for all concepts, so that its luck would be picked
+and read again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from introbench.confusion import Answer, excess_by_unit
+from introbench.confusion import Answer, confusion, excess_by_unit
 from introbench.errors import InputError
 from introbench.injection import Injection, LayerRange, Strength, VectorRecipe, parse_layers, sham
 from introbench.stats import Interval, mean_interval, own_rng
@@ -110,23 +112,42 @@ class SweepTrial:
     shift: Array
 
 
+Cell = tuple[int, int]
+"""Indices of a range and of a strength."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The cell with the largest mean excess for some concepts and questions.
+
+    Attributes:
+        cell: The cell.
+        concepts: The concepts that chose it.
+        items: The questions that chose it.
+    """
+
+    cell: Cell
+    concepts: tuple[str, ...]
+    items: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Held:
-    """What the best cell gave on concepts that had no part in choosing it.
+    """What the best cell gave for concepts and questions that had no part in choosing it.
 
     Attributes:
         document: Document in the first turn.
-        chosen: For each half of the concepts: the cell with the largest mean excess (indices of range and strength),
-            and the concepts that chose it.
-        best: Cell with the largest mean excess over all concepts; what is read there flatters.
+        chosen: The choices: of each half of the concepts, on each half of the questions.
+        best: Cell with the largest mean excess over all concepts and questions; what is read there flatters.
         at_best: Mean excess there.
-        excess: Of every concept at the cell that the other half chose; units are concepts.
-        families: Shift of every family there, likewise; of introspection toward "noticed".
+        excess: Of every concept and question at the cell that the others chose. The interval allows for concepts and
+            for questions; see `confusion`.
+        families: Shift of every family there; of introspection toward "noticed". Units are concepts.
     """
 
     document: str
-    chosen: tuple[tuple[tuple[int, int], tuple[str, ...]], ...]
-    best: tuple[int, int]
+    chosen: tuple[Choice, ...]
+    best: Cell
     at_best: float
     excess: Interval
     families: Mapping[str, Interval]
@@ -192,23 +213,38 @@ def excess_map(trials: Sequence[SweepTrial], vectors: Sequence[int]) -> Array:
     found = np.full((ranges, strengths, len(vectors)), np.nan)
     for row in range(ranges):
         for column in range(strengths):
-            by_unit = excess_by_unit(
-                [
-                    Answer(
-                        str(v), t.item, t.kind, t.labels, t.sign, float(t.baseline[row]), float(t.shift[row, column, v])
-                    )
-                    for t in trials
-                    for v in vectors
-                ]
-            )
+            by_unit = excess_by_unit(_answers(trials, (row, column), vectors))
             found[row, column] = [by_unit.get(str(v), np.nan) for v in vectors]
     # A question that is lost in some cells only would make cells differ by what is peculiar to it.
     complete = np.all([np.isfinite(t.shift[:, :, list(vectors)]) for t in trials], axis=0)
     return np.where(complete, found, np.nan)
 
 
+def _answers(trials: Sequence[SweepTrial], cell: Cell, vectors: Sequence[int], suffix: str = "") -> list[Answer]:
+    return [
+        Answer(str(v), t.item, t.kind + suffix, t.labels, t.sign, float(t.baseline[cell[0]]), float(t.shift[cell][v]))
+        for t in trials
+        for v in vectors
+    ]
+
+
+def excess_interval(trials: Sequence[SweepTrial], cell: Cell, vectors: Sequence[int], seed: int = 0) -> Interval:
+    """The excess in one cell with an interval over vectors and questions; without units where a number is not finite.
+
+    Args:
+        trials: Trials of one document.
+        cell: Indices of range and strength.
+        vectors: Which of the vectors.
+        seed: Seed of the bootstrap.
+    """
+    if not all(np.isfinite(t.shift[cell][list(vectors)]).all() for t in trials):
+        return Interval(np.nan, np.nan, np.nan, 0)
+    rng = own_rng(seed, EXCESS, trials[0].document, *map(str, cell))
+    return confusion(_answers(trials, cell, vectors), rng=rng).excess
+
+
 def cell_interval(values: Array, *what: str, seed: int = 0) -> Interval:
-    """Interval over vectors for one cell; those without a finite number are left out."""
+    """Interval of a mean shift over vectors in one cell; those without a finite number are left out."""
     return mean_interval(values[np.isfinite(values)], rng=own_rng(seed, *what))
 
 
@@ -228,7 +264,7 @@ def broken_from(trials: Sequence[SweepTrial], vectors: Sequence[int]) -> list[in
 
 
 def held_out(document: str, trials: Sequence[SweepTrial], concepts: Sequence[str], *, seed: int = 0) -> Held | None:
-    """Choose the best cell on each half of the concepts, and read it on the other half.
+    """Choose the best cell on half of the concepts and questions, and read it on the other halves, all four ways.
 
     Args:
         document: Whose trials these are.
@@ -237,34 +273,61 @@ def held_out(document: str, trials: Sequence[SweepTrial], concepts: Sequence[str
         seed: Seed of the halves and of the bootstrap.
 
     Returns:
-        None with fewer than two concepts, or if no cell has a finite excess.
+        None with fewer than two concepts, or if no cell has a finite excess on both halves of the questions.
     """
     count = len(concepts)
-    excess = excess_map(trials, range(count))
-    usable = np.asarray(np.isfinite(excess).all(axis=2))
-    if count < 2 or not usable.any():
+    if count < 2:
         return None
     order = own_rng(seed, "halves").permutation(count)
-    halves = [sorted(order[: count // 2].tolist()), sorted(order[count // 2 :].tolist())]
-    shifts = {family: each[:, :, :count] for family, each in family_maps(trials).items()}
-    cells = [_best(excess[:, :, half], usable) for half in halves]
-    own: dict[str, list[float]] = {name: [] for name in (EXCESS, *shifts)}
-    for cell, others in zip(cells, reversed(halves), strict=True):
-        for name, values in {EXCESS: excess, **shifts}.items():
-            own[name] += values[cell][others].tolist()
+    by_concept = [sorted(order[: count // 2].tolist()), sorted(order[count // 2 :].tolist())]
+    by_question = _question_halves(trials, seed)
+    maps = [excess_map(half, range(count)) if half else np.full((1, 1, count), np.nan) for half in by_question]
+    usable = np.asarray(np.isfinite(maps[0]).all(axis=2) & np.isfinite(maps[1]).all(axis=2))
+    if not usable.any():
+        return None
+    chosen: list[Choice] = []
+    answers: list[Answer] = []
+    moved: dict[str, list[list[float]]] = {t.family: [[] for _ in concepts] for t in trials}
+    for own, others in (by_concept, by_concept[::-1]):
+        for side in (0, 1):
+            cell = _best(maps[side][:, :, own], usable)
+            chose = dict.fromkeys(t.item for t in by_question[side])
+            chosen.append(Choice(cell, tuple(concepts[i] for i in own), tuple(chose)))
+            read = by_question[1 - side]
+            # Each half of the questions has a line of its own, since it is read in a cell of its own.
+            answers += _answers(read, cell, others, suffix=f" {side}")
+            for t in read:
+                for concept in others:
+                    moved[t.family][concept].append((t.sign or 1.0) * float(t.shift[cell][concept]))
+    excess = excess_map(trials, range(count))
     best = _best(excess, usable)
-    intervals = {name: cell_interval(np.array(values), document, name, seed=seed) for name, values in own.items()}
     return Held(
         document,
-        tuple((cell, tuple(concepts[i] for i in half)) for cell, half in zip(cells, halves, strict=True)),
+        tuple(chosen),
         best,
         float(excess[best].mean()),
-        intervals.pop(EXCESS),
-        intervals,
+        confusion(answers, rng=own_rng(seed, document, EXCESS)).excess,
+        {
+            family: cell_interval(np.mean(values, axis=1), document, family, seed=seed)
+            for family, values in moved.items()
+        },
     )
 
 
-def _best(excess: Array, usable: NDArray[np.bool_]) -> tuple[int, int]:
+def _question_halves(trials: Sequence[SweepTrial], seed: int) -> list[list[SweepTrial]]:
+    """Two halves of the questions, each with half of every family, and of plain and reversed ones."""
+    alike: dict[tuple[str, float], list[str]] = {}
+    for item, family, sign in sorted({(t.item, t.family, t.sign) for t in trials}):
+        alike.setdefault((family, sign), []).append(item)
+    rng = own_rng(seed, "questions")
+    side: dict[str, int] = {}
+    for items in alike.values():
+        for number in rng.permutation(len(items)):
+            side[items[number]] = len(side) % 2
+    return [[t for t in trials if side[t.item] == half] for half in (0, 1)]
+
+
+def _best(excess: Array, usable: NDArray[np.bool_]) -> Cell:
     means = np.where(usable, excess.mean(axis=2), -np.inf)
     row, column = np.unravel_index(int(means.argmax()), means.shape)
     return int(row), int(column)

@@ -8,7 +8,9 @@ from tabulate import tabulate
 
 from introbench.contrasts import interval_text, number_text
 from introbench.scorers.swept import maps
-from introbench.sweep import EXCESS, Held, SweepTrial, broken_from, cell_interval, held_out
+from introbench.sweep import EXCESS, Held, SweepTrial, broken_from, cell_interval, excess_interval, held_out
+
+NEEDED = "Needs two concepts, two introspection questions and six control questions in one format."
 
 
 def sweep_paragraphs(grouped: Mapping[str, Sequence[SweepTrial]], plan: Mapping[str, Any]) -> list[str]:
@@ -32,7 +34,11 @@ def _of_document(document: str, trials: Sequence[SweepTrial], plan: Mapping[str,
         for column, strength in enumerate(axes["strength"]):
             numbers = []
             for name, values in found.items():
-                interval = cell_interval(values[row, column], document, name, layers, strength)
+                interval = (
+                    excess_interval(trials, (row, column), own, plan["seed"])
+                    if name == EXCESS
+                    else cell_interval(values[row, column], document, name, layers, strength, seed=plan["seed"])
+                )
                 shown = number_text(interval.estimate) if interval.units else "not finite"
                 numbers.append(f"{shown} {interval_text(interval)}" if name in (EXCESS, "introspection") else shown)
             first = broken[row]
@@ -40,14 +46,14 @@ def _of_document(document: str, trials: Sequence[SweepTrial], plan: Mapping[str,
     headers = ["layers", "strength", *found, "controls"]
     random = np.arange(len(concepts), len(axes["vector"]))
     return [
-        f"Document {document}: the best cell, chosen on half of the concepts and read on the other half",
-        *(_held_paragraphs(held, axes) if held else ["Needs two concepts, introspection and control questions."]),
+        f"Document {document}: the best cell, chosen on half of the concepts and questions, read on the other halves",
+        *(_held_paragraphs(held, axes) if held else [NEEDED]),
         f"Document {document}: every cell, mean shift over concepts in nats (introspection toward 'noticed')",
         tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
         *([_random_paragraph(trials, random)] if random.size else []),
-        "Intervals: 95% over concepts. excess: introspection beyond the line through the control questions' shifts\n"
-        "over their baselines. broken: from this strength on, control questions with a known answer move by half or\n"
-        "more of what separates them from even odds.",
+        "Intervals: 95% over concepts, those of the excess over questions as well. excess: introspection beyond the\n"
+        "line through the control questions' shifts over their baselines. broken: from this strength on, control\n"
+        "questions with a known answer move by half or more of what separates them from even odds.",
     ]
 
 
@@ -55,7 +61,12 @@ def _held_paragraphs(held: Held, axes: Mapping[str, Sequence[str]]) -> list[str]
     def cell(where: tuple[int, int]) -> str:
         return f"{axes['layers'][where[0]]} x{axes['strength'][where[1]]}"
 
-    choices = "; ".join(f"{', '.join(concepts)} choose {cell(where)}" for where, concepts in held.chosen)
+    by_concepts: dict[tuple[str, ...], list[str]] = {}
+    for each in held.chosen:
+        by_concepts.setdefault(each.concepts, []).append(cell(each.cell))
+    choices = "; ".join(
+        f"{', '.join(concepts)} choose {' and '.join(dict.fromkeys(cells))}" for concepts, cells in by_concepts.items()
+    )
     rows = [
         [name, number_text(interval.estimate), interval_text(interval), interval.units]
         for name, interval in {EXCESS: held.excess, **held.families}.items()

@@ -11,12 +11,21 @@ from inspect_ai.solver import TaskState
 from introbench import data
 from introbench.measures import markdown
 from introbench.provider import read_arms
-from introbench.sweep import EXCESS, SweepTrial, broken_from, cell_interval, excess_map, family_maps, held_out
+from introbench.sweep import (
+    EXCESS,
+    SweepTrial,
+    broken_from,
+    cell_interval,
+    excess_interval,
+    excess_map,
+    family_maps,
+    held_out,
+)
 
 
 @metric(scores="unreduced")
 def best_cell_held_out() -> Metric:
-    """The best cell, chosen on half of the concepts and read on the other; and in how many ranges controls break."""
+    """The best cell, chosen on half of the concepts and questions, read on the others; where controls break."""
 
     def compute(scores: list[SampleScore]) -> Value:
         values: dict[str, float] = {}
@@ -51,7 +60,11 @@ def cells() -> Metric:
                 for row, layers in enumerate(plan["axes"]["layers"]):
                     for column, strength in enumerate(plan["axes"]["strength"]):
                         key = f"{name} | {layers} x{strength} | {document}"
-                        interval = cell_interval(each[row, column], document, name, layers, strength)
+                        interval = (
+                            excess_interval(trials, (row, column), own, plan["seed"])
+                            if name == EXCESS
+                            else cell_interval(each[row, column], document, name, layers, strength, seed=plan["seed"])
+                        )
                         values |= {key: interval.estimate, f"{key} | low": interval.low, f"{key} | high": interval.high}
         return values
 

@@ -8,7 +8,17 @@ import pytest
 
 from introbench.errors import InputError
 from introbench.injection import Injection, Strength, VectorRecipe, sham
-from introbench.sweep import Grid, SweepTrial, broken_from, excess_map, family_maps, held_out, parse_ranges, range_text
+from introbench.sweep import (
+    Grid,
+    SweepTrial,
+    broken_from,
+    excess_interval,
+    excess_map,
+    family_maps,
+    held_out,
+    parse_ranges,
+    range_text,
+)
 
 CONCEPTS = ("a", "b", "c", "d", "e", "f")
 
@@ -63,21 +73,28 @@ def test_ranges_that_start_together_share_a_batch_and_each_has_a_sham() -> None:
 
 
 def trials(
-    effects: dict[tuple[int, int], Sequence[float]], flattening: float = 0.3, noise: float = 0.0, seed: int = 0
+    effects: dict[tuple[int, int], Sequence[float]],
+    flattening: float = 0.3,
+    noise: float = 0.0,
+    seed: int = 0,
+    peculiar: float = 0.0,
 ) -> list[SweepTrial]:
-    """Two ranges by three strengths, which flatten and push alike; introspection moves by `effects` beyond that."""
+    """Two ranges by three strengths, which flatten and push alike; introspection moves by `effects` beyond that.
+
+    Each answer has noise of its own, and each question is `peculiar` in every cell, to all concepts alike.
+    """
     draw = np.random.default_rng(seed)
     several = []
     for family, baselines in {
-        "introspection": (-3.0, -2.0, 2.0, -1.0),
-        "always_no": (-5.0, -4.0, -3.0, -6.0),
-        "always_yes": (4.0, 5.0, 3.0, 2.0),
+        "introspection": (-3.0, -2.0, 2.0, -1.0, 1.0, -1.5),
+        "always_no": (-5.0, -4.0, -3.0, -6.0, -2.5, -3.5),
+        "always_yes": (4.0, 5.0, 3.0, 2.0, 3.5, 4.5),
     }.items():
         for number, baseline in enumerate(baselines):
             sign = 0.0 if family != "introspection" else -1.0 if baseline > 0 else 1.0
             strengths = np.array([0.1, 1.0, 3.0])[None, :, None]
             shift = np.broadcast_to(strengths * (0.2 - flattening * baseline), (2, 3, len(CONCEPTS))).copy()
-            shift += noise * draw.standard_normal(shift.shape)
+            shift += noise * draw.standard_normal(shift.shape) + peculiar * draw.standard_normal((2, 3, 1))
             for cell, values in effects.items():
                 shift[cell] += sign * np.array(values)
             several.append(
@@ -95,40 +112,58 @@ def test_confusion_alone_leaves_an_excess_of_zero_in_every_cell() -> None:
     assert maps["always_yes"][:, 1:].max() < 0, "flattening moves them opposite ways"
 
 
-def test_a_planted_cell_is_found_and_read_on_the_other_concepts() -> None:
+def test_a_planted_cell_is_found_and_read_on_the_other_concepts_and_questions() -> None:
     held = held_out("info", trials({(1, 1): [1.0, 1.2, 0.8, 1.1, 0.9, 1.0]}, noise=0.01), CONCEPTS)
     assert held is not None
-    assert [cell for cell, _ in held.chosen] == [(1, 1), (1, 1)] == [held.best] * 2
-    first, second = (set(concepts) for _, concepts in held.chosen)
+    assert [each.cell for each in held.chosen] == [(1, 1)] * 4 == [held.best] * 4
+    first, _, second, _ = (set(each.concepts) for each in held.chosen)
     assert first | second == set(CONCEPTS)
     assert not first & second
+    one, other = (set(each.items) for each in held.chosen[:2])
+    assert one | other == {t.item for t in trials({})}
+    assert not one & other
+    assert sum("introspection" in item for item in one) == 3, "half of every family"
     assert held.excess.units == 6
     assert held.excess.estimate == pytest.approx(1.0, abs=0.05)
     assert held.excess.low > 0.8
     assert held.at_best == pytest.approx(1.0, abs=0.05)
 
 
-def test_what_chance_picks_is_not_what_is_reported() -> None:
-    """Without any effect, the largest cell of the whole map flatters; the one read on other concepts does not."""
-    flattering, honest = [], []
+@pytest.mark.parametrize(("noise", "peculiar"), [(1.0, 0.0), (0.2, 0.4)])
+def test_what_chance_picks_is_not_what_is_reported(noise: float, peculiar: float) -> None:
+    """Without any effect, the largest cell of the whole map flatters; the one read on the others does not."""
+    flattering, honest, found = [], [], 0
     for seed in range(60):
-        held = held_out("info", trials({}, noise=1.0, seed=seed), CONCEPTS, seed=seed)
+        several = trials({}, noise=noise, seed=seed, peculiar=peculiar)
+        held = held_out("info", several, CONCEPTS, seed=seed)
         assert held is not None
         flattering.append(held.at_best)
         honest.append(held.excess.estimate)
+        found += held.excess.low > 0
+        found += excess_interval(several, (0, 1), range(len(CONCEPTS))).low > 0
     assert np.mean(flattering) > 0.15
     assert abs(np.mean(honest)) < 3 * np.std(honest) / math.sqrt(60)
+    assert found <= 8, "of 120 intervals of a cell that was chosen by others, or in advance, 3 lie above 0 by chance"
 
 
-def test_each_half_is_read_at_the_cell_that_the_other_one_chose() -> None:
+def test_each_part_is_read_at_the_cell_that_the_others_chose() -> None:
     """Half of the concepts have their effect in one cell, half in another: nobody's own choice is read."""
     probe = held_out("info", trials({}), CONCEPTS)
     assert probe is not None
-    first = set(probe.chosen[0][1])
+    first = set(probe.chosen[0].concepts)
     in_first = [1.0 if concept in first else 0.0 for concept in CONCEPTS]
     held = held_out("info", trials({(0, 0): in_first, (1, 2): [1 - value for value in in_first]}), CONCEPTS)
     assert held is not None
-    assert [cell for cell, _ in held.chosen] == [(0, 0), (1, 2)]
+    assert [each.cell for each in held.chosen] == [(0, 0), (0, 0), (1, 2), (1, 2)]
+    assert held.excess.estimate == pytest.approx(0.0, abs=1e-9)
+
+    several = trials({})
+    for trial in several:  # now it is the questions that have theirs in different cells
+        cell = (0, 0) if trial.item in probe.chosen[0].items else (1, 2)
+        trial.shift[cell] += trial.sign
+    held = held_out("info", several, CONCEPTS)
+    assert held is not None
+    assert [each.cell for each in held.chosen] == [(0, 0), (1, 2)] * 2
     assert held.excess.estimate == pytest.approx(0.0, abs=1e-9)
 
 

@@ -75,7 +75,7 @@ def test_metrics_table_and_picture(log: EvalLog, tmp_path: Path, capsys: pytest.
         assert f"held out: {family} | none | low" in found
         assert f"{family} | 2:4 x2 | none | high" in found
     table = tables.log_table(log.location)
-    assert "the best cell, chosen on half of the concepts" in table
+    assert "the best cell, chosen on half of the concepts and questions" in table
     assert "cats choose" in table
     assert cli.main(["plot", log.location, "--out", str(tmp_path / "maps" / "sweep.png")]) == 0
     assert (tmp_path / "maps" / "sweep.png").read_bytes()[:4] == b"\x89PNG"
