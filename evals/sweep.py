@@ -38,9 +38,10 @@ def sweep(
     """Sweep layer ranges and strengths, for introspection and for every family of control questions, in log-odds.
 
     If introspection is noise, its map looks like the control questions' maps. The best cell is chosen on one half of
-    the concepts and questions and reported on the others (and the other way round), beside the whole map, so that nobody's layers are
-    picked by hand; strengths go up to where the control questions break, too, and that point is reported. A trial is
-    one question under all cells: its score holds an array of shifts with named axes [layers, strength, vector].
+    the concepts and questions and reported on the others (and the other way round), beside the whole map, so that
+    nobody's layers are picked by hand; strengths go up to where the control questions break, too, and that point is
+    reported. A trial is one question under all cells: its score holds an array of shifts with named axes [layers,
+    strength, vector].
     `introbench plot` draws the maps.
 
         inspect eval evals/sweep.py --model inject/smollm2

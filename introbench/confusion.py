@@ -53,6 +53,12 @@ REFITS = 6
 FEWEST_CONTROLS = 3
 """With fewer control questions there is no line without any one of them."""
 
+CURVE_REFITS = 20
+"""Iterations for curves, whose excess has no interval: a percent is enough."""
+
+FEWEST_FOR_CURVE = 6
+"""With fewer control questions a curve follows each of them."""
+
 Mask = NDArray[np.bool_]
 
 
@@ -93,6 +99,8 @@ class Confusion:
         flattening: Share of the log-odds that the lines say is lost, mean over kinds and units.
         covered: Share of the introspection baselines that lie within the range of the control baselines: for the others
             the line is extrapolated.
+        curved: The excess if shifts lie on a curve, bias - flattening * baseline + bend * baseline * |baseline|; NaN
+            with fewer than six control questions in a kind. What pulls probabilities toward 1/2 is such a curve.
         questions: Number of introspection questions.
         controls: Number of control questions.
         missing: Number of answers, by unit, question and kind, that could not be used: lost, not finite, without one of
@@ -105,6 +113,7 @@ class Confusion:
     bias: Interval
     flattening: Interval
     covered: float
+    curved: float
     questions: int
     controls: int
     missing: int
@@ -233,6 +242,7 @@ def confusion(
         bias=bias,
         flattening=flattening,
         covered=float(np.concatenate([inside.ravel() for inside in within]).mean()) if within else math.nan,
+        curved=float(np.mean([_excess_over_curve(kind) for kind in data.kinds.values()])) if data.kinds else math.nan,
         questions=len(data.questions),
         controls=len(data.controls),
         missing=data.missing,
@@ -430,6 +440,25 @@ def _fitted(kind: _Kind, columns: tuple[list[int], list[int]]) -> tuple[_Estimat
     )
 
 
+def _excess_over_curve(kind: _Kind) -> float:
+    """Mean excess of one kind over Huber's curves, one for each unit."""
+    if kind.at.shape[1] < FEWEST_FOR_CURVE:
+        return math.nan
+
+    def bent(x: Array) -> Array:
+        return np.stack([np.ones_like(x), x, x * np.abs(x)], axis=-1)
+
+    design = bent(kind.at)
+    weights = np.ones_like(kind.at)
+    for _ in range(CURVE_REFITS):
+        roots = np.sqrt(weights)[..., None]
+        curves = np.linalg.pinv(roots * design) @ (roots * kind.moved[..., None])
+        residuals = kind.moved - (design @ curves)[..., 0]
+        scale = np.median(np.abs(residuals), axis=1) / 0.6745
+        weights = _weights(residuals, np.maximum(scale, 1e-13 * np.maximum(np.abs(kind.moved).max(axis=1), 1e-200)))
+    return float((kind.signs * (kind.asked - (bent(kind.asked_at) @ curves)[..., 0])).mean())
+
+
 def _lines(x: Array, y: Array) -> tuple[Array, Array]:
     """Huber's line for each unit.
 
@@ -518,12 +547,14 @@ def _interval(samples: Sequence[_Estimate], level: float, resamples: int, rng: n
             quantiles = np.square([own.low - own.estimate, own.high - own.estimate]) / variance
         effects += (variance - cells) * quantiles
         noise += cells * noise_quantile
+    floor = 0.0
     for family in zip(*(sample.families for sample in samples), strict=True):
         variance = np.square(sum(pulls.mean(axis=0) for _, pulls in family)).sum()
         cells = sum(_cell_variance(pulls) for _, pulls in family)
         effects += (variance - cells) * (_quantile(family[0][0], level) if variance > cells else noise_quantile)
+        floor += max(0.0, float(variance - cells)) * _quantile(family[0][0], level)
     low, high = np.sqrt(np.maximum(effects, 0) + noise)
-    return Interval(estimate, estimate - float(low), estimate + float(high), units)
+    return Interval(estimate, estimate - float(low), estimate + float(high), units, math.sqrt(floor))
 
 
 def _cell_variance(pulls: Array) -> float:

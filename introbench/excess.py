@@ -98,8 +98,11 @@ def evidence(
         flattening=own.flattening,
         baseline=float(np.mean(baselines)) if baselines else 0.0,
         document=document_shift(trials, beside[0]) if beside else NOT_MEASURED,
+        salience_asked=SALIENCE in plan.families,
         salience=salience,
         beyond_salience=beyond_salience,
+        covered=own.covered,
+        curved=own.curved,
     )
 
 

@@ -29,12 +29,14 @@ class Interval:
         low: Lower end; NaN where no interval can be given (fewer than two units on a side).
         high: Upper end, likewise.
         units: How many exchangeable units it rests on (the smaller side of a difference).
+        floor: Half width that would remain however many units there were, because questions are few.
     """
 
     estimate: float
     low: float
     high: float
     units: int
+    floor: float = 0.0
 
 
 def own_rng(seed: int, *what: str) -> np.random.Generator:

@@ -23,8 +23,11 @@ MARGIN = 0.5
 VERDICTS = (
     "not live",
     "no effect",
+    "moves the other way",
     "yes-bias",
+    "no-bias",
     "flattening",
+    "sharpening",
     "notices any perturbation",
     "reads salience",
     "document alone",
@@ -33,6 +36,12 @@ VERDICTS = (
 )
 POWER = 0.8
 MOST_CONCEPTS = 100_000
+COVERED = 0.5
+"""Share of the introspection baselines that must lie among those of the controls, or their line says little there."""
+MORE_CONTROLS = (
+    "the line through the control questions does not hold where introspection questions stand: control questions are "
+    "needed whose log-odds without injection are like theirs"
+)
 NOT_MEASURED = Interval(math.nan, math.nan, math.nan, 0)
 
 
@@ -48,7 +57,10 @@ class Evidence:
         beyond_random: The first minus the second.
         bias: What an even answer moves toward yes.
         flattening: Share of the log-odds that is lost.
+        covered: Share of the introspection baselines that lie within the range of the controls'.
+        curved: The excess if the controls' shifts lie on a curve in place of a line; NaN if that cannot be told.
         baseline: Mean absolute log-odds of the introspection questions under the sham.
+        salience_asked: Whether the run set out to ask questions on whether something stands out.
         salience: Excess of questions on whether something stands out, under the concepts' vectors.
         beyond_salience: Excess of introspection minus that, in the same answer formats.
         document: How far the document by itself, with nothing injected, moves answers toward "noticed", against a
@@ -63,7 +75,10 @@ class Evidence:
     bias: Interval = NOT_MEASURED
     flattening: Interval = NOT_MEASURED
     baseline: float = 0.0
+    covered: float = 1.0
+    curved: float = math.nan
     document: Interval = NOT_MEASURED
+    salience_asked: bool = False
     salience: Interval = NOT_MEASURED
     beyond_salience: Interval = NOT_MEASURED
 
@@ -106,10 +121,14 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
        `notices any perturbation`. If the concepts' excess is more than that of random vectors, but questions on what
        stands out in the text are moved at least half as much, in the same answer formats (and theirs lies above 0,
        too), it `reads salience`: the thought makes something stand out, and nothing shows that the model looked inward.
-       If it is also more than that of salience, or if this was not asked, it `tracks the concept`.
+       If it is also more than that of salience, or if this was not asked, it `tracks the concept`; unless the line is
+       not to be trusted there: most introspection questions lie outside of the controls' range, or a curve through the
+       controls leaves less than half of the excess.
     3. The excess is not above the margin: there is no introspection to speak of. What there is instead is what moves
-       introspection answers most, if it is shown to exist and is more than the margin: `yes-bias`, `flattening`, or the
-       `document alone`; if none of them is, `no effect`.
+       introspection answers most, if it is shown to exist and is more than the margin: `yes-bias` or `no-bias`,
+       `flattening` or its opposite, `sharpening`, or the `document alone`. If none of them is: introspection
+       `moves the other way` if its excess lies below 0 and beyond the margin, and there is `no effect` if all of its
+       interval lies within the margin.
     4. Else `inconclusive`.
 
     Args:
@@ -123,13 +142,19 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
     beyond = _above(e.beyond_random)
     # Introspection in the formats that salience is asked in is the sum of the two: half of it or more is salience.
     by_salience = above and _above(e.salience) and e.salience.estimate >= e.beyond_salience.estimate
-    inward = math.isnan(e.salience.estimate) or _above(e.beyond_salience)
+    inward = not e.salience_asked or _above(e.beyond_salience)
+    on_line = e.covered >= COVERED and not (above and 2 * e.curved < e.excess.estimate)
     others = {
         "yes-bias": (_above(e.bias), e.bias.estimate),
+        "no-bias": (e.bias.high < 0, -e.bias.estimate),
         "flattening": (_above(e.flattening), e.flattening.estimate * e.baseline),
+        "sharpening": (e.flattening.high < 0, -e.flattening.estimate * e.baseline),
         "document alone": (_above(e.document), e.document.estimate),
     }
     shown = {name: size for name, (exists, size) in others.items() if exists and size > margin}
+    pushed, pulled = (
+        bool(shown.keys() & several) for several in (("yes-bias", "no-bias"), ("flattening", "sharpening"))
+    )
     steps = (
         Step(
             "Do the vectors bring their concepts to mind under active steering?",
@@ -140,6 +165,11 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
             "Does introspection move more than control questions with its baseline do?",
             "yes" if above else "no" if negligible else "unclear",
             f"excess {_show(e.excess)}, margin {margin:g}",
+        ),
+        Step(
+            "Does the line through the control questions hold there?",
+            "yes" if on_line else "no",
+            f"{e.covered:.0%} of its baselines are among theirs, excess over a curve {e.curved:+.3f} nats",
         ),
         Step("Do random vectors do the same?", _answer(by_any, e.random, margin), f"excess {_show(e.random)}"),
         Step(
@@ -152,35 +182,44 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
             "no" if by_salience else _answer(_above(e.beyond_salience), e.beyond_salience, margin),
             f"difference {_show(e.beyond_salience)}, excess of those {_show(e.salience)}",
         ),
-        Step("Is every answer pushed toward yes?", _answer(*_both(others["yes-bias"], e.bias, margin)), _show(e.bias)),
+        Step("Is every answer pushed toward yes, or no?", _answer_both_ways(pushed, e.bias, margin), _show(e.bias)),
         Step(
-            "Is every answer pulled toward even odds?",
-            "unclear" if math.isnan(e.flattening.low) else "yes" if "flattening" in shown else "no",
+            "Is every answer pulled toward even odds, or away?",
+            "unclear" if math.isnan(e.flattening.low) else "yes" if pulled else "no",
             f"{_show(e.flattening, '')} of the log-odds, which are {e.baseline:.2f} nats",
         ),
         Step(
             "Does the document do it, with nothing injected?",
-            _answer(*_both(others["document alone"], e.document, margin)),
+            _answer("document alone" in shown, e.document, margin),
             _show(e.document),
         ),
     )
+    name, settle = "inconclusive", ""
     if silent:
-        return Verdict("not live", steps)
-    if by_any:
-        return Verdict("notices any perturbation", steps)
-    if by_salience and beyond:
-        return Verdict("reads salience", steps)
-    if above and beyond and inward:
-        return Verdict("tracks the concept", steps)
-    if negligible:
-        return Verdict(max(shown, key=lambda name: shown[name], default="no effect"), steps)
-    return Verdict("inconclusive", steps, _settle(*_unclear(evidence, above, beyond), margin))
+        name = "not live"
+    elif by_any:
+        name = "notices any perturbation"
+    elif by_salience and beyond:
+        name = "reads salience"
+    elif above and beyond and inward and on_line:
+        name = "tracks the concept"
+    elif above and beyond and inward:
+        settle = MORE_CONTROLS
+    elif negligible and shown:
+        name = max(shown, key=lambda each: shown[each])
+    elif e.excess.high < 0 and e.excess.estimate < -margin:
+        name = "moves the other way"
+    elif negligible and e.excess.low > -margin:
+        name = "no effect"
+    else:
+        settle = _settle(*_unclear(evidence, above, beyond), margin)
+    return Verdict(name, steps, settle)
 
 
-def concepts_needed(interval: Interval, margin: float, level: float = 0.95) -> int:
+def concepts_needed(interval: Interval, margin: float, level: float = 0.95) -> int | None:
     """How many concepts would show an effect as large as the margin with a chance of `POWER`.
 
-    Scales the interval at hand as if all of its width came from the concepts.
+    Scales what of the interval's width comes from the concepts; the rest, its floor, stays as it is.
 
     Args:
         interval: What was found with the concepts at hand.
@@ -188,19 +227,23 @@ def concepts_needed(interval: Interval, margin: float, level: float = 0.95) -> i
         level: Of the interval.
 
     Returns:
-        A number of concepts, at least 3; 0 if there is no interval to go by.
+        A number of concepts, at least 3; 0 if there is no interval to go by, None if no number would do.
     """
     if interval.units < 2 or not math.isfinite(interval.low):
         return 0
     tail = (1 - level) / 2
-    error = (interval.high - interval.low) / 2 / float(stats.t.ppf(1 - tail, interval.units - 1))
+    half, floor = (interval.high - interval.low) / 2, interval.floor
+    error = math.sqrt(max(0.0, half**2 - floor**2)) / float(stats.t.ppf(1 - tail, interval.units - 1))
     spread = error * math.sqrt(interval.units)
+    questions = floor / float(stats.norm.ppf(1 - tail))
 
     def shows(count: int) -> bool:
-        reach = float(stats.t.ppf(1 - tail, count - 1) + stats.t.ppf(POWER, count - 1))
-        return reach * spread / math.sqrt(count) <= margin
+        concepts = spread / math.sqrt(count)
+        reach = math.hypot(floor, float(stats.t.ppf(1 - tail, count - 1)) * concepts)
+        return reach + float(stats.t.ppf(POWER, count - 1)) * math.hypot(questions, concepts) <= margin
 
-    return 3 + bisect_left(range(3, MOST_CONCEPTS), True, key=shows)
+    needed = 3 + bisect_left(range(3, MOST_CONCEPTS), True, key=shows)
+    return needed if needed < MOST_CONCEPTS else None
 
 
 def _unclear(evidence: Evidence, above: bool, beyond: bool) -> tuple[str, Interval]:
@@ -215,6 +258,11 @@ def _unclear(evidence: Evidence, above: bool, beyond: bool) -> tuple[str, Interv
 def _settle(what: str, interval: Interval, margin: float) -> str:
     """What would settle what is unclear."""
     needed = concepts_needed(interval, margin)
+    if needed is None:
+        return (
+            f"no number of concepts would show {margin:g} nats {what} in {POWER:.0%} of runs, because the questions "
+            f"differ too much: ask more of them"
+        )
     if needed == 0:
         return (
             "there is no interval: run at least two concepts (better nine), with random vectors and control questions"
@@ -234,12 +282,12 @@ def _above(interval: Interval) -> bool:
     return interval.low > 0  # false where there is no interval
 
 
-def _both(other: tuple[bool, float], interval: Interval, margin: float) -> tuple[bool, Interval, float]:
-    return other[0] and other[1] > margin, interval, margin
-
-
 def _answer(yes: bool, interval: Interval, margin: float) -> str:
     return "yes" if yes else "no" if interval.high < margin else "unclear"
+
+
+def _answer_both_ways(yes: bool, interval: Interval, margin: float) -> str:
+    return "yes" if yes else "no" if -margin < interval.low and interval.high < margin else "unclear"
 
 
 def _show(interval: Interval, unit: str = " nats") -> str:

@@ -57,6 +57,45 @@ def test_confusion_alone_is_no_excess(bias: float, flattening: float) -> None:
     assert found.excess.units == 9
 
 
+@pytest.mark.parametrize("share", [0.03, 0.1, 0.3])
+def test_what_pulls_probabilities_toward_one_half_is_an_excess_over_a_line_and_none_over_a_curve(share: float) -> None:
+    def shift(_: int, sign: float, at: float) -> float:
+        p = (1 - share) / (1 + math.exp(-at)) + share / 2
+        return math.log(p / (1 - p)) - at
+
+    def at_the_edge(answer: Answer) -> Answer:
+        at = -5.5 * answer.sign
+        return replace(answer, baseline=at, shift=shift(0, answer.sign, at)) if answer.sign else answer
+
+    found = confusion([at_the_edge(answer) for answer in answers(shift)], rng=rng())
+    assert found.covered == 1
+    assert found.excess.estimate > 0.3, "taken for a line, it looks like noticing"
+    assert abs(found.curved) < 0.4 * found.excess.estimate
+
+
+def test_noticing_is_an_excess_over_a_curve_too() -> None:
+    draw = rng()
+    noticing = answers(lambda _, sign, at: 0.4 - 0.2 * at + 0.05 * at * abs(at) + sign + 0.3 * draw.standard_normal())
+    found = confusion(noticing, rng=rng())
+    assert found.curved == pytest.approx(1, abs=0.1)
+    assert found.excess.estimate > 1.15, "a line does not follow what is bent"
+    few = [a for a in noticing if a.sign or int(a.item.split()[1]) % 7 == 0]
+    assert math.isnan(confusion(few, rng=rng()).curved)
+
+
+def test_the_floor_is_what_units_do_not_narrow() -> None:
+    draw = rng()
+    peculiar = dict(zip((item for item, _, _ in ITEMS), draw.standard_normal(len(ITEMS)), strict=True))
+    several = [
+        replace(a, shift=a.shift + peculiar[a.item] + 0.05 * draw.standard_normal())
+        for a in answers(lambda unit, sign, at: 0.0, units=9)
+    ]
+    found = confusion(several, rng=rng()).excess
+    assert 0.9 < found.floor / ((found.high - found.low) / 2) <= 1
+    assert confusion(noisy(0), rng=rng()).excess.floor < 0.2
+    assert confusion(answers(lambda unit, sign, at: float(unit) * sign), rng=rng()).excess.floor == pytest.approx(0)
+
+
 def test_each_vector_has_a_line_of_its_own() -> None:
     found = confusion(answers(lambda unit, sign, at: unit - 0.1 * unit * at), rng=rng())
     assert ends(found.excess) == pytest.approx((0, 0, 0), abs=1e-9)

@@ -132,3 +132,19 @@ def test_a_concept_that_lost_its_salience_answers_does_not_take_the_others_with_
     assert found.salience.units == found.beyond_salience.units == 8
     assert found.excess.units == 9
     assert verdict(found).name == "tracks the concept"
+
+
+@pytest.mark.parametrize("lost", ["one concept of each question", "all"])
+def test_lost_salience_answers_are_no_licence(lost: str) -> None:
+    trials = simulated(salience_reader)
+    questions = sorted({trial.item for trial in trials if trial.family == data.SALIENCE})
+    without = [
+        replace(trial, shift=math.nan)
+        if trial.item in questions and (lost == "all" or trial.concept == CONCEPTS[questions.index(trial.item)])
+        else trial
+        for trial in trials
+    ]
+    found = rests_on(without)
+    assert found.salience_asked
+    assert math.isnan(found.salience.estimate)
+    assert verdict(found).name == "inconclusive"

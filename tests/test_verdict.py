@@ -25,6 +25,7 @@ def evidence(**numbers: object) -> Evidence:
         "beyond_random": NONE,
         "bias": NONE,
         "baseline": 2.0,
+        "salience_asked": "salience" in numbers,
     }
     return Evidence(**{**usual, "flattening": NONE, "document": NONE, **numbers})  # type: ignore[arg-type]
 
@@ -54,7 +55,18 @@ def evidence(**numbers: object) -> Evidence:
         ({"document": LARGE}, "document alone"),
         ({"document": LARGE, "excess": LARGE, "beyond_random": LARGE}, "tracks the concept"),
         ({"bias": LARGE, "excess": LARGE, "beyond_random": LARGE}, "tracks the concept"),
-        ({"excess": Interval(-1.0, -1.5, -0.5, 9)}, "no effect"),  # noticed less is not noticed
+        ({"excess": Interval(-1.0, -1.5, -0.5, 9)}, "moves the other way"),
+        ({"excess": Interval(-0.3, -0.4, -0.2, 9)}, "no effect"),
+        ({"excess": Interval(-0.4, -0.6, -0.2, 9)}, "inconclusive"),  # a part of it lies beyond the margin
+        ({"excess": Interval(-0.6, -1.4, 0.2, 9)}, "inconclusive"),
+        ({"excess": Interval(-1.0, -1.5, -0.5, 9), "bias": LARGE}, "yes-bias"),
+        ({"bias": Interval(-2.0, -2.5, -1.5, 9)}, "no-bias"),
+        ({"flattening": Interval(-0.4, -0.5, -0.3, 9)}, "sharpening"),
+        ({"document": Interval(-2.0, -2.5, -1.5, 9)}, "no effect"),
+        ({**TRACKS, "covered": 0.4}, "inconclusive"),
+        ({**TRACKS, "curved": 0.9}, "inconclusive"),
+        ({**TRACKS, "covered": 0.5, "curved": 1.1}, "tracks the concept"),
+        ({"covered": 0.0, "curved": -1.0}, "no effect"),  # where nothing is claimed, the line need not hold
         ({"live": 0, "tested": 0}, "no effect"),
         ({**TRACKS, "salience": NONE, "beyond_salience": LARGE}, "tracks the concept"),
         ({**TRACKS, "salience": LARGE, "beyond_salience": NONE}, "reads salience"),
@@ -67,6 +79,7 @@ def evidence(**numbers: object) -> Evidence:
         ({**TRACKS, "salience": Interval(0.5, 0.2, 0.8, 9), "beyond_salience": NONE}, "reads salience"),
         ({**TRACKS, "salience": Interval(0.5, 0.2, 0.8, 9), "beyond_salience": WIDE}, "reads salience"),
         ({**TRACKS, "salience": Interval(0.5, math.nan, math.nan, 9), "beyond_salience": NOT_MEASURED}, "inconclusive"),
+        ({**TRACKS, "salience": NOT_MEASURED}, "inconclusive"),  # asked, and its answers were lost
         ({"excess": LARGE, "salience": LARGE}, "inconclusive"),  # random vectors come first
         ({"live": 4, **TRACKS, "salience": LARGE}, "not live"),
         ({"excess": LARGE, "salience": LARGE, "random": LARGE}, "notices any perturbation"),
@@ -77,7 +90,7 @@ def test_each_rung_is_reached_by_what_calls_for_it(numbers: dict[str, object], n
     found = verdict(evidence(**numbers))
     assert found.name == name
     assert bool(found.settle) == (name == "inconclusive")
-    assert len(found.steps) == 8, "every step is shown, whatever the verdict"
+    assert len(found.steps) == 9, "every step is shown, whatever the verdict"
 
 
 _MEASURED = ("excess", "random", "beyond_random", "bias", "flattening", "document")
@@ -104,6 +117,7 @@ def test_any_evidence_has_one_verdict_and_no_claim_without_an_interval(numbers: 
         assert numbers["beyond_random"].low > 0
         assert numbers["beyond_salience"].low > 0
     if found.name == "no effect":
+        assert -margin < numbers["excess"].low
         assert numbers["excess"].high < margin
     assert all(step.answer in ("yes", "no", "unclear") for step in found.steps)
 
@@ -118,6 +132,14 @@ def test_so_many_concepts_show_an_effect_of_the_margin_in_four_runs_of_five(spre
         for _ in range(400)
     ]
     assert 0.68 < np.mean(shown) < 0.95
+
+
+def test_where_questions_differ_too_much_no_number_of_concepts_is_promised() -> None:
+    wide = Interval(0.9, -0.1, 1.9, 9, floor=0.3)
+    assert (concepts_needed(wide, MARGIN) or 0) > (concepts_needed(Interval(0.9, -0.1, 1.9, 9), MARGIN) or 0) > 9
+    bound = Interval(0.9, -0.1, 1.9, 9, floor=0.9)
+    assert concepts_needed(bound, MARGIN) is None
+    assert "ask more of them" in verdict(evidence(excess=bound)).settle
 
 
 def test_the_step_about_salience_says_what_the_verdict_rests_on() -> None:
