@@ -50,7 +50,7 @@ class Identification:
         information: Between what was injected and what was reported.
         lifts: For each concept, how much more often it is reported when it was injected.
         nothing: Probability of "nothing", injected minus sham, over concepts; NaN if it is no option.
-        nothing_random: The same under random vectors.
+        nothing_random: The same under random vectors, without an interval: concepts share them, so are no units here.
         bits_by_layer: Bias-corrected information by the logit lens, [layers].
         missing: Trials that were lost or not finite, or stand beside one of the same item that was.
     """
@@ -101,7 +101,7 @@ def identify(reports: Sequence[Report], *, seed: int = 0, by_layer: bool = False
         information=information(_square(table, len(concepts)), rng=rng),
         lifts=concept_lifts(_square(table, len(concepts))),
         nothing=_nothing(kept, "concept", rng),
-        nothing_random=_nothing(kept, "random", rng),
+        nothing_random=_nothing(kept, "random", rng).without_ends,
         bits_by_layer=_bits_by_layer(kept, options, rng) if by_layer else [],
         missing=len(concepts) * len(items) - len(concepts) * len(complete),
     )

@@ -23,9 +23,11 @@ toward "noticed", and compared with two sets of shams:
   shifts of all other tasks do; the headline.
 * `any`: the shams of all items. One threshold for all wordings, as for somebody who has seen no sham: stricter to both.
 
-Questions on which a no says "noticed" count as much as the others, all together, so that a push toward yes is at
-chance. Flattening is not: it moves reports toward "noticed" as well, so that a report above chance is no introspection
-by itself; see `introbench.contrasts`.
+Questions on which a no says "noticed" count as much as the others, all together, so that in `same` a push toward yes is
+at chance. In `any` it is so only where plain and reversed questions lie alike without injection; elsewhere a push alone
+can put a report a little above or below it (0.56 for 1 nat, in one simulation). Flattening is at chance in neither: it
+moves reports toward "noticed" as well, so that a report above chance is no introspection by itself; see
+`introbench.contrasts`.
 
 Concepts are the units of intervals. They are each other's training states as well: where nothing is there, a score is a
 mean over pairs of concepts, of which each counts twice, so that the variance is twice what the scores' spread suggests

@@ -8,7 +8,7 @@ exponential and heavy-tailed data. No interval from nine units is right when one
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,8 @@ class Interval:
 
     Attributes:
         estimate: The mean, or the difference of two means; NaN without units.
-        low: Lower end; NaN where no interval can be given (fewer than two units on a side).
+        low: Lower end; NaN where no interval can be given (fewer than two units on a side, or fewer than five that
+            agree to the last digit on something else than 0).
         high: Upper end, likewise.
         units: How many exchangeable units it rests on (the smaller side of a difference).
         floor: Half width that would remain however many units there were, because questions are few.
@@ -37,6 +38,11 @@ class Interval:
     high: float
     units: int
     floor: float = 0.0
+
+    @property
+    def without_ends(self) -> "Interval":
+        """The estimate alone."""
+        return replace(self, low=math.nan, high=math.nan)
 
 
 def own_rng(seed: int, *what: str) -> np.random.Generator:
@@ -140,7 +146,9 @@ def _studentised(samples: list[Array], level: float, resamples: int, rng: np.ran
     variances = np.array([sample.var(ddof=1) / len(sample) for sample in samples])
     error = math.sqrt(variances.sum())
     if error == 0:
-        return Interval(estimate, estimate, estimate, units)
+        # A few units may agree by chance, where numbers are coarse. Exactly nothing is what an untouched model gives.
+        exact = Interval(estimate, estimate, estimate, units)
+        return exact if estimate == 0 or units >= FEWEST_FOR_BOOTSTRAP else exact.without_ends
     tail = (1 - level) / 2
     if units < FEWEST_FOR_BOOTSTRAP:
         return _welch(estimate, variances, samples, tail, units)

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from introbench.stats import difference_interval, mean_interval, simultaneous_intervals
+from introbench.stats import FEWEST_FOR_BOOTSTRAP, difference_interval, mean_interval, simultaneous_intervals
 
 Sampler = Callable[[np.random.Generator, int], np.ndarray]
 POPULATIONS: dict[str, Sampler] = {
@@ -41,6 +41,7 @@ def test_interval_of_two_populations_covers_the_truth() -> None:
 
 @given(st.lists(st.floats(-50, 50), min_size=2, max_size=12), st.floats(-5, 5))
 def test_interval_contains_its_estimate_and_moves_with_the_data(values: list[float], offset: float) -> None:
+    assume(len(values) >= FEWEST_FOR_BOOTSTRAP or np.ptp(values) > 1e-6)
     interval = mean_interval(values, rng=np.random.default_rng(3), resamples=500)
     assert interval.estimate == pytest.approx(np.mean(values))
     assert interval.low <= interval.estimate + 1e-9
@@ -64,6 +65,10 @@ def test_too_few_units_give_no_interval_rather_than_a_false_one() -> None:
     one = mean_interval([0.7], rng=np.random.default_rng(0))
     assert one.estimate == 0.7
     assert math.isnan(one.low)
+    for agree in ([0.75, 0.75], [-1.0] * 4):
+        assert math.isnan(mean_interval(agree, rng=np.random.default_rng(0)).low), "coarse numbers agree by chance"
+    untouched = mean_interval([0.0, 0.0], rng=np.random.default_rng(0))
+    assert untouched.low == untouched.high == 0
     assert math.isnan(one.high)
     two = mean_interval([0.0, 1.0], rng=np.random.default_rng(0))
     assert two.low < 0 < 1 < two.high, "two units say very little"

@@ -80,6 +80,9 @@ class Change:
 WITHOUT_INJECTION = ("log_odds",)
 """Metrics of a question with nothing injected. There is nothing to be sampled: they are what they are, so that their
 interval is a point. They count with the sign of the question, toward "noticed", as shifts do already."""
+SHARED = ("random",)
+"""Metrics that concepts share: two or three have the same random vectors, so that they are no units, and nothing is
+known of how far their mean may be off."""
 HEADERS = ("metric", "document", "of", "baseline", "now", "difference", "95% interval", "verdict", "missing")
 
 
@@ -158,7 +161,7 @@ def changes(before: Record, now: Record, metric: str = "shift", *, with_contrast
             document=difference.document,
             before=first.interval.estimate,
             now=second.interval.estimate,
-            difference=_exactly(difference.interval) if metric in WITHOUT_INJECTION else difference.interval,
+            difference=_with_ends(difference.interval, metric),
             pairs=difference.pairs,
             missing=difference.missing,
         )
@@ -215,8 +218,10 @@ def rows_table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _exactly(interval: Interval) -> Interval:
-    return replace(interval, low=interval.estimate, high=interval.estimate)
+def _with_ends(interval: Interval, metric: str) -> Interval:
+    if metric in WITHOUT_INJECTION:
+        return replace(interval, low=interval.estimate, high=interval.estimate)
+    return interval.without_ends if metric in SHARED else interval
 
 
 def _sign(record: Record, question: str, metric: str) -> float:

@@ -198,7 +198,7 @@ class Baseline:
 
         Args:
             result: The evaluation.
-            metric: Value of the trials: shift, random or log_odds (of yes without injection) for introspection.
+            metric: Value of the trials: shift or log_odds (of yes without injection) for introspection.
             budget: In nats, or the metric's own unit.
             families: Question families; all by default.
             documents: Documents; all by default.
@@ -253,7 +253,7 @@ class Baseline:
         why = (
             f"{missing} of their trials have no finite number in both evaluations; lower the strength, or see the log"
             if missing
-            else "expected two or more concepts; run more"
+            else "expected two or more concepts, which do not share it; run more, or another metric"
         )
         pytest.fail(f"metric {metric!r}: no interval for {names}: {why}", pytrace=False)
 
