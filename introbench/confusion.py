@@ -56,6 +56,10 @@ FEWEST_CONTROLS = 3
 CURVE_REFITS = 20
 """Iterations for curves, whose excess has no interval: a percent is enough."""
 
+REACH = 1.0
+"""Nats beyond the control baselines within which a curve still tells whether shifts lie on a line: further out, what
+pulls probabilities toward 1/2 leaves any curve through the controls behind."""
+
 FEWEST_FOR_CURVE = 6
 """With fewer control questions a curve follows each of them."""
 
@@ -99,6 +103,7 @@ class Confusion:
         flattening: Share of the log-odds that the lines say is lost, mean over kinds and units.
         covered: Share of the introspection baselines that lie within the range of the control baselines: for the others
             the line is extrapolated.
+        within_reach: Share of them that lie no further than `REACH` from that range.
         curved: The excess if shifts lie on a curve, bias - flattening * baseline + bend * baseline * |baseline|; NaN
             with fewer than six control questions in a kind. What pulls probabilities toward 1/2 is such a curve.
         questions: Number of introspection questions.
@@ -113,6 +118,7 @@ class Confusion:
     bias: Interval
     flattening: Interval
     covered: float
+    within_reach: float
     curved: float
     questions: int
     controls: int
@@ -230,10 +236,6 @@ def confusion(
         return _interval([estimate], level, resamples, rng)
 
     excess, bias, flattening = (interval(_mean([fit[part] for fit in fits])) for part in range(3))
-    within = [
-        (kind.asked_at >= kind.at.min(axis=1, keepdims=True)) & (kind.asked_at <= kind.at.max(axis=1, keepdims=True))
-        for kind in data.kinds.values()
-    ]
     return Confusion(
         excess=excess,
         by_kind={
@@ -241,7 +243,8 @@ def confusion(
         },
         bias=bias,
         flattening=flattening,
-        covered=float(np.concatenate([inside.ravel() for inside in within]).mean()) if within else math.nan,
+        covered=_share_within(data, 0.0),
+        within_reach=_share_within(data, REACH),
         curved=float(np.mean([_excess_over_curve(kind) for kind in data.kinds.values()])) if data.kinds else math.nan,
         questions=len(data.questions),
         controls=len(data.controls),
@@ -438,6 +441,16 @@ def _fitted(kind: _Kind, columns: tuple[list[int], list[int]]) -> tuple[_Estimat
         estimate(lines[..., 0], without[..., 0]),
         estimate(-lines[..., 1], -without[..., 1]),
     )
+
+
+def _share_within(data: _Data, reach: float) -> float:
+    """Share of the introspection baselines that lie no further than so many nats from their controls' range."""
+    inside = [
+        (kind.asked_at >= kind.at.min(axis=1, keepdims=True) - reach)
+        & (kind.asked_at <= kind.at.max(axis=1, keepdims=True) + reach)
+        for kind in data.kinds.values()
+    ]
+    return float(np.concatenate([each.ravel() for each in inside]).mean()) if inside else math.nan
 
 
 def _excess_over_curve(kind: _Kind) -> float:

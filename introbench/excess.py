@@ -101,7 +101,7 @@ def evidence(
         salience_asked=SALIENCE in plan.families,
         salience=salience,
         beyond_salience=beyond_salience,
-        covered=own.covered,
+        within_reach=own.within_reach,
         curved=own.curved,
     )
 

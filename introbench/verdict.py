@@ -36,8 +36,8 @@ VERDICTS = (
 )
 POWER = 0.8
 MOST_CONCEPTS = 100_000
-COVERED = 0.5
-"""Share of the introspection baselines that must lie among those of the controls, or their line says little there."""
+WITHIN_REACH = 0.5
+"""Share of the introspection baselines that must lie near those of the controls, or their line says little there."""
 MORE_CONTROLS = (
     "the line through the control questions does not hold where introspection questions stand: control questions are "
     "needed whose log-odds without injection are like theirs"
@@ -57,7 +57,7 @@ class Evidence:
         beyond_random: The first minus the second.
         bias: What an even answer moves toward yes.
         flattening: Share of the log-odds that is lost.
-        covered: Share of the introspection baselines that lie within the range of the controls'.
+        within_reach: Share of the introspection baselines that lie within the controls' range, or near it.
         curved: The excess if the controls' shifts lie on a curve in place of a line; NaN if that cannot be told.
         baseline: Mean absolute log-odds of the introspection questions under the sham.
         salience_asked: Whether the run set out to ask questions on whether something stands out.
@@ -75,7 +75,7 @@ class Evidence:
     bias: Interval = NOT_MEASURED
     flattening: Interval = NOT_MEASURED
     baseline: float = 0.0
-    covered: float = 1.0
+    within_reach: float = 1.0
     curved: float = math.nan
     document: Interval = NOT_MEASURED
     salience_asked: bool = False
@@ -122,7 +122,7 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
        stands out in the text are moved at least half as much, in the same answer formats (and theirs lies above 0,
        too), it `reads salience`: the thought makes something stand out, and nothing shows that the model looked inward.
        If it is also more than that of salience, or if this was not asked, it `tracks the concept`; unless the line is
-       not to be trusted there: most introspection questions lie outside of the controls' range, or a curve through the
+       not to be trusted there: most introspection questions lie far outside of the controls' range, or a curve through the
        controls leaves less than half of the excess.
     3. The excess is not above the margin: there is no introspection to speak of. What there is instead is what moves
        introspection answers most, if it is shown to exist and is more than the margin: `yes-bias` or `no-bias`,
@@ -143,7 +143,7 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
     # Introspection in the formats that salience is asked in is the sum of the two: half of it or more is salience.
     by_salience = above and _above(e.salience) and e.salience.estimate >= e.beyond_salience.estimate
     inward = not e.salience_asked or _above(e.beyond_salience)
-    on_line = e.covered >= COVERED and not (above and 2 * e.curved < e.excess.estimate)
+    on_line = e.within_reach >= WITHIN_REACH and not (above and 2 * e.curved < e.excess.estimate)
     others = {
         "yes-bias": (_above(e.bias), e.bias.estimate),
         "no-bias": (e.bias.high < 0, -e.bias.estimate),
@@ -169,7 +169,7 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
         Step(
             "Does the line through the control questions hold there?",
             "yes" if on_line else "no",
-            f"{e.covered:.0%} of its baselines are among theirs, excess over a curve {e.curved:+.3f} nats",
+            f"{e.within_reach:.0%} of its baselines are near theirs, excess over a curve {e.curved:+.3f} nats",
         ),
         Step("Do random vectors do the same?", _answer(by_any, e.random, margin), f"excess {_show(e.random)}"),
         Step(

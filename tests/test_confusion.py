@@ -258,8 +258,10 @@ def test_three_controls_are_enough_for_a_line() -> None:
 def test_extrapolation_is_told() -> None:
     extreme = [replace(a, baseline=-9.0) if a.item == "question 0" else a for a in noisy(16)]
     assert confusion(extreme, rng=rng()).covered == pytest.approx(5 / 6)
-    extreme = [replace(a, baseline=9.0) if a.item == "question 5" else a for a in extreme]
-    assert confusion(extreme, rng=rng()).covered == pytest.approx(4 / 6)
+    extreme = [replace(a, baseline=6.9) if a.item == "question 5" else a for a in extreme]
+    found = confusion(extreme, rng=rng())
+    assert found.covered == pytest.approx(4 / 6)
+    assert found.within_reach == pytest.approx(5 / 6), "6.9 is less than a nat beyond the controls"
 
 
 # Intervals

@@ -65,7 +65,7 @@ class Course:
         seed: Of everything that is drawn.
     """
 
-    lessons: int = 42
+    lessons: int = 48
     epochs: int = 3
     plain: int = 3
     reversed: int = 3
