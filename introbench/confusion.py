@@ -37,7 +37,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import expit, stdtrit
 
 from introbench.stats import Array, Interval, mean_interval
 
@@ -53,15 +53,11 @@ REFITS = 6
 FEWEST_CONTROLS = 3
 """With fewer control questions there is no line without any one of them."""
 
-CURVE_REFITS = 20
-"""Iterations for curves, whose excess has no interval: a percent is enough."""
-
 REACH = 1.0
-"""Nats beyond the control baselines within which a curve still tells whether shifts lie on a line: further out, what
-pulls probabilities toward 1/2 leaves any curve through the controls behind."""
+"""Nats beyond the control baselines within which their line is still trusted."""
 
-FEWEST_FOR_CURVE = 6
-"""With fewer control questions a curve follows each of them."""
+PULLS = np.concatenate([[0.0], np.geomspace(1e-5, 0.95, 120)])
+"""Shares of the way to 1/2 that probabilities may be pulled."""
 
 Mask = NDArray[np.bool_]
 
@@ -104,8 +100,8 @@ class Confusion:
         covered: Share of the introspection baselines that lie within the range of the control baselines: for the others
             the line is extrapolated.
         within_reach: Share of them that lie no further than `REACH` from that range.
-        curved: The excess if shifts lie on a curve, bias - flattening * baseline + bend * baseline * |baseline|; NaN
-            with fewer than six control questions in a kind. What pulls probabilities toward 1/2 is such a curve.
+        over_pull: The excess if it is probabilities that are pulled toward 1/2, and not log-odds: then shifts lie on a
+            curve that is steep where answers are confident.
         questions: Number of introspection questions.
         controls: Number of control questions.
         missing: Number of answers, by unit, question and kind, that could not be used: lost, not finite, without one of
@@ -119,7 +115,7 @@ class Confusion:
     flattening: Interval
     covered: float
     within_reach: float
-    curved: float
+    over_pull: float
     questions: int
     controls: int
     missing: int
@@ -245,7 +241,7 @@ def confusion(
         flattening=flattening,
         covered=_share_within(data, 0.0),
         within_reach=_share_within(data, REACH),
-        curved=float(np.mean([_excess_over_curve(kind) for kind in data.kinds.values()])) if data.kinds else math.nan,
+        over_pull=float(np.mean([_excess_over_pull(kind) for kind in data.kinds.values()])) if data.kinds else math.nan,
         questions=len(data.questions),
         controls=len(data.controls),
         missing=data.missing,
@@ -453,23 +449,19 @@ def _share_within(data: _Data, reach: float) -> float:
     return float(np.concatenate([each.ravel() for each in inside]).mean()) if inside else math.nan
 
 
-def _excess_over_curve(kind: _Kind) -> float:
-    """Mean excess of one kind over Huber's curves, one for each unit."""
-    if kind.at.shape[1] < FEWEST_FOR_CURVE:
-        return math.nan
+def _excess_over_pull(kind: _Kind) -> float:
+    """Mean excess of one kind over a push and a pull of probabilities, fitted by least absolute deviations."""
+    missed = [kind.moved - _pulled(kind.at, pull) for pull in PULLS]
+    pushes = np.median(missed, axis=-1)
+    best = np.abs(np.array(missed) - pushes[..., None]).sum(axis=-1).argmin(axis=0)
+    push, pull = pushes[best, np.arange(len(best))], PULLS[best]
+    return float((kind.signs * (kind.asked - push[:, None] - _pulled(kind.asked_at, pull[:, None]))).mean())
 
-    def bent(x: Array) -> Array:
-        return np.stack([np.ones_like(x), x, x * np.abs(x)], axis=-1)
 
-    design = bent(kind.at)
-    weights = np.ones_like(kind.at)
-    for _ in range(CURVE_REFITS):
-        roots = np.sqrt(weights)[..., None]
-        curves = np.linalg.pinv(roots * design) @ (roots * kind.moved[..., None])
-        residuals = kind.moved - (design @ curves)[..., 0]
-        scale = np.median(np.abs(residuals), axis=1) / 0.6745
-        weights = _weights(residuals, np.maximum(scale, 1e-13 * np.maximum(np.abs(kind.moved).max(axis=1), 1e-200)))
-    return float((kind.signs * (kind.asked - (bent(kind.asked_at) @ curves)[..., 0])).mean())
+def _pulled(log_odds: Array, pull: float | Array) -> Array:
+    """How far log-odds move if probabilities go some share of the way to 1/2."""
+    yes, no = (pull / 2 + (1 - pull) * expit(each) for each in (log_odds, -log_odds))
+    return np.asarray(np.log(yes) - np.log(no) - log_odds)
 
 
 def _lines(x: Array, y: Array) -> tuple[Array, Array]:

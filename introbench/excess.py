@@ -102,7 +102,7 @@ def evidence(
         salience=salience,
         beyond_salience=beyond_salience,
         within_reach=own.within_reach,
-        curved=own.curved,
+        over_pull=own.over_pull,
     )
 
 

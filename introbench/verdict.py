@@ -58,7 +58,7 @@ class Evidence:
         bias: What an even answer moves toward yes.
         flattening: Share of the log-odds that is lost.
         within_reach: Share of the introspection baselines that lie within the controls' range, or near it.
-        curved: The excess if the controls' shifts lie on a curve in place of a line; NaN if that cannot be told.
+        over_pull: The excess if probabilities are pulled toward 1/2 in place of log-odds; NaN if that cannot be told.
         baseline: Mean absolute log-odds of the introspection questions under the sham.
         salience_asked: Whether the run set out to ask questions on whether something stands out.
         salience: Excess of questions on whether something stands out, under the concepts' vectors.
@@ -76,7 +76,7 @@ class Evidence:
     flattening: Interval = NOT_MEASURED
     baseline: float = 0.0
     within_reach: float = 1.0
-    curved: float = math.nan
+    over_pull: float = math.nan
     document: Interval = NOT_MEASURED
     salience_asked: bool = False
     salience: Interval = NOT_MEASURED
@@ -122,8 +122,8 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
        stands out in the text are moved at least half as much, in the same answer formats (and theirs lies above 0,
        too), it `reads salience`: the thought makes something stand out, and nothing shows that the model looked inward.
        If it is also more than that of salience, or if this was not asked, it `tracks the concept`; unless the line is
-       not to be trusted there: most introspection questions lie far outside of the controls' range, or a curve through the
-       controls leaves less than half of the excess.
+       not to be trusted there: most introspection questions lie far outside of the controls' range, or a pull of
+       probabilities toward 1/2, which is no line, would explain more than half of it.
     3. The excess is not above the margin: there is no introspection to speak of. What there is instead is what moves
        introspection answers most, if it is shown to exist and is more than the margin: `yes-bias` or `no-bias`,
        `flattening` or its opposite, `sharpening`, or the `document alone`. If none of them is: introspection
@@ -143,7 +143,7 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
     # Introspection in the formats that salience is asked in is the sum of the two: half of it or more is salience.
     by_salience = above and _above(e.salience) and e.salience.estimate >= e.beyond_salience.estimate
     inward = not e.salience_asked or _above(e.beyond_salience)
-    on_line = e.within_reach >= WITHIN_REACH and not (above and 2 * e.curved < e.excess.estimate)
+    on_line = e.within_reach >= WITHIN_REACH and not (above and 2 * e.over_pull < e.excess.estimate)
     others = {
         "yes-bias": (_above(e.bias), e.bias.estimate),
         "no-bias": (e.bias.high < 0, -e.bias.estimate),
@@ -169,7 +169,8 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
         Step(
             "Does the line through the control questions hold there?",
             "yes" if on_line else "no",
-            f"{e.within_reach:.0%} of its baselines are near theirs, excess over a curve {e.curved:+.3f} nats",
+            f"{e.within_reach:.0%} of its baselines are near theirs, excess over a pull of probabilities "
+            f"{e.over_pull:+.3f} nats",
         ),
         Step("Do random vectors do the same?", _answer(by_any, e.random, margin), f"excess {_show(e.random)}"),
         Step(

@@ -58,10 +58,9 @@ def test_confusion_alone_is_no_excess(bias: float, flattening: float) -> None:
 
 
 @pytest.mark.parametrize("share", [0.03, 0.1, 0.3])
-def test_what_pulls_probabilities_toward_one_half_is_an_excess_over_a_line_and_none_over_a_curve(share: float) -> None:
+def test_a_pull_of_probabilities_is_an_excess_over_a_line_and_none_over_a_pull(share: float) -> None:
     def shift(_: int, sign: float, at: float) -> float:
-        p = (1 - share) / (1 + math.exp(-at)) + share / 2
-        return math.log(p / (1 - p)) - at
+        return 0.3 + pulled(at, share)
 
     def at_the_edge(answer: Answer) -> Answer:
         at = -5.5 * answer.sign
@@ -70,17 +69,19 @@ def test_what_pulls_probabilities_toward_one_half_is_an_excess_over_a_line_and_n
     found = confusion([at_the_edge(answer) for answer in answers(shift)], rng=rng())
     assert found.covered == 1
     assert found.excess.estimate > 0.3, "taken for a line, it looks like noticing"
-    assert abs(found.curved) < 0.4 * found.excess.estimate
+    assert abs(found.over_pull) < 0.05
 
 
-def test_noticing_is_an_excess_over_a_curve_too() -> None:
+@pytest.mark.parametrize("share", [0.0, 0.03, 0.3])
+def test_noticing_is_an_excess_over_a_pull_too(share: float) -> None:
     draw = rng()
-    noticing = answers(lambda _, sign, at: 0.4 - 0.2 * at + 0.05 * at * abs(at) + sign + 0.3 * draw.standard_normal())
-    found = confusion(noticing, rng=rng())
-    assert found.curved == pytest.approx(1, abs=0.1)
-    assert found.excess.estimate > 1.15, "a line does not follow what is bent"
-    few = [a for a in noticing if a.sign or int(a.item.split()[1]) % 7 == 0]
-    assert math.isnan(confusion(few, rng=rng()).curved)
+    noticing = answers(lambda _, sign, at: 0.3 + pulled(at, share) + sign + 0.3 * draw.standard_normal())
+    assert confusion(noticing, rng=rng()).over_pull == pytest.approx(1, abs=0.12)
+
+
+def pulled(at: float, share: float) -> float:
+    p = (1 - share) / (1 + math.exp(-at)) + share / 2
+    return math.log(p / (1 - p)) - at
 
 
 def test_the_floor_is_what_units_do_not_narrow() -> None:

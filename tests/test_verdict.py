@@ -64,9 +64,9 @@ def evidence(**numbers: object) -> Evidence:
         ({"flattening": Interval(-0.4, -0.5, -0.3, 9)}, "sharpening"),
         ({"document": Interval(-2.0, -2.5, -1.5, 9)}, "no effect"),
         ({**TRACKS, "within_reach": 0.4}, "inconclusive"),
-        ({**TRACKS, "curved": 0.9}, "inconclusive"),
-        ({**TRACKS, "within_reach": 0.5, "curved": 1.1}, "tracks the concept"),
-        ({"within_reach": 0.0, "curved": -1.0}, "no effect"),  # where nothing is claimed, the line need not hold
+        ({**TRACKS, "over_pull": 0.9}, "inconclusive"),
+        ({**TRACKS, "within_reach": 0.5, "over_pull": 1.1}, "tracks the concept"),
+        ({"within_reach": 0.0, "over_pull": -1.0}, "no effect"),  # where nothing is claimed, the line need not hold
         ({"live": 0, "tested": 0}, "no effect"),
         ({**TRACKS, "salience": NONE, "beyond_salience": LARGE}, "tracks the concept"),
         ({**TRACKS, "salience": LARGE, "beyond_salience": NONE}, "reads salience"),
