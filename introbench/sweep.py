@@ -243,9 +243,32 @@ def excess_interval(trials: Sequence[SweepTrial], cell: Cell, vectors: Sequence[
     return confusion(_answers(trials, cell, vectors), rng=rng).excess
 
 
-def cell_interval(values: Array, *what: str, seed: int = 0) -> Interval:
-    """Interval of a mean shift over vectors in one cell; those without a finite number are left out."""
-    return mean_interval(values[np.isfinite(values)], rng=own_rng(seed, *what))
+def interval_in_cell(
+    maps: Mapping[str, Array],
+    name: str,
+    trials: Sequence[SweepTrial],
+    cell: Cell,
+    vectors: Sequence[int],
+    seed: int = 0,
+) -> Interval:
+    """The interval of one map in one cell: over vectors, and for the excess over questions as well.
+
+    Args:
+        maps: Maps of these trials under these vectors, by name.
+        name: Which of them.
+        trials: Trials of one document.
+        cell: Indices of range and strength.
+        vectors: Which of the vectors.
+        seed: Seed of the bootstrap.
+    """
+    if name == EXCESS:
+        return excess_interval(trials, cell, vectors, seed)
+    return _finite_interval(maps[name][cell], own_rng(seed, trials[0].document, name, *map(str, cell)))
+
+
+def _finite_interval(values: Array, rng: np.random.Generator) -> Interval:
+    """Interval of a mean over vectors; those without a finite number are left out."""
+    return mean_interval(values[np.isfinite(values)], rng=rng)
 
 
 def broken_from(trials: Sequence[SweepTrial], vectors: Sequence[int]) -> list[int | None]:
@@ -308,7 +331,7 @@ def held_out(document: str, trials: Sequence[SweepTrial], concepts: Sequence[str
         float(excess[best].mean()),
         confusion(answers, rng=own_rng(seed, document, EXCESS)).excess,
         {
-            family: cell_interval(np.mean(values, axis=1), document, family, seed=seed)
+            family: _finite_interval(np.mean(values, axis=1), own_rng(seed, document, family))
             for family, values in moved.items()
         },
     )

@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 from introbench.contrasts import interval_text, number_text
 from introbench.scorers.swept import maps
-from introbench.sweep import EXCESS, Held, SweepTrial, broken_from, cell_interval, excess_interval, held_out
+from introbench.sweep import EXCESS, Held, SweepTrial, broken_from, held_out, interval_in_cell
 
 NEEDED = "Needs two concepts, two introspection questions and six control questions in one format."
 
@@ -33,12 +33,8 @@ def _of_document(document: str, trials: Sequence[SweepTrial], plan: Mapping[str,
     for row, layers in enumerate(axes["layers"]):
         for column, strength in enumerate(axes["strength"]):
             numbers = []
-            for name, values in found.items():
-                interval = (
-                    excess_interval(trials, (row, column), own, plan["seed"])
-                    if name == EXCESS
-                    else cell_interval(values[row, column], document, name, layers, strength, seed=plan["seed"])
-                )
+            for name in found:
+                interval = interval_in_cell(found, name, trials, (row, column), own, plan["seed"])
                 shown = number_text(interval.estimate) if interval.units else "not finite"
                 numbers.append(f"{shown} {interval_text(interval)}" if name in (EXCESS, "introspection") else shown)
             first = broken[row]

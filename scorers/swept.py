@@ -15,11 +15,10 @@ from introbench.sweep import (
     EXCESS,
     SweepTrial,
     broken_from,
-    cell_interval,
-    excess_interval,
     excess_map,
     family_maps,
     held_out,
+    interval_in_cell,
 )
 
 
@@ -56,15 +55,12 @@ def cells() -> Metric:
         for document, trials in by_document(scores).items():
             plan = (scores[0].sample_metadata or {})["plan"]
             own = range(len(plan["concepts"]))
-            for name, each in maps(trials, own).items():
+            found = maps(trials, own)
+            for name in found:
                 for row, layers in enumerate(plan["axes"]["layers"]):
                     for column, strength in enumerate(plan["axes"]["strength"]):
                         key = f"{name} | {layers} x{strength} | {document}"
-                        interval = (
-                            excess_interval(trials, (row, column), own, plan["seed"])
-                            if name == EXCESS
-                            else cell_interval(each[row, column], document, name, layers, strength, seed=plan["seed"])
-                        )
+                        interval = interval_in_cell(found, name, trials, (row, column), own, plan["seed"])
                         values |= {key: interval.estimate, f"{key} | low": interval.low, f"{key} | high": interval.high}
         return values
 
