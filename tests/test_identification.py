@@ -43,6 +43,7 @@ def test_a_perfect_reporter_has_all_the_bits() -> None:
     assert np.array_equal(found.confusion[:, :3], np.eye(3))
     assert found.nothing.estimate == pytest.approx(-0.2)
     assert found.nothing_random.estimate == pytest.approx(0.0)
+    assert np.isnan(found.nothing_random.low), "concepts share random vectors"
     assert found.bits_by_layer == pytest.approx([math.log2(3)] * 2)
     assert found.missing == 0
 

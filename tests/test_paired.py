@@ -63,6 +63,13 @@ def test_a_small_shift_is_seen_through_large_differences_between_trials() -> Non
     assert of(found, "introspection - always_no").difference.estimate == pytest.approx(0.2, abs=0.1)
 
 
+def test_what_concepts_share_has_no_interval_and_is_no_gate() -> None:
+    for change in changes(record(), record(shift=0.2), "random"):
+        assert change.difference.estimate == 0
+        assert math.isnan(change.difference.low)
+        assert not change.is_known
+
+
 def test_the_contrast_of_differences_is_the_difference_of_contrasts() -> None:
     first, second = record(), record(shift=0.3, seed=5, spread=1.0)
     for change in changes(first, second, with_contrasts=True):
