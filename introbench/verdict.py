@@ -168,7 +168,7 @@ def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
         ),
         Step(
             "Does the line through the control questions hold there?",
-            "yes" if on_line else "no",
+            "unclear" if math.isnan(e.within_reach) else "yes" if on_line else "no",
             f"{e.within_reach:.0%} of its baselines are near theirs, excess over a pull of probabilities "
             f"{e.over_pull:+.3f} nats",
         ),

@@ -157,6 +157,12 @@ def test_the_step_about_salience_says_what_the_verdict_rests_on() -> None:
     assert "beyond what stands out" in verdict(evidence(**TRACKS, salience=WIDE, beyond_salience=WIDE)).settle
 
 
+def test_without_a_line_it_is_unclear_whether_it_holds() -> None:
+    found = verdict(evidence(excess=NOT_MEASURED, within_reach=math.nan))
+    (step,) = [each for each in found.steps if each.question.startswith("Does the line")]
+    assert step.answer == "unclear"
+
+
 def test_without_an_interval_nothing_can_be_scaled() -> None:
     assert concepts_needed(NOT_MEASURED, MARGIN) == 0
     assert "run at least two concepts" in verdict(evidence(excess=NOT_MEASURED)).settle
