@@ -73,9 +73,9 @@ def battery(model: PreTrainedModel, arms: Arms, questions: int, prior: int) -> l
 
 
 def flops(model: PreTrainedModel, arms: Arms, tokens: int, reads: int) -> float:
-    """Of so many tokens in one row below the first steered block and in all rows above it, without attention."""
+    """Of so many tokens, in each block in as many rows as differ there, without attention."""
     per_block = 2 * sum(parameter.numel() for parameter in model.model.layers[0].parameters())
-    blocks = arms.first + arms.rows * (model.config.num_hidden_layers - arms.first)
+    blocks = sum(arms.forks.rows_after(block - 1) for block in range(model.config.num_hidden_layers))
     return tokens * per_block * blocks + 2 * reads * arms.rows * model.config.hidden_size * model.config.vocab_size
 
 

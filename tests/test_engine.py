@@ -1,8 +1,10 @@
 """The engine against one uncached forward pass per conversation, steered on the prior turn alone."""
 
+import copy
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from introbench import progress
-from introbench.engine import Arms, Engine, Reading, Request, Want
+from introbench.engine import Arms, Engine, Reading, Request, Want, packed
 from introbench.engine import attention as cascade
 from introbench.engine.architecture import find_parts
 from introbench.engine.hooks import steering
@@ -21,12 +23,14 @@ from introbench.engine.kernels import Kernels, candidates
 from introbench.engine.memory import Steps
 from introbench.engine.plain import one_forward
 from introbench.engine.requests import Tokens
+from introbench.engine.trie import chain
 from introbench.engine.weights import Weights
 from introbench.errors import InputError
 from introbench.validation.families import OWN_ATTENTION, VOCABULARY, tiny_model
 
 PRIOR = (5, 9, 33, 2, 71, 18, 40, 11, 64, 3)
 QUESTIONS: tuple[Tokens, ...] = ((7,), (7, 90, 4, 52), (7, 90), (8, 1), (7, 3, 3))
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 EVERYTHING = Want(forms=tuple(range(VOCABULARY)), top=3)
 
 
@@ -83,9 +87,11 @@ def hooks_and_patches(model: PreTrainedModel) -> list[Any]:
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_every_path_gives_what_one_forward_pass_gives(any_model: PreTrainedModel, fast: bool) -> None:
-    engine = Engine(any_model, fast=fast)
-    is_fast = fast and any_model.config.model_type not in OWN_ATTENTION
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_path_gives_what_one_forward_pass_gives(any_model: PreTrainedModel, device: str, fast: bool) -> None:
+    model = copy.deepcopy(any_model).to(device)  # type: ignore[arg-type]
+    engine = Engine(model, fast=fast)
+    is_fast = fast and model.config.model_type not in OWN_ATTENTION
     assert engine.notes["path"].startswith("fast: shared prior turns" if is_fast else "plain: question by question")
     requests = [
         *asked(PRIOR, QUESTIONS, arms(3)),
@@ -100,7 +106,7 @@ def test_every_path_gives_what_one_forward_pass_gives(any_model: PreTrainedModel
         *asked(PRIOR, QUESTIONS, replace(forking(6), profile=in_part(6).profile)),
     ]
     readings = engine.read(requests)
-    assert_true(any_model, requests, readings)
+    assert_true(model, requests, readings)
     moved = (readings[0].forms[0] - readings[0].forms[1]).abs().max()
     assert moved > 1e-3, "the injection must move the answer for this to test anything"
 
@@ -479,6 +485,27 @@ def test_fused_attention_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPat
         assert reason in engine.notes["path"]
         requests = asked(PRIOR, QUESTIONS, arms(3))
         assert_true(model, requests, engine.read(requests))
+
+
+@given(tokens=st.integers(1, 50), groups=st.integers(1, 3))
+def test_masks_are_laid_out_as_the_fused_kernel_for_cuda_wants_them(tokens: int, groups: int) -> None:
+    visible = chain(range(tokens)).visible
+    mask = cascade._additive(visible, groups, torch.zeros(1))
+    assert mask.stride(0) % 16 == 0
+    assert torch.equal(mask == 0, visible.repeat(groups, 1))
+
+
+@given(length=st.integers(1, 2000), size=st.integers(1, 2000))
+def test_a_prior_turn_is_cut_into_as_few_equal_pieces_as_fit(llama: PreTrainedModel, length: int, size: int) -> None:
+    text = packed._Prior(tuple(range(length)), Weights(llama))
+    begins = [0]
+    while begins[-1] < length:
+        begins.append(text.piece(begins[-1], size).end)
+    sizes = [stop - start for start, stop in pairwise(begins)]
+    most = min(size, packed.CHAIN_TOKENS)
+    assert max(sizes) <= most
+    assert max(sizes) - min(sizes) <= 1
+    assert len(sizes) == -(-length // most)
 
 
 def test_attention_with_a_position_bias_is_refused() -> None:

@@ -21,6 +21,7 @@ from introbench.errors import InputError
 
 NAME = "introbench_cascade"
 _SCORES_BYTES = 64 * 1024**2
+_ALIGNED = 16
 
 Part = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]
 """(queries, keys, values, additive mask or None, scale) to (outputs, float32 log-sum-exp)."""
@@ -246,11 +247,10 @@ def _fused_on_cpu(
 def _fused_on_cuda(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
-    if mask is not None:  # short by construction: the tokens of one trie
-        return in_plain_steps(query, key, value, mask, scale)
-    if query.dtype == torch.float32:
+    if mask is not None or query.dtype == torch.float32:
+        bias = None if mask is None else mask.expand(*query.shape[:2], -1, -1)
         output, lse, *_ = torch.ops.aten._scaled_dot_product_efficient_attention(
-            query, key, value, None, True, scale=scale
+            query, key, value, bias, True, scale=scale
         )
         return output, lse[..., : query.shape[2]]
     output, lse, *_ = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, scale=scale)
@@ -262,10 +262,15 @@ _FUSED: dict[str, Part] = {"cpu": _fused_on_cpu, "cuda": _fused_on_cuda}
 
 
 def _additive(visible: Tensor, groups: int, like: Tensor) -> Tensor:
-    """A float mask for the queries of all groups; finite, since a row that sees nothing must not become NaN."""
+    """A float mask for the queries of all groups; finite, since a row that sees nothing must not become NaN.
+
+    Rows lie `_ALIGNED` elements apart, or a multiple of it: the fused kernel for CUDA reads no others.
+    """
     hidden = torch.finfo(like.dtype).min / 2
-    mask = torch.zeros(visible.shape).masked_fill_(visible.logical_not(), hidden)
-    return mask.repeat(groups, 1).to(like.device, like.dtype)
+    queries, keys = visible.shape
+    mask = torch.zeros(queries, -(-keys // _ALIGNED) * _ALIGNED)
+    mask[:, :keys].masked_fill_(visible.logical_not(), hidden)
+    return mask.repeat(groups, 1).to(like.device, like.dtype)[:, :keys]
 
 
 _view: ContextVar[View] = ContextVar("introbench_view")

@@ -31,12 +31,15 @@ def steering(
         profile: By how much each of these positions is steered, [rows, positions]; None for all of them in full.
     """
 
-    def hook(delta: Tensor) -> Any:
+    def hook(layer: nn.Module, delta: Tensor) -> Any:
+        vectors = _sent_to(layer, delta.float())
+        shares = None if profile is None else _sent_to(layer, profile.float())
+
         def add(_module: nn.Module, _args: Any, output: Any) -> Any:
             residual = _residual(output)
-            added = delta.to(residual.device, torch.float32)[:, None, :]
-            if profile is not None:
-                added = added * profile.to(residual.device, torch.float32)[:, :, None]
+            added = vectors.to(residual.device)[:, None, :]
+            if shares is not None:
+                added = added * shares.to(residual.device)[:, :, None]
             if positions == EVERYWHERE:
                 steered = (residual.float() + added).to(residual.dtype)
             else:
@@ -48,7 +51,7 @@ def steering(
 
     with ExitStack() as stack:
         for index, delta in deltas.items():
-            stack.callback(layers[index].register_forward_hook(hook(delta)).remove)
+            stack.callback(layers[index].register_forward_hook(hook(layers[index], delta)).remove)
         yield
 
 
@@ -83,10 +86,11 @@ def forking(layer: nn.Module, origins: Tensor) -> Iterator[None]:
         layer: A decoder block.
         origins: Which row each new row comes from, [new rows].
     """
+    sent = _sent_to(layer, origins)
 
     def fork(_module: nn.Module, _args: Any, output: Any) -> Any:
         residual = _residual(output)
-        forked = residual[origins.to(residual.device)]
+        forked = residual[sent.to(residual.device)]
         return (forked, *output[1:]) if isinstance(output, tuple) else forked
 
     handle = layer.register_forward_hook(fork)
@@ -180,6 +184,12 @@ def returns_tuples(decoder: nn.Module, layer: nn.Module, device: torch.device) -
     finally:
         handle.remove()
     return isinstance(outputs[0], tuple)
+
+
+def _sent_to(layer: nn.Module, tensor: Tensor) -> Tensor:
+    """A tensor where a block is, ahead of a pass: in one, it would have to wait for all that the device has to do."""
+    device = next((parameter.device for parameter in layer.parameters()), tensor.device)
+    return tensor if device.type == "meta" else tensor.to(device)
 
 
 def _residual(output: Any) -> Tensor:

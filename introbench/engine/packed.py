@@ -87,7 +87,9 @@ class _Prior:
         self._tokens = tokens
 
     def piece(self, begin: int, size: int) -> _Piece:
-        end = min(begin + min(size, CHAIN_TOKENS), self.length)
+        left = self.length - begin
+        pieces = -(-left // min(size, CHAIN_TOKENS))
+        end = begin + -(-left // pieces)
         return _Piece([chain(self._tokens[begin:end])], begin, begin, end, keep=True)
 
 
