@@ -1,6 +1,6 @@
 """(c) steering vectors for several concepts against repeng's `pca_center`, on the same prompts.
 
-pip install --no-deps repeng scikit-learn tqdm && python bench/vectors.py
+pip install --no-deps repeng scikit-learn joblib threadpoolctl tqdm && python bench/vectors.py
 """
 
 import tempfile

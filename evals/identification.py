@@ -1,4 +1,4 @@
-"""Can the model say which concept was injected? (experiment 6)."""
+"""Can the model say which concept was injected?"""
 
 from inspect_ai import Task, task
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
@@ -49,8 +49,8 @@ def identification(
         method: How a concept's vector is extracted: pca_center or mean_diff.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.
-        strength: Norm of what is added at each layer, or residual:SHARE of the model's median residual norm; the
-            model's known setting or residual:0.05 by default.
+        strength: Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose
+            kl:NATS; the model's known setting or residual:0.05 by default.
         random_vectors: Random vectors per trial.
         seed: Seed of the random vectors and of the orders.
         system: Content of the system turn; "none" for no system turn.

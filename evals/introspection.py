@@ -1,4 +1,4 @@
-"""Does a model notice a concept that was injected while it read an earlier turn? (experiments 1 to 4)."""
+"""Does a model notice a concept that was injected while it read an earlier turn?"""
 
 from inspect_ai import Task, task
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
@@ -55,8 +55,8 @@ def introspection(
         method: How a concept's vector is extracted: pca_center or mean_diff.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.
-        strength: Norm of what is added at each layer, or residual:SHARE of the model's median residual norm; the
-            model's known setting or residual:0.05 by default.
+        strength: Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose
+            kl:NATS; the model's known setting or residual:0.05 by default.
         random_vectors: Random vectors per trial.
         seed: Seed of the random vectors.
         system: Content of the system turn; "none" for no system turn.
@@ -65,7 +65,7 @@ def introspection(
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own;
             documents, families, formats and system are then theirs.
         vectors: A folder of control-vector files (GGUF, as repeng and llama.cpp write them), named by concept, to
-            inject in place of extracted vectors.
+            inject in place of extracted vectors; the strength multiplies them, whatever their own norm is.
         controls: Control vectors beside each concept's, each at its norm and at its impact: gaussian, covariance,
             shuffle, negated, other (another concept's), or all; none by default.
         margin: Smallest effect that matters to you, in nats; the verdict rests on it.

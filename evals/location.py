@@ -59,8 +59,8 @@ def location(
         method: How a concept's vector is extracted: pca_center or mean_diff.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default. The part `layers` has its own.
-        strength: Norm of what is added at each layer, or residual:SHARE of the model's median residual norm; the
-            model's known setting or residual:0.05 by default.
+        strength: Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose
+            kl:NATS; the model's known setting or residual:0.05 by default.
         seed: Seed of the random vectors and of the orders.
         system: Content of the system turn; "none" for no system turn.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.

@@ -1,4 +1,4 @@
-"""At which layers does an injected thought move the answer? (experiment 5)."""
+"""At which layers does an injected thought move the answer?"""
 
 from inspect_ai import Task, task
 from inspect_ai.viewer import ViewerConfig
@@ -27,8 +27,9 @@ def logit_lens(
 ) -> Task:
     """Read the answer after every block: the final norm and the unembedding applied to the residual stream there.
 
-    The same trials as in the introspection task. What is shown is the gap in the log-odds of yes between injected and
-    sham, the layer where it peaks, and how much of it the last layers take away.
+    Trials are those of the introspection task, by default its introspection questions in yes-no. What is shown is the
+    gap in the log-odds of yes between injected and sham, the layer where it peaks, and how much of it the last layers
+    take away.
 
         inspect eval evals/logit_lens.py --model inject/smollm2
         inspect eval evals/logit_lens.py -T documents=none,info -T concepts=cats,bread
@@ -41,8 +42,8 @@ def logit_lens(
         method: How a concept's vector is extracted: pca_center or mean_diff.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.
-        strength: Norm of what is added at each layer, or residual:SHARE of the model's median residual norm; the
-            model's known setting or residual:0.05 by default.
+        strength: Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose
+            kl:NATS; the model's known setting or residual:0.05 by default.
         random_vectors: Random vectors per trial.
         seed: Seed of the random vectors.
         system: Content of the system turn; "none" for no system turn.

@@ -1,4 +1,4 @@
-"""Does a model notice that another one filled its cache? (experiment 7)."""
+"""Does a model notice that another one filled its cache?"""
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset
@@ -53,8 +53,8 @@ def model_swap(
         formats: Answer formats: yes-no (the default), one-zero, zero-one, a-b, b-a, red-blue, blue-red.
         layers: Blocks steered by the vector, as START:STOP, half-open, counted from 0; the model's known setting or
             the middle third by default.
-        strength: Norm of what is added at each layer, or residual:SHARE of the model's median residual norm; the
-            model's known setting or residual:0.05 by default.
+        strength: Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose
+            kl:NATS; by default the model's known setting for such a vector or for any, or residual:0.05.
         random_vectors: Random rotations of the vector per trial.
         seed: Seed of the random vectors.
         system: Content of the system turn; "none" for no system turn.

@@ -46,8 +46,8 @@ def probe(
         method: How a concept's vector is extracted: pca_center or mean_diff.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.
-        strength: Norm of what is added at each layer, or residual:SHARE of the model's median residual norm; the
-            model's known setting or residual:0.05 by default.
+        strength: Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose
+            kl:NATS; the model's known setting or residual:0.05 by default.
         random_vectors: 0 for none; otherwise as many as concepts, or this many if that is more. They are scored by the
             probe that was trained on concepts.
         seed: Seed of the random vectors.

@@ -39,7 +39,7 @@ def top_of_mind(
 
     Args:
         concepts: Words to inject; the nine published ones by default. Any word can be named.
-        strengths: Norms of what is added at each layer, or shares residual:SHARE of the model's median residual norm;
+        strengths: Norms of what is added at each layer, shares residual:SHARE of the residual norm, or doses kl:NATS;
             by default a quarter to twice the model's known setting or residual:0.05.
         samples: Texts for each vector and strength.
         length: Most tokens of a text.

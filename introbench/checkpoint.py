@@ -37,7 +37,8 @@ class Checkpoint:
         trust_remote_code: Whether code from the model's repository may run; off unless asked for.
         chat_template: Jinja chat template to use instead of the model's own: a file, or `chatml` for the shipped one
             (for models such as Qwen3, whose own template rewrites earlier turns).
-        memory: GiB that forward passes and their caches may take; half of what the device has by default.
+        memory: GiB that forward passes and their caches may take; by default half of what is free on the GPU once the
+            model is there, or half of the machine's memory.
     """
 
     name: str
