@@ -45,7 +45,7 @@ def sweep(
     `introbench plot` draws the maps.
 
         inspect eval evals/sweep.py --model inject/smollm2
-        inspect eval evals/sweep.py -T ranges=single:2 -T strengths=4,8,16,32 -T documents=none,info -T concepts=cats,bread
+        inspect eval evals/sweep.py -T ranges=single:2 -T strengths=4,8,16 -T documents=none,info -T concepts=cats,bread
 
     Args:
         concepts: Words to inject; cats, bread and love by default. Any word can be named.
