@@ -8,6 +8,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 
 from introbench.location import (
+    CONTRASTS,
     NOT_KNOWN,
     LocationResult,
     LocationTrial,
@@ -22,18 +23,31 @@ from introbench.provider import read_output
 from introbench.stats import Interval
 
 VALUES = ("accuracy", "nats", "random_accuracy", "random_nats", "mass")
+SHORT = dict(zip(CONTRASTS, ("gain", "beyond random", "gain beyond random"), strict=True))
+"""What contrasts are called in the metrics: the viewer has little room for their names."""
 
 
 @metric(scores="unreduced")
 def location_contrasts(seed: int = 0) -> Metric:
     """The scores that count: introspective questions against others, concepts against random vectors, and both.
 
+    `halves: gain` is by how much a larger share of right places introspective questions on halves have than others
+    (`introspective - other` in the tables), `halves: beyond random` concepts' vectors than random ones, and `halves:
+    gain beyond random` how much larger the gain is of concepts than of random vectors; each with its interval (`| low`,
+    `| high`), and in nats (`| nats`).
+
     Args:
         seed: Seed of the bootstrap.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        return _values([result for result in _results(scores, seed) if result.counts])
+        values: dict[str, float] = {}
+        for each in _results(scores, seed):
+            if each.counts:
+                name = f"{each.part}: {SHORT[each.name]}"
+                values |= _interval_values(name, each.accuracy) | _interval_values(f"{name} | nats", each.nats)
+                values[f"{name} | missing"] = each.missing
+        return values
 
     return compute
 
@@ -47,7 +61,14 @@ def location_scores(seed: int = 0) -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        return _values([result for result in _results(scores, seed) if not result.counts])
+        values: dict[str, float] = {}
+        for each in _results(scores, seed):
+            if not each.counts:
+                name = f"{each.part} | {each.name}"
+                values |= _interval_values(f"{name} | accuracy", each.accuracy)
+                values |= _interval_values(f"{name} | nats", each.nats)
+                values |= {f"{name} | chance": each.chance, f"{name} | missing": each.missing}
+        return values
 
     return compute
 
@@ -128,18 +149,6 @@ def planned_parts(factors: Mapping[str, Any]) -> dict[str, int]:
 def _results(scores: Sequence[SampleScore], seed: int) -> list[LocationResult]:
     trials = [location_trial(each.sample_metadata or {}, each.score) for each in scores]
     return location_results(trials, planned_parts(scores[0].sample_metadata or {}), seed=seed) if scores else []
-
-
-def _values(results: Sequence[LocationResult]) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for each in results:
-        name = f"{each.part} | {each.name}"
-        values |= _interval_values(f"{name} | accuracy", each.accuracy)
-        if not each.counts:
-            values[f"{name} | chance"] = each.chance
-        values |= _interval_values(f"{name} | nats", each.nats)
-        values[f"{name} | missing"] = each.missing
-    return values
 
 
 def _interval_values(name: str, interval: Interval) -> dict[str, float]:

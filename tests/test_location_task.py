@@ -44,11 +44,10 @@ def test_every_trial_is_run_and_scored(log: EvalLog) -> None:
         for vector in ("concept", "random"):
             assert measured[f"{part} | introspective, {vector} | chance"] == chance
             assert 0 <= measured[f"{part} | other, {vector} | accuracy"] <= 1
-        for contrast in ("introspective - other", "concept - random", "(introspective - other), concept - random"):
-            for unit in ("accuracy", "nats"):
-                name = f"{part} | {contrast} | {unit}"
+        for contrast in ("gain", "beyond random", "gain beyond random"):
+            for name in (f"{part}: {contrast}", f"{part}: {contrast} | nats"):
                 assert measured[f"{name} | low"] <= measured[name] <= measured[f"{name} | high"]
-            assert measured[f"{part} | {contrast} | missing"] == 0
+            assert measured[f"{part}: {contrast} | missing"] == 0
     assert (log.eval.metadata or {})["early"] == "1:2 at 3"
     assert (log.eval.metadata or {})["late"] == "2:3 at 3"
 
@@ -203,9 +202,9 @@ def test_a_planted_localiser_is_found(log: EvalLog) -> None:
     for part, chance in CHANCE.items():
         assert found[f"{part} | introspective, concept | accuracy"] == 1.0
         assert found[f"{part} | introspective, concept | nats"] == pytest.approx(0.5)
-        for contrast in ("introspective - other", "concept - random", "(introspective - other), concept - random"):
-            assert found[f"{part} | {contrast} | accuracy | low"] == pytest.approx(1 - chance)
-            assert found[f"{part} | {contrast} | nats | low"] == pytest.approx(0.5)
+        for contrast in ("gain", "beyond random", "gain beyond random"):
+            assert found[f"{part}: {contrast} | low"] == pytest.approx(1 - chance)
+            assert found[f"{part}: {contrast} | nats | low"] == pytest.approx(0.5)
         assert found[f"{part} | other, concept | accuracy"] == pytest.approx(chance, abs=1e-12)
 
 
@@ -234,8 +233,8 @@ def test_preferences_are_exactly_at_chance(log: EvalLog, answer: Any) -> None:
             assert nats == pytest.approx(0.0, abs=1e-12)
     found = values(scores)
     for name, value in found.items():
-        if name.endswith(("accuracy", "low", "high")) and "nats" not in name:
-            expected = CHANCE[name.split(" | ")[0]] if " - " not in name else 0.0
+        if name.endswith(("accuracy", "gain", "beyond random", "low", "high")) and "nats" not in name:
+            expected = 0.0 if ": " in name else CHANCE[name.split(" | ")[0]]
             assert value == pytest.approx(expected, abs=1e-9), name
 
 
