@@ -2,7 +2,7 @@
 # make test         set up, run the whole test suite
 # make taught       teach the embedded model to report injections, and run the battery on it and on the untaught one
 # make check        formatting, lint and types
-# make validate     planted models against verdicts: the instrument's own error rates (an hour on two cores)
+# make validate     planted models against verdicts: the instrument's own error rates (one to two hours on two cores)
 # make models       tiny models of every family against the invariants: the table in docs/models.md
 
 PYTHON ?= python3
