@@ -29,7 +29,7 @@ def medians(runs: Sequence[Callable[[], object]], repeats: int) -> list[float]:
 
 def gemm_peak(device: str = "cpu", dtype: torch.dtype = torch.float32) -> dict[str, float]:
     """FLOP/s of a matrix product, by each library that the engine may use."""
-    size = 2048 if device == "cpu" else 8192
+    size = 8192 if device != "cpu" else 2048 if dtype == torch.float32 else 512
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     libraries: dict[str, Callable[[], object]] = {"matmul": lambda: left @ right.T}
     if device == "cpu" and torch.backends.mkldnn.is_available():

@@ -7,6 +7,7 @@ injections.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,35 @@ def make_sense(tokenizer: Any, rng: np.random.Generator) -> Sense:
         tokenizer: The model's tokenizer.
         rng: Draws how the model answers each question by itself, and how steering disturbs it.
     """
+    texts = _texts(tokenizer)
+    families = {question.id: question for question in data.questions()}
+    targets = np.array([_numbers(families[name], rng) for name in texts.questions])
+    tells = np.array([[float(name in TELLING_DOCUMENTS)] for name in texts.documents])
+    return Sense(
+        content=texts.content,
+        questions=_solved(np.array([*texts.questions.values()]), targets),
+        telling=_solved(np.array([*texts.documents.values()]), tells)[:, 0],
+    )
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Words of the battery's texts.
+
+    Attributes:
+        content: Ids of the words that mean something.
+        questions: Share of each word in a question, [vocabulary], by name.
+        documents: Share of each word in what precedes it, by document.
+    """
+
+    content: tuple[int, ...]
+    questions: dict[str, np.ndarray]
+    documents: dict[str, np.ndarray]
+
+
+@cache
+def _texts(tokenizer: Any) -> _Texts:
+    """The same for every seed, and seconds to read."""
     vocabulary = len(tokenizer)
     conversations = list(
         battery(
@@ -82,15 +112,10 @@ def make_sense(tokenizer: Any, rng: np.random.Generator) -> Sense:
         counts = np.bincount([token for token in tokens if token not in idle], minlength=vocabulary)
         return counts / counts.sum()
 
-    families = {question.id: question for question in data.questions()}
-    targets = np.array([_numbers(families[name], rng) for name in asked])
-    bags = np.array([share_of_words(each, prior=False) for each in asked.values()])
-    documents = np.array([share_of_words(each, prior=True) for each in opened.values()])
-    tells = np.array([[float(name in TELLING_DOCUMENTS)] for name in opened])
-    return Sense(
+    return _Texts(
         content=tuple(token for token in range(vocabulary) if token not in idle),
-        questions=_solved(bags, targets),
-        telling=_solved(documents, tells)[:, 0],
+        questions={name: share_of_words(each, prior=False) for name, each in asked.items()},
+        documents={name: share_of_words(each, prior=True) for name, each in opened.items()},
     )
 
 

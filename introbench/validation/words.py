@@ -1,6 +1,7 @@
 """A tokenizer whose tokens are words: those of the instrument's own texts, and nouns to inject."""
 
 from collections.abc import Iterable
+from functools import cache
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -39,6 +40,7 @@ _TEMPLATE = (
 )
 
 
+@cache
 def word_tokenizer() -> PreTrainedTokenizerFast:
     """The tokenizer, with a chat template."""
     split = pre_tokenizers.Sequence(
