@@ -45,8 +45,7 @@ def location_contrasts(seed: int = 0) -> Metric:
         for each in _results(scores, seed):
             if each.counts:
                 name = f"{each.part}: {SHORT[each.name]}"
-                values |= _interval_values(name, each.accuracy) | _interval_values(f"{name} | nats", each.nats)
-                values[f"{name} | missing"] = each.missing
+                values |= _values(each, name, accuracy=name)
         return values
 
     return compute
@@ -65,9 +64,7 @@ def location_scores(seed: int = 0) -> Metric:
         for each in _results(scores, seed):
             if not each.counts:
                 name = f"{each.part} | {each.name}"
-                values |= _interval_values(f"{name} | accuracy", each.accuracy)
-                values |= _interval_values(f"{name} | nats", each.nats)
-                values |= {f"{name} | chance": each.chance, f"{name} | missing": each.missing}
+                values |= _values(each, name, accuracy=f"{name} | accuracy") | {f"{name} | chance": each.chance}
         return values
 
     return compute
@@ -149,6 +146,11 @@ def planned_parts(factors: Mapping[str, Any]) -> dict[str, int]:
 def _results(scores: Sequence[SampleScore], seed: int) -> list[LocationResult]:
     trials = [location_trial(each.sample_metadata or {}, each.score) for each in scores]
     return location_results(trials, planned_parts(scores[0].sample_metadata or {}), seed=seed) if scores else []
+
+
+def _values(result: LocationResult, name: str, accuracy: str) -> dict[str, float]:
+    values = _interval_values(accuracy, result.accuracy) | _interval_values(f"{name} | nats", result.nats)
+    return values | {f"{name} | missing": result.missing}
 
 
 def _interval_values(name: str, interval: Interval) -> dict[str, float]:
