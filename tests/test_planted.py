@@ -236,7 +236,9 @@ def test_the_power_curve_finds_where_most_are_found():
         for seed in range(10)
     ]
     assert found_in_most(outcomes) == 0.2
-    assert "3/10 = 30.0%" in power_curve(outcomes)
+    row = next(line for line in power_curve(outcomes).splitlines() if line.startswith("| 0.1 "))
+    assert [cell.strip() for cell in row.split("|")[1:4]] == ["0.1", "+0.300", "0.100"]  # half of 0.4 - 0.2
+    assert "3/10 = 30.0%" in row
     assert found_in_most(outcomes[:10]) is None
 
 
