@@ -43,7 +43,7 @@ validate: setup
 
 # Quantised models as well where bitsandbytes or torchao are installed.
 models: setup
-	$(BIN)/python -m introbench.validation.matrix --write docs/models.md $(ARGS)
+	$(BIN)/python -m introbench.validation.model_matrix --write docs/models.md $(ARGS)
 
 setup: $(VENV)/.installed
 

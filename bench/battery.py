@@ -15,10 +15,10 @@ from naive import one_arm, passes
 from transformers import PreTrainedModel
 from workload import LAYERS, conversations, random_arms, requests
 
-from introbench.checkpoint import Checkpoint
 from introbench.engine import Engine, Request
-from introbench.engine.packed import TRIE_TOKENS
+from introbench.engine.pieces import TRIE_TOKENS
 from introbench.engine.trie import tries
+from introbench.models.checkpoint import Checkpoint
 
 
 def ideal_flops(model: PreTrainedModel, asked: Sequence[Request], rows: int) -> float:

@@ -52,7 +52,7 @@ def main() -> None:
 
     Engine.read = timed  # type: ignore[method-assign]
     logs = tempfile.mkdtemp()
-    from introbench import data
+    from introbench.prompts import data
 
     arguments = {"concepts": list(data.concepts()[: options.concepts])}
     run: dict[str, Any] = {"model": "inject/smollm2", "log_dir": logs, "task_args": arguments, **OPTIONS}

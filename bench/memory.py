@@ -7,8 +7,8 @@ import sys
 
 from workload import conversations, random_arms
 
-from introbench.checkpoint import Checkpoint
 from introbench.engine import Engine, Request, Want
+from introbench.models.checkpoint import Checkpoint
 
 PER_CALL = 64
 

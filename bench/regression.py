@@ -47,8 +47,8 @@ def count_alarms() -> None:
     """Run one model again and again, with other random vectors and in other batches."""
     from introbench.regression.paired import changes
     from introbench.regression.session import TASK, Session
-    from introbench.validation.families import save_family
-    from introbench.validation.planted import concepts_of
+    from introbench.validation.planted_models import concepts_of
+    from introbench.validation.tiny_models import save_family
 
     few = {
         "documents": ["info"],

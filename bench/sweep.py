@@ -7,8 +7,8 @@ import torch
 from measure import gemm_peak, seconds, show_peak
 from workload import conversations, random_arms, requests
 
-from introbench.checkpoint import Checkpoint
 from introbench.engine import Arms, Engine
+from introbench.models.checkpoint import Checkpoint
 
 
 def side_by_side(several: Sequence[Arms]) -> Arms:

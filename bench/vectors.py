@@ -14,14 +14,14 @@ from measure import gemm_peak, seconds, show_peak
 np.float_ = np.float64  # type: ignore[attr-defined]  # a name that repeng 0.4 uses and NumPy 2 has no more
 from repeng import ControlModel, ControlVector, DatasetEntry
 
-from introbench import data
-from introbench.chat import render
-from introbench.checkpoint import Checkpoint, weights_fingerprint
 from introbench.engine import Engine
-from introbench.injection import VectorRecipe
-from introbench.vectors import VectorLibrary
-from introbench.vectors.extract import NEUTRAL, PROMPT
-from introbench.vectors.store import VectorStore
+from introbench.models.checkpoint import Checkpoint, weights_fingerprint
+from introbench.prompts import data
+from introbench.prompts.chat import render
+from introbench.steering.injection import VectorRecipe
+from introbench.steering.vectors import VectorLibrary
+from introbench.steering.vectors.extract import NEUTRAL, PROMPT
+from introbench.steering.vectors.store import VectorStore
 
 
 def main() -> None:

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from introbench import data
-from introbench.chat import Chat, tokenize_chat
-from introbench.checkpoint import Checkpoint
-from introbench.conversations import opening
-from introbench.documents import fitted_texts
 from introbench.engine import Arms, Request, Want
 from introbench.engine.requests import Tokens
+from introbench.models.checkpoint import Checkpoint
+from introbench.prompts import data
+from introbench.prompts.chat import Chat, tokenize_chat
+from introbench.prompts.conversation import opening
+from introbench.prompts.documents import fitted_texts
 
 LAYERS = (10, 20)
 STRENGTH = 8.0

@@ -2,12 +2,13 @@
 
 from inspect_ai import Task, task
 
-from introbench.arguments import parse_count
-from introbench.bank import make_bank
-from introbench.injection import Strength
-from introbench.provider import active_checkpoint, one_line_errors
-from introbench.scorers.dose_response import dose_response
-from introbench.texts import chat_to_continue, choose_strengths, texts_task
+from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.resident import one_line_errors
+from introbench.scorers.calibrate import dose_response
+from introbench.steering.injection import Strength
+from introbench.tasks.arguments import parse_count
+from introbench.tasks.arms import make_bank
+from introbench.tasks.continuations import chat_to_continue, choose_strengths, texts_task
 
 SHARES = (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
 """The strengths that are tried by default, as shares of the model's median residual norm."""
@@ -27,7 +28,7 @@ def calibrate(
     """Find a strength for a new model: the strongest at which the text is still coherent.
 
     A norm means something else on every model, and a vector's norm says little about what it disturbs. So each strength
-    is shown with its dose, the divergence in nats that it causes on neutral questions (`introbench.dose`), and with how
+    is shown with its dose, the divergence in nats that it causes on neutral questions (`introbench.steering.dose`), and with how
     many vectors are live, and how many texts coherent, under active steering; one strength is proposed.
 
         inspect eval evals/calibrate.py --model inject/Qwen/Qwen2.5-7B-Instruct -M dtype=bfloat16

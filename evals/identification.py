@@ -3,14 +3,16 @@
 from inspect_ai import Task, task
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
-from introbench import data
-from introbench.arguments import choose, parse_count
-from introbench.bank import make_bank
-from introbench.conversations import identification as identification_conversations
-from introbench.conversations import published
-from introbench.provider import active_checkpoint, one_line_errors
-from introbench.scorers.identified import identified
-from introbench.trials import concept_task, samples_view, system_turn
+from introbench.prompts import data
+from introbench.prompts.identification import identification as identification_conversations
+from introbench.prompts.published import published
+from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.resident import one_line_errors
+from introbench.scorers.identification import identified
+from introbench.tasks.arguments import choose, parse_count
+from introbench.tasks.arms import make_bank
+from introbench.tasks.trials import concept_task, system_turn
+from introbench.tasks.viewer import samples_view
 
 PARTS = ("list", "naming")
 

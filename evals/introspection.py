@@ -3,14 +3,16 @@
 from inspect_ai import Task, task
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
-from introbench import data
-from introbench.arguments import parse_margin
-from introbench.bank import make_bank
-from introbench.conversations import asked_conversations
-from introbench.provider import active_checkpoint, one_line_errors
-from introbench.scorers.yes_shift import yes_shift
-from introbench.trials import concept_task, samples_view, system_turn
-from introbench.verdict import MARGIN
+from introbench.analysis.verdict import MARGIN
+from introbench.prompts import schema
+from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.resident import one_line_errors
+from introbench.scorers.introspection import yes_shift
+from introbench.tasks.arguments import parse_margin
+from introbench.tasks.arms import make_bank
+from introbench.tasks.conversations import asked_conversations
+from introbench.tasks.trials import concept_task, system_turn
+from introbench.tasks.viewer import samples_view
 
 
 @task
@@ -93,7 +95,7 @@ def introspection(
             families=families,
             formats=formats,
             system=system_turn(system),
-            known_families=(*data.FAMILIES, data.SALIENCE),
+            known_families=(*schema.FAMILIES, schema.SALIENCE),
         )
         both = len(bank.steerings) > 1
         return concept_task(

@@ -8,15 +8,18 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
-from introbench import data
-from introbench.arguments import choose, parse_count
-from introbench.bank import UNKNOWN_MODEL_STRENGTH, Bank, bank_text, make_bank, split_into_banks
-from introbench.checkpoint import Checkpoint
-from introbench.placements import Scene, early_and_late, scene
-from introbench.provider import active_checkpoint, one_line_errors
-from introbench.scorers.located import located
+from introbench.models.checkpoint import Checkpoint
+from introbench.prompts import data
+from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.resident import one_line_errors
+from introbench.scorers.location import located
 from introbench.solvers.inject_prior_turn import inject_prior_turn
-from introbench.trials import TRIALS_IN_FLIGHT, facts, question_groups, samples_view, system_turn, trial
+from introbench.steering.arms import Bank, bank_text, split_into_banks
+from introbench.tasks.arguments import choose, parse_count
+from introbench.tasks.arms import UNKNOWN_MODEL_STRENGTH, make_bank
+from introbench.tasks.location import Scene, early_and_late, scene
+from introbench.tasks.trials import TRIALS_IN_FLIGHT, facts, question_groups, system_turn, trial
+from introbench.tasks.viewer import samples_view
 
 
 @task
@@ -46,7 +49,7 @@ def location(
     vectors.
 
     For `layers`, the early third begins at block 1 and the late one ends a sixth of the model before its last block:
-    what is added later would hardly reach the cache; see `introbench.placements`. One norm is a larger share of the
+    what is added later would hardly reach the cache; see `introbench.tasks.location`. One norm is a larger share of the
     residual stream in early blocks, so unless a strength is given, this part uses residual:0.05, one share in both.
 
         inspect eval evals/location.py --model inject/smollm2

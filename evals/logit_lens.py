@@ -3,11 +3,13 @@
 from inspect_ai import Task, task
 from inspect_ai.viewer import ViewerConfig
 
-from introbench.bank import make_bank
-from introbench.conversations import asked_conversations
-from introbench.provider import active_checkpoint, one_line_errors
-from introbench.scorers.lens_gap import lens_gap
-from introbench.trials import concept_task, samples_view, system_turn
+from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.resident import one_line_errors
+from introbench.scorers.logit_lens import lens_gap
+from introbench.tasks.arms import make_bank
+from introbench.tasks.conversations import asked_conversations
+from introbench.tasks.trials import concept_task, system_turn
+from introbench.tasks.viewer import samples_view
 
 
 @task

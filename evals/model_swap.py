@@ -5,19 +5,23 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ScoreColorScale
 
-from introbench import data, embedded
-from introbench.arguments import parse_count, user_path
-from introbench.bank import UNKNOWN_MODEL_STRENGTH, bank_text
-from introbench.checkpoint import Checkpoint, software_versions
-from introbench.conversations import asked_conversations
 from introbench.errors import InputError
-from introbench.finetune import Finetune
-from introbench.injection import parse_layers, parse_strength
-from introbench.provider import active_checkpoint, one_line_errors
-from introbench.scorers.arm_shifts import arm_shifts
+from introbench.models import smollm2
+from introbench.models.checkpoint import Checkpoint, software_versions
+from introbench.models.finetune import Finetune
+from introbench.prompts import data
+from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.resident import one_line_errors
+from introbench.scorers.model_swap import arm_shifts
 from introbench.solvers.inject_prior_turn import inject_prior_turn
-from introbench.swap import Swap
-from introbench.trials import TRIALS_IN_FLIGHT, plan_of, question_groups, samples_view, system_turn, trial
+from introbench.steering.arms import bank_text
+from introbench.steering.injection import parse_layers, parse_strength
+from introbench.steering.model_swap import Swap
+from introbench.tasks.arguments import parse_count, user_path
+from introbench.tasks.arms import UNKNOWN_MODEL_STRENGTH
+from introbench.tasks.conversations import asked_conversations
+from introbench.tasks.trials import TRIALS_IN_FLIGHT, plan_of, question_groups, system_turn, trial
+from introbench.tasks.viewer import samples_view
 
 EMBEDDED_FINETUNE = "lora:cats"
 
@@ -103,7 +107,7 @@ def _swap(
     checkpoint: Checkpoint, finetune: str | None, layers: object, strength: object, random_vectors: object, seed: object
 ) -> Swap:
     """Read what the arguments say about the fine-tune and its vector, and refuse what does not fit the base."""
-    if finetune is None and checkpoint.name != embedded.NAME:
+    if finetune is None and checkpoint.name != smollm2.NAME:
         raise InputError(
             f"finetune: none given for inject/{checkpoint.name}; expected a fine-tune of it; pass -T finetune=ID, a "
             f"folder, or -T finetune=lora:cats to train one"

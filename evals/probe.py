@@ -5,16 +5,19 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
-from introbench import data
-from introbench.arguments import choose
-from introbench.bank import bank_text, make_bank
-from introbench.conversations import battery
 from introbench.errors import InputError
-from introbench.probe_states import probe_injections
-from introbench.provider import active_checkpoint, one_line_errors
-from introbench.scorers.probed import probed
+from introbench.prompts import data
+from introbench.prompts.battery import battery
+from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.resident import one_line_errors
+from introbench.scorers.probe import probed
 from introbench.solvers.probe_states import probe_states
-from introbench.trials import TRIALS_IN_FLIGHT, chat_messages, facts, samples_view, system_turn
+from introbench.steering.arms import bank_text
+from introbench.steering.sweep_grid import probe_injections
+from introbench.tasks.arguments import choose
+from introbench.tasks.arms import make_bank
+from introbench.tasks.trials import TRIALS_IN_FLIGHT, chat_messages, facts, system_turn
+from introbench.tasks.viewer import samples_view
 
 
 @task
@@ -35,7 +38,7 @@ def probe(
     concepts and questions that it was not trained on, against the model's log-odds on the same trials (all
     introspection questions, yes-no); recovered = (report - 0.5) / (probe - 0.5), in AUROC. Two states are probed: where
     the question is answered, and where the prior turn ends (in the cache, cross-validated over documents, of which
-    that needs two). A sample is one document. See `introbench.probe`.
+    that needs two). A sample is one document. See `introbench.analysis.probe`.
 
         inspect eval evals/probe.py --model inject/smollm2
         inspect eval evals/probe.py -T documents=none,info -T concepts=cats,bread,love,trees

@@ -7,15 +7,18 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
-from introbench.bank import Bank, bank_text, make_bank
-from introbench.conversations import asked_conversations
 from introbench.errors import InputError
-from introbench.injection import Strength, parse_strength
-from introbench.provider import active_checkpoint, one_line_errors
-from introbench.scorers.swept import swept
+from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.resident import one_line_errors
+from introbench.scorers.sweep import swept
 from introbench.solvers.inject_prior_turn import inject_prior_turn
-from introbench.sweep import FACTORS, Grid, parse_ranges
-from introbench.trials import TRIALS_IN_FLIGHT, facts, plan_of, question_groups, samples_view, system_turn, trial
+from introbench.steering.arms import Bank, bank_text
+from introbench.steering.injection import Strength, parse_strength
+from introbench.steering.sweep_grid import FACTORS, Grid, parse_ranges
+from introbench.tasks.arms import make_bank
+from introbench.tasks.conversations import asked_conversations
+from introbench.tasks.trials import TRIALS_IN_FLIGHT, facts, plan_of, question_groups, system_turn, trial
+from introbench.tasks.viewer import samples_view
 
 CONCEPTS = ("cats", "bread", "love")
 

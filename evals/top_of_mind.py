@@ -2,12 +2,13 @@
 
 from inspect_ai import Task, task
 
-from introbench.arguments import parse_count
-from introbench.bank import make_bank
 from introbench.errors import InputError
-from introbench.provider import active_checkpoint, one_line_errors
+from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.resident import one_line_errors
 from introbench.scorers.top_of_mind import top_of_mind_texts
-from introbench.texts import chat_to_continue, choose_strengths, texts_task
+from introbench.tasks.arguments import parse_count
+from introbench.tasks.arms import make_bank
+from introbench.tasks.continuations import chat_to_continue, choose_strengths, texts_task
 
 FACTORS = (0.25, 0.5, 1, 2)
 """The strengths that are tried by default, as multiples of the model's own."""

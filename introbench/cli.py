@@ -7,16 +7,16 @@ from pathlib import Path
 
 from inspect_ai.log import list_eval_logs, read_eval_log
 
-from introbench.arguments import parse_concepts
-from introbench.checkpoint import DTYPES, Checkpoint
 from introbench.errors import InputError
-from introbench.injection import CONCEPT_METHODS, VectorRecipe
+from introbench.models.checkpoint import DTYPES, Checkpoint
+from introbench.provider.loaded_model import Runtime
 from introbench.regression.baseline import read_records
 from introbench.regression.budget import parse_budget
 from introbench.regression.paired import all_changes, comparison, partner
-from introbench.runtime import Runtime
-from introbench.tables import log_table, plot_log
-from introbench.vectors.control_file import write_control_file
+from introbench.report.log import log_table, plot_log
+from introbench.steering.injection import CONCEPT_METHODS, VectorRecipe
+from introbench.steering.vectors.control_file import write_control_file
+from introbench.tasks.arguments import parse_concepts
 
 TASKS = (
     "calibrate",

@@ -8,8 +8,8 @@ import numpy as np
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from introbench.measures import markdown
-from introbench.mind import Strength, Texts, judge, measure
+from introbench.analysis.top_of_mind import Strength, Texts, judged_by_strength, judged_strengths, measure, number
+from introbench.report.markdown import markdown
 
 
 @metric(scores="unreduced")
@@ -73,7 +73,7 @@ def top_of_mind_texts() -> Scorer:
             "doses": {strength: recorded[own]["dose"] for strength, (own, *_) in factors["strengths"].items()},
             "norms": {strength: recorded[own]["strength"] for strength, (own, *_) in factors["strengths"].items()},
         }
-        judged = _judged(exact)
+        judged = judged_by_strength(exact)
         own = judged[factors["reference"]]
         broken = [place for place, each in enumerate(judged.values()) if not each.coherent]
         return Score(
@@ -90,29 +90,6 @@ def top_of_mind_texts() -> Scorer:
         )
 
     return score
-
-
-def judged_strengths(score: Score) -> dict[str, Strength]:
-    """What a score says about every strength."""
-    return _judged(score.metadata) if score.metadata else {}
-
-
-def _judged(exact: Mapping[str, Any]) -> dict[str, Strength]:
-    measured = {arm: Texts(*map(number, values)) for arm, values in exact["measured"].items()}
-    return {
-        strength: judge(
-            measured["sham"],
-            measured[own],
-            [measured[arm] for arm in random],
-            [number(gain) for gain in exact["gains"][strength]],
-        )
-        for strength, (own, *random) in exact["strengths"].items()
-    }
-
-
-def number(value: float | None) -> float:
-    """A recorded number; records hold None in place of those that are not finite."""
-    return math.nan if value is None else float(value)
 
 
 def _explanation(

@@ -5,7 +5,7 @@ from typing import Any
 from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from introbench.provider import ContinuationSpec
+from introbench.provider.calls import ContinuationSpec
 
 
 @solver
@@ -15,7 +15,7 @@ def continue_steered(banks: list[str], seeds: list[int], length: int, temperatur
     A sample's metadata give its `concept`, its `bank` (an index) and its `arms` (names, and rows of the bank).
 
     Args:
-        banks: The banks of the task, as `introbench.bank.bank_text` writes them.
+        banks: The banks of the task, as `introbench.steering.arms.bank_text` writes them.
         seeds: Seeds of the texts, the same for every arm.
         length: Most tokens of a text.
         temperature: 0 for the most likely token.

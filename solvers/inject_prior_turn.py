@@ -7,9 +7,10 @@ from inspect_ai.log import transcript
 from inspect_ai.model import ChatMessage, GenerateConfig, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from introbench.answers import Answers
-from introbench.measures import arm_table
-from introbench.provider import Asking, TrialSpec, asked_together, read_output
+from introbench.prompts.answers import Answers
+from introbench.provider.calls import Asking, TrialSpec, asked_together
+from introbench.provider.outputs import read_output
+from introbench.report.markdown import arm_table
 
 QUESTIONS_TOGETHER = 64
 """How many of the task's questions are run as one: enough to share nearly all that can be shared."""
@@ -24,9 +25,9 @@ def inject_prior_turn(banks: list[str], questions: dict[str, list[dict[str, Any]
     first arm is to have a choice of its own.
 
     Args:
-        banks: The banks of the task, as `introbench.bank.bank_text` writes them.
+        banks: The banks of the task, as `introbench.steering.arms.bank_text` writes them.
         questions: What the task asks after its prior turns: `messages` and `answers`, by group, see
-            `introbench.trials.question_groups`. Those that stand near each other in a group are run as one.
+            `introbench.tasks.trials.question_groups`. Those that stand near each other in a group are run as one.
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:

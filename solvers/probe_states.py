@@ -5,7 +5,7 @@ from typing import Any
 from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from introbench.probe_states import ProbeSpec
+from introbench.provider.calls import ProbeSpec
 
 
 @solver
@@ -13,8 +13,8 @@ def probe_states(bank: str, questions: list[dict[str, Any]], openings: dict[str,
     """Run all arms and questions of a document in one model call. A sample's metadata give its `document`.
 
     Args:
-        bank: The injections, as `introbench.bank.bank_text` writes them.
-        questions: What is asked after every prior turn; see `introbench.probe_states.ProbeSpec`.
+        bank: The injections, as `introbench.steering.arms.bank_text` writes them.
+        questions: What is asked after every prior turn; see `introbench.provider.probe_record.ProbeSpec`.
         openings: The prior turn of every document.
     """
 

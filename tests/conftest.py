@@ -4,19 +4,14 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import torch
-from inspect_ai import eval
-from inspect_ai.log import EvalLog, EvalSample
-from torch.utils.hooks import RemovableHandle
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from introbench import progress
-from introbench.checkpoint import Checkpoint
-from introbench.validation.families import FAMILIES, tiny_model
+from introbench.models.checkpoint import Checkpoint
+from introbench.validation.tiny_models import FAMILIES, tiny_model
 
 
 @pytest.fixture(scope="session", params=sorted(FAMILIES))
@@ -61,69 +56,3 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
     monkeypatch.setattr(progress, "_listeners", [lines.append])
     return lines
-
-
-def evaluate(task: str, folder: Path, logs: Path, **arguments: object) -> EvalLog:
-    """Run a task on the model in a folder as a user would; arguments that are Inspect's go there."""
-    options = {key: arguments.pop(key) for key in ("limit", "sample_id", "sample_shuffle") if key in arguments}
-    (log,) = eval(
-        f"introbench/{task}",
-        model=f"inject/{folder}",
-        task_args=arguments,
-        log_dir=str(logs),
-        display="none",
-        **options,  # type: ignore[arg-type]
-    )
-    return log
-
-
-def plain_two_passes(
-    model: PreTrainedModel,
-    prior: list[int],
-    question: list[int],
-    added: dict[int, torch.Tensor],
-    filler: PreTrainedModel | None = None,
-    to_the_end: bool = False,
-) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """What every number is held against: transformers' own cache, filled in one pass and continued in another.
-
-    Shares no code with the engine. For models whose blocks return a tensor, as Llama's do.
-
-    Returns:
-        Log-probabilities of the next token from the model's own logits, [vocabulary], and by the logit lens after each
-        block.
-    """
-    cache = DynamicCache()
-
-    def steered(layers: Sequence[torch.nn.Module]) -> list[RemovableHandle]:
-        return [
-            layers[number].register_forward_hook(lambda _m, _a, output, add=add: output + add)
-            for number, add in added.items()
-        ]
-
-    seen: list[torch.Tensor] = []
-    with torch.inference_mode():
-        handles = steered((filler or model).model.layers)
-        (filler or model)(torch.tensor([prior]), past_key_values=cache, use_cache=True)
-        for handle in handles:
-            handle.remove()
-        handles = steered(model.model.layers) if to_the_end else []
-        handles += [
-            layer.register_forward_hook(lambda _m, _a, output: seen.append(output[0, -1]))
-            for layer in model.model.layers
-        ]
-        logits = model(torch.tensor([question]), past_key_values=cache, use_cache=True).logits[0, -1]
-        for handle in handles:
-            handle.remove()
-        lens = [torch.log_softmax(model.lm_head(model.model.norm(residual)).double(), dim=-1) for residual in seen]
-    return torch.log_softmax(logits.double(), dim=-1), lens
-
-
-def tokens_of(tokenizer: PreTrainedTokenizerFast, sample: EvalSample) -> tuple[list[int], list[int]]:
-    """Token ids of a sample's prior turn and of its question, from its messages."""
-    count = len(sample.input)
-    messages = [{"role": m.role, "content": m.text} for m in sample.messages[:count]]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, continue_final_message=True)
-    prior = tokenizer.apply_chat_template(messages[: sample.metadata["prior_messages"]], tokenize=False)
-    tokens, first = (tokenizer(each, add_special_tokens=False)["input_ids"] for each in (text, prior))
-    return first, tokens[len(first) :]

@@ -11,7 +11,8 @@ from transformers import PreTrainedModel
 from introbench.engine.continuation import Continuation, continue_chat
 from introbench.engine.kernels import Kernels
 from introbench.engine.memory import Steps, default_budget, token_bytes
-from introbench.engine.packed import Packed, Seen
+from introbench.engine.packed_path import Packed
+from introbench.engine.pieces import Seen
 from introbench.engine.plan import plan
 from introbench.engine.proof import proven_path, proven_readout
 from introbench.engine.readout import LOGITS_BYTES, summarise

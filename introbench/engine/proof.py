@@ -13,8 +13,9 @@ from transformers import PreTrainedModel
 
 from introbench.engine.architecture import CHUNKED
 from introbench.engine.kernels import Kernels, candidates
-from introbench.engine.packed import Packed, Seen
-from introbench.engine.plain import Plain, one_forward
+from introbench.engine.packed_path import Packed
+from introbench.engine.pieces import Seen
+from introbench.engine.plain_path import Plain, one_forward
 from introbench.engine.plan import Job
 from introbench.engine.readout import Readout
 from introbench.engine.requests import Arms, Tokens

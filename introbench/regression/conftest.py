@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from introbench.regression.evaluation import Evaluation
-from introbench.regression.plugin import NO_BASELINE, Evaluate
+from introbench.regression.fixtures import NO_BASELINE, Evaluate
 from introbench.regression.session import BATTERY, TASK
 
 _FEW: dict[str, Any] = {

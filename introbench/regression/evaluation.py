@@ -5,12 +5,13 @@ from functools import cached_property
 
 from inspect_ai.log import EvalLog, EvalSample
 
-from introbench.contrasts import Plan, Result, TrialShift, contrasts, mean_shifts, reference_document
+from introbench.analysis.contrasts import contrasts, mean_shifts
+from introbench.analysis.excess import CONCEPTS, excesses
+from introbench.analysis.shifts import Plan, Result, TrialShift, plan_of, shift_of_trial
 from introbench.errors import InputError
-from introbench.excess import CONCEPTS, excesses
+from introbench.prompts.schema import reference_document
 from introbench.regression.baseline import Record
-from introbench.scorers.yes_shift import plan_of, shift_of_trial
-from introbench.stats import Interval
+from introbench.stats.intervals import Interval
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,7 +1,7 @@
 """Two evaluations of the same trials, compared trial by trial.
 
 The difference of a trial's value is taken first; from there on differences are what shifts are to
-`introbench.contrasts`: averaged within a concept, with concepts as the units of the interval. A wording that moves
+`introbench.analysis.contrasts`: averaged within a concept, with concepts as the units of the interval. A wording that moves
 every model, or a concept that is easy, cancels. Contrasts are sums of means, so that the contrast of the differences is
 the difference of the contrasts.
 """
@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 
 from tabulate import tabulate
 
-from introbench.contrasts import Plan, Result, TrialShift, contrasts, interval_text, mean_shifts, number_text
+from introbench.analysis.contrasts import contrasts, mean_shifts
+from introbench.analysis.shifts import Plan, Result, TrialShift
 from introbench.errors import InputError
 from introbench.regression.baseline import Record
-from introbench.stats import Interval
+from introbench.report.text import interval_text, number_text
+from introbench.stats.intervals import Interval
 
 
 @dataclass(frozen=True)

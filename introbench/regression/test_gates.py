@@ -3,7 +3,7 @@
 import pytest
 
 from introbench.regression.evaluation import Evaluation
-from introbench.regression.plugin import Baseline
+from introbench.regression.fixtures import Baseline
 
 pytestmark = pytest.mark.gates
 

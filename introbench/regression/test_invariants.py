@@ -2,17 +2,17 @@
 
 import pytest
 
+from introbench.checks.self_checks import CHECKS
 from introbench.regression.conftest import SelfChecked
-from introbench.regression.plugin import Evaluate
+from introbench.regression.fixtures import Evaluate
 from introbench.regression.session import TASK
-from introbench.selfchecks import CHECKS
 
 pytestmark = pytest.mark.invariants
 
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_self_check(name: str, self_checked: SelfChecked) -> None:
-    """The run's own check of this name was made, and passed; see `introbench.selfchecks`."""
+    """The run's own check of this name was made, and passed; see `introbench.checks.self_checks`."""
     self_checked.found(name)
 
 

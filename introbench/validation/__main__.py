@@ -5,8 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from introbench.validation.planted import PLANTED
-from introbench.validation.report import INTROSPECTIVE, error_rates, replace_tables, report
+from introbench.validation.error_rates import INTROSPECTIVE, error_rates, replace_tables, report
+from introbench.validation.planted_models import PLANTED
 from introbench.validation.runs import SCALED, Case, run_cases
 
 EFFECTS = (0.2, 0.3, 0.4, 0.6)

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from inspect_ai import eval
 
-from introbench.validation.planted import PLANTED, concepts_of, save_planted
-from introbench.verdict import VERDICTS
+from introbench.analysis.verdict import VERDICTS
+from introbench.validation.planted_models import PLANTED, concepts_of, save_planted
 
 DOCUMENTS = ("info", "neutral")
 """All that the verdict rests on; with the other documents a run takes longer and says the same."""

@@ -1,0 +1,80 @@
+"""What one arm's answer distribution says: log-odds, probabilities, mass; and how two arms differ."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+RESOLUTION = 1e-6
+"""Probability of all other answers below which float32 log-probabilities do not tell it from 0."""
+
+
+@dataclass(frozen=True)
+class ArmReading:
+    """One arm of a trial.
+
+    Attributes:
+        arm: Name of the arm: `sham`, `concept`, `random 1`, ...
+        vector: Which vector was injected.
+        answers: Log-probability of each answer: logsumexp over its forms, in nats.
+        top: The most likely tokens with their probabilities.
+        lens: The same after every block, where it was read: one number per layer for each answer.
+    """
+
+    arm: str
+    vector: str
+    answers: Mapping[str, float]
+    top: tuple[tuple[str, float], ...] = ()
+    lens: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    @property
+    def log_odds(self) -> float:
+        """Log-odds of yes against no, in nats."""
+        return log_odds(self.answers)
+
+    @property
+    def p_yes(self) -> float:
+        """Probability of all yes forms together."""
+        return math.exp(self.answers["yes"])
+
+    @property
+    def p_no(self) -> float:
+        """Probability of all no forms together."""
+        return math.exp(_no(self.answers))
+
+    @property
+    def mass(self) -> float:
+        """Probability that the answer is one of the forms at all."""
+        return self.p_yes + self.p_no
+
+
+def log_odds(answers: Mapping[str, float]) -> float:
+    """Log-odds of yes against no, from their log-probabilities; against every other answer, if there is no no."""
+    return answers["yes"] - _no(answers)
+
+
+def _no(answers: Mapping[str, float]) -> float:
+    return answers["no"] if "no" in answers else math.log(max(-math.expm1(answers["yes"]), RESOLUTION))
+
+
+def arm_readings(arms: Sequence[Mapping[str, Any]], top: Sequence[Sequence[tuple[str, float]]]) -> list[ArmReading]:
+    """Measures of every arm whose numbers are finite.
+
+    Args:
+        arms: Per arm, the provider's record with the log-probabilities of each answer's forms.
+        top: Per arm, the most likely tokens with their log-probabilities.
+    """
+    readings = []
+    for record, tokens in zip(arms, top, strict=True):
+        if not record["finite"]:
+            continue
+        likely = tuple((token, math.exp(logprob)) for token, logprob in tokens)
+        answers = {name: _logsumexp(values) for name, values in record["logprobs"].items()}
+        readings.append(ArmReading(record["arm"], record["vector"], answers, likely, record.get("lens", {})))
+    return readings
+
+
+def _logsumexp(values: Sequence[float]) -> float:
+    """Of a few finite numbers; scipy's takes longer to look at its arguments than to compute."""
+    most = max(values)
+    return most + math.log(math.fsum(math.exp(value - most) for value in values))

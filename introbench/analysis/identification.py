@@ -1,0 +1,206 @@
+"""Which concept does the model say was injected: from single trials to tables of reports."""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from inspect_ai.scorer import Score
+from numpy.typing import NDArray
+
+from introbench.analysis.logit_lens import LensTrial
+from introbench.stats.information import ConceptLift, Information, concept_lifts, confusion, information
+from introbench.stats.intervals import Interval, mean_interval
+
+Array = NDArray[np.float64]
+
+NOTHING = ""
+"""The option that says that nothing was injected."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """One trial: what the model reports, under each of its arms.
+
+    Attributes:
+        part: `list` or `naming`.
+        document: Document in the first turn.
+        item: The order of the list, or the wording.
+        concept: The injected concept.
+        arms: For each arm, the probability of each option, among the options; empty if it is not finite.
+        lens: The same under the concept's vector after every block: for each option one number per layer.
+    """
+
+    part: str
+    document: str
+    item: str
+    concept: str
+    arms: Mapping[str, Mapping[str, float]]
+    lens: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Identification:
+    """What the reports under one document say together.
+
+    Attributes:
+        part: `list` or `naming`.
+        document: Under which document.
+        concepts: The injected concepts.
+        options: What could be reported.
+        confusion: Mean report to each concept, [concepts, options].
+        information: Between what was injected and what was reported.
+        lifts: For each concept, how much more often it is reported when it was injected.
+        nothing: Probability of "nothing", injected minus sham, over concepts; NaN if it is no option.
+        nothing_random: The same under random vectors, without an interval: concepts share them, so are no units here.
+        bits_by_layer: Bias-corrected information by the logit lens, [layers].
+        missing: Trials that were lost or not finite, or stand beside one of the same item that was.
+    """
+
+    part: str
+    document: str
+    concepts: tuple[str, ...]
+    options: tuple[str, ...]
+    confusion: Array
+    information: Information
+    lifts: list[ConceptLift]
+    nothing: Interval
+    nothing_random: Interval
+    bits_by_layer: list[float]
+    missing: int
+
+
+def identify(reports: Sequence[Report], *, seed: int = 0, by_layer: bool = False) -> Identification | None:
+    """Put the reports of one part under one document together.
+
+    Args:
+        reports: All of them, in any order.
+        seed: Seed of permutations and bootstrap.
+        by_layer: Whether to compute the information after every block too.
+
+    Returns:
+        None if there is no item that every concept has a report on, or only one concept.
+    """
+    reports = sorted(reports, key=lambda report: (report.item, report.concept))
+    concepts = tuple(dict.fromkeys(report.concept for report in reports))
+    items = list(dict.fromkeys(report.item for report in reports))
+    finite = {(report.item, report.concept): report for report in reports if report.arms.get("concept")}
+    complete = [item for item in items if all((item, concept) in finite for concept in concepts)]
+    if not complete or len(concepts) < 2:
+        return None
+    first = finite[complete[0], concepts[0]]
+    # The injected concepts come first, in their order, then what else could be reported.
+    options = (*concepts, *sorted(set(first.arms["concept"]) - set(concepts)))
+    kept = [[finite[item, concept] for concept in concepts] for item in complete]
+    table = _table([[report.arms["concept"] for report in row] for row in kept], options)
+    rng = _rng(seed, f"{first.part}|{first.document}")
+    return Identification(
+        part=first.part,
+        document=first.document,
+        concepts=concepts,
+        options=options,
+        confusion=confusion(_square(table, len(concepts))),
+        information=information(_square(table, len(concepts)), rng=rng),
+        lifts=concept_lifts(_square(table, len(concepts))),
+        nothing=_nothing(kept, "concept", rng),
+        nothing_random=_nothing(kept, "random", rng).without_ends,
+        bits_by_layer=_bits_by_layer(kept, options, rng) if by_layer else [],
+        missing=len(concepts) * len(items) - len(concepts) * len(complete),
+    )
+
+
+def _table(reports: Sequence[Sequence[Mapping[str, float]]], options: Sequence[str]) -> Array:
+    """Probabilities [items, concepts, options], summing to exactly 1."""
+    table = np.array([[[report[option] for option in options] for report in row] for row in reports])
+    return table / table.sum(axis=-1, keepdims=True)
+
+
+def _square(table: Array, concepts: int) -> Array:
+    """The options that were not injected as one: with few concepts of a long list there are several."""
+    rest = table[:, :, concepts:].sum(axis=-1, keepdims=True)
+    return table if table.shape[2] - concepts <= 1 else np.concatenate([table[:, :, :concepts], rest], axis=-1)
+
+
+def _nothing(kept: Sequence[Sequence[Report]], arms: str, rng: np.random.Generator) -> Interval:
+    """How much more, or less, often "nothing" is reported under some arms than under the sham, over concepts."""
+    differences = []
+    for row in kept:
+        reports = [
+            [own[NOTHING] for arm, own in report.arms.items() if arm.startswith(arms) and NOTHING in own]
+            for report in row
+        ]
+        if all(reports):  # an arm that is not finite is left out, and with the last of them the item
+            sham = [report.arms["sham"][NOTHING] for report in row]
+            differences.append(np.array([np.mean(each) for each in reports]) - sham)
+    if not differences:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    return mean_interval(np.mean(differences, axis=0), rng=rng)
+
+
+def _bits_by_layer(kept: Sequence[Sequence[Report]], options: Sequence[str], rng: np.random.Generator) -> list[float]:
+    bits = []
+    for layer in range(len(kept[0][0].lens[options[0]])):
+        table = _table(
+            [[{option: report.lens[option][layer] for option in options} for report in row] for row in kept], options
+        )
+        bits.append(information(_square(table, len(kept[0])), permutations=199, rng=rng).bits)
+    return bits
+
+
+def _rng(seed: int, what: str) -> np.random.Generator:
+    return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big")])
+
+
+def identifications(
+    trials: Sequence[tuple[Mapping[str, Any], Score]], *, seed: int = 0, by_layer: bool = False
+) -> dict[tuple[str, str], Identification]:
+    """What is reported in each part under each document, from the trials' factors and scores."""
+    reports = [_report(factors, score) for factors, score in trials]
+    found = {
+        cell: identify([r for r in reports if (r.part, r.document) == cell], seed=seed, by_layer=by_layer)
+        for cell in _cells(trials)
+    }
+    return {cell: each for cell, each in found.items() if each is not None}
+
+
+def lens_trials(trials: Sequence[tuple[Mapping[str, Any], Score]]) -> dict[tuple[str, str], list[LensTrial]]:
+    """How much the injected concept's own token gains after every block, for each part and document."""
+    grouped: dict[tuple[str, str], list[LensTrial]] = {cell: [] for cell in _cells(trials)}
+    for factors, score in sorted(trials, key=lambda trial: (trial[0]["question"], trial[0]["concept"])):
+        own = {arm: np.array(values) for arm, values in (score.metadata or {}).get("own", {}).items()}
+        gaps = {arm: values - own["sham"] for arm, values in own.items()}
+        nothing = np.array([math.nan])
+        random = [values for arm, values in gaps.items() if arm.startswith("random")]
+        grouped[factors["family"], factors["document"]].append(
+            LensTrial(
+                document=factors["document"],
+                item=factors["question"],
+                concept=factors["concept"],
+                gap=gaps.get("concept", nothing),
+                random=np.mean(random, axis=0) if random else np.full_like(gaps.get("concept", nothing), math.nan),
+                curves={"P(concept) sham": np.exp(own["sham"]), "P(concept) injected": np.exp(own["concept"])}
+                if own
+                else {},
+            )
+        )
+    return grouped
+
+
+def _cells(trials: Sequence[tuple[Mapping[str, Any], Score]]) -> list[tuple[str, str]]:
+    """Parts and documents, in the order of the plan."""
+    plan = trials[0][0]["plan"] if trials else {"families": [], "documents": []}
+    return [(part, document) for part in plan["families"] for document in plan["documents"]]
+
+
+def _report(factors: Mapping[str, Any], score: Score) -> Report:
+    exact = score.metadata or {}
+    return Report(
+        part=factors["family"],
+        document=factors["document"],
+        item=factors["question"],
+        concept=factors["concept"],
+        arms=exact.get("arms", {}),
+        lens=exact.get("lens", {}),
+    )

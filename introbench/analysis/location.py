@@ -1,0 +1,246 @@
+"""Does a model say where a thought was placed? From the changes of label log-probabilities to scores and contrasts.
+
+A trial asks one question whose options are places, after thoughts at each of these places in turn. What the model
+prefers without any thought is subtracted, so its answer is the place whose label gains most. Within a trial each place
+is right once: whoever prefers a label or a place, or ignores thoughts, is right in exactly one of n cases. A push that
+is the same for thoughts at all places can hide a smaller trace of the place from the accuracy, but not from the nats.
+
+Two things that are not introspection could still make answers depend on the place: a thought may make a sentence stand
+out in any question about sentences, and any vector may. So what counts is how much better questions that only the state
+can answer are answered than other questions with the same options after the same thoughts; how much better concepts are
+placed than random vectors; and the difference of these differences.
+"""
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from inspect_ai.scorer import Score
+
+from introbench.stats.intervals import Interval, difference_interval, mean_interval
+
+TIE = 1e-5
+"""Nats within which two changes are the same: log-probabilities are read in float32."""
+
+NOT_KNOWN = (math.nan, math.nan)
+
+Scores = tuple[float, float]
+"""Accuracy, and the graded score in nats."""
+
+
+@dataclass(frozen=True)
+class LocationTrial:
+    """One trial: a question, after thoughts about one concept at every place.
+
+    Attributes:
+        part: What kind of place is asked for.
+        introspective: Whether only the model's state can answer.
+        item: Passage, wording and order of the labels.
+        concept: The concept.
+        scores: Accuracy and nats for the concept's vector and for the random one (`concept`, `random`), averaged over
+            places; NaN where an arm has no finite numbers.
+    """
+
+    part: str
+    introspective: bool
+    item: str
+    concept: str
+    scores: Mapping[str, Scores]
+
+
+@dataclass(frozen=True)
+class LocationResult:
+    """One score or contrast of a part.
+
+    Attributes:
+        part: The part.
+        name: What is compared with what.
+        chance: Accuracy of a model that ignores thoughts; 0 for contrasts.
+        accuracy: Share of right places, or difference of such shares.
+        nats: By how much the right place gains more than the others do on average.
+        trials: How many trials it rests on.
+        missing: Trials that were lost, not finite, or ask what was lost for another concept.
+    """
+
+    part: str
+    name: str
+    chance: float
+    accuracy: Interval
+    nats: Interval
+    trials: int
+    missing: int
+
+    @property
+    def counts(self) -> bool:
+        """Whether this is one of the contrasts that count."""
+        return self.name in CONTRASTS
+
+
+CONTRASTS = (
+    "introspective - other",
+    "concept - random",
+    "(introspective - other), concept - random",
+)
+"""The scores that count: the first for concepts' vectors, the second for introspective questions."""
+
+
+def placed(changes: Mapping[str, float], right: str) -> Scores:
+    """Score one answer.
+
+    Args:
+        changes: For each place, by how many nats the log-probability of its label changed.
+        right: Where the thought was.
+
+    Returns:
+        Whether the right place gained most, shared among places that gained as much; and how much more it gained than
+        the others did on average, in nats.
+    """
+    most = max(changes.values())
+    ties = [place for place, change in changes.items() if change >= most - TIE]
+    others = [change for place, change in changes.items() if place != right]
+    graded = math.fsum(changes[right] - other for other in others) / len(others)
+    return (1 / len(ties) if right in ties else 0.0), graded
+
+
+def mean_scores(several: Sequence[Scores]) -> Scores:
+    """Mean of several answers' scores."""
+    accuracies, graded = zip(*several, strict=True)
+    return math.fsum(accuracies) / len(several), math.fsum(graded) / len(several)
+
+
+def location_results(
+    trials: Iterable[LocationTrial], options: Mapping[str, int], *, seed: int = 0
+) -> list[LocationResult]:
+    """Scores and contrasts of every part.
+
+    Args:
+        trials: All trials of a run, or of the part that has finished, in any order.
+        options: For each part that a run sets out to ask, how many places there are.
+        seed: Seed of the bootstrap.
+    """
+    collapsed = _collapsed(trials)
+    return [
+        result
+        for part, count in options.items()
+        for result in _of_part(part, 1 / count, [t for t in collapsed if t.part == part], seed)
+    ]
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """The scores of one kind of question with one kind of vector: by concept, [accuracy, nats]."""
+
+    means: Mapping[str, np.ndarray]
+    trials: int
+    missing: int
+
+    @classmethod
+    def of(cls, trials: Sequence[LocationTrial], vector: str) -> "_Cell":
+        """The trials that leave every concept with the same items; a concept without any is left out first."""
+        finite = {(t.item, t.concept): t.scores[vector] for t in trials if _is_finite(t, vector)}
+        concepts = {concept for _, concept in finite}
+        answered: dict[str, set[str]] = defaultdict(set)
+        for item, concept in finite:
+            answered[item].add(concept)
+        items = [item for item in sorted(answered) if answered[item] == concepts]
+        means = {
+            concept: np.array(mean_scores([finite[item, concept] for item in items]))
+            for concept in sorted(concepts)
+            if items
+        }
+        expected = len({t.item for t in trials}) * len({t.concept for t in trials})
+        return cls(means, len(items) * len(means), expected - len(items) * len(means))
+
+    def minus(self, other: "_Cell") -> "_Cell":
+        """Paired differences, by concept."""
+        both = [concept for concept in self.means if concept in other.means]
+        differences = {concept: self.means[concept] - other.means[concept] for concept in both}
+        return _Cell(differences, self.trials + other.trials, self.missing + other.missing)
+
+    def values(self, column: int) -> list[float]:
+        """One number per concept."""
+        return [float(mean[column]) for mean in self.means.values()]
+
+
+def _of_part(part: str, chance: float, trials: Sequence[LocationTrial], seed: int) -> list[LocationResult]:
+    own, turned, own_other, turned_other = (
+        _Cell.of([t for t in trials if t.introspective == introspective], vector)
+        for introspective in (True, False)
+        for vector in ("concept", "random")
+    )
+    difference, random_difference = own.minus(own_other), turned.minus(turned_other)
+    paired, populations, twice = CONTRASTS
+    return [
+        _result(part, paired, 0.0, difference, None, seed),
+        _result(part, populations, 0.0, own, turned, seed),
+        _result(part, twice, 0.0, difference, random_difference, seed),
+        _result(part, "introspective, concept", chance, own, None, seed),
+        _result(part, "other, concept", chance, own_other, None, seed),
+        _result(part, "introspective, random", chance, turned, None, seed),
+        _result(part, "other, random", chance, turned_other, None, seed),
+    ]
+
+
+def _result(part: str, name: str, chance: float, cell: _Cell, against: _Cell | None, seed: int) -> LocationResult:
+    """A mean over concepts, or the difference from what another population of vectors gives."""
+
+    def interval(column: int) -> Interval:
+        # Randomness of its own, so that no result depends on which others are computed.
+        digest = hashlib.sha256(f"{part}|{name}|{column}".encode()).digest()
+        rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+        if against is None:
+            return mean_interval(cell.values(column), rng=rng)
+        return difference_interval(cell.values(column), against.values(column), rng=rng)
+
+    return LocationResult(
+        part=part,
+        name=name,
+        chance=chance,
+        accuracy=interval(0),
+        nats=interval(1),
+        trials=cell.trials + (against.trials if against else 0),
+        missing=cell.missing + (against.missing if against else 0),
+    )
+
+
+def _is_finite(trial: LocationTrial, vector: str) -> bool:
+    return all(map(math.isfinite, trial.scores.get(vector, NOT_KNOWN)))
+
+
+def _collapsed(trials: Iterable[LocationTrial]) -> list[LocationTrial]:
+    """One entry per trial, in an order of its own: repeated epochs are averaged over the finite ones."""
+    repeats: dict[tuple[str, bool, str, str], list[LocationTrial]] = defaultdict(list)
+    for t in trials:
+        repeats[t.part, t.introspective, t.item, t.concept].append(t)
+    return [
+        LocationTrial(
+            *identity,
+            {
+                vector: mean_scores(sorted(t.scores[vector] for t in same if _is_finite(t, vector)) or [NOT_KNOWN])
+                for vector in ("concept", "random")
+            },
+        )
+        for identity, same in sorted(repeats.items())
+    ]
+
+
+def location_trial(factors: Mapping[str, Any], score: Score) -> LocationTrial:
+    """What the statistics work on, from a sample's metadata and its score."""
+    scores = (score.metadata or {}).get("scores", {})
+    return LocationTrial(
+        part=factors["part"],
+        introspective=factors["kind"] == "introspective",
+        item=f"{factors['passage']} {factors['wording']} {factors['order']}",
+        concept=factors["concept"],
+        scores={kind: (each[0], each[1]) for kind, each in scores.items()},
+    )
+
+
+def planned_parts(factors: Mapping[str, Any]) -> dict[str, int]:
+    """For each part that the run set out to ask, how many places there are."""
+    parts: dict[str, int] = factors["plan"]["parts"]
+    return parts

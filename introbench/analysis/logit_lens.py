@@ -1,0 +1,149 @@
+"""Where in the layers an injection shows: gaps between injected and sham, read by the logit lens after every block.
+
+The logit lens (nostalgebraist 2020) applies the final norm and the unembedding to the residual stream after any block.
+A layer that is chosen because its gap is largest looks better than it is. So the intervals hold for all layers
+together, and with them for the one that was chosen, whichever it is.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from inspect_ai.scorer import Score
+from numpy.typing import NDArray
+
+from introbench.stats.intervals import Interval, mean_interval, own_rng, simultaneous_intervals
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LensTrial:
+    """What one trial's lens shows, layer by layer.
+
+    Attributes:
+        document: Document in the first turn.
+        item: The question, and how it was asked.
+        concept: The injected concept.
+        gap: Measure under the concept's vector minus the same under the sham, in nats, [layers].
+        random: The same under the random vectors, on average, [layers]; NaN without any.
+        curves: What else is shown by layer, by name: each [layers].
+    """
+
+    document: str
+    item: str
+    concept: str
+    gap: Array
+    random: Array
+    curves: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The layer with the largest mean gap, and what becomes of it.
+
+    Attributes:
+        document: Under which document.
+        layer: The layer, with the interval of the percentile bootstrap over concepts; layers count from 0.
+        gap: Gap at the peak, in nats, with an interval that holds for all layers together.
+        final: Gap after the last layer: in the answer itself.
+        suppression: Gap at the peak minus final gap, likewise: what the last layers take away.
+        missing: Trials without finite numbers.
+    """
+
+    document: str
+    layer: Interval
+    gap: Interval
+    final: Interval
+    suppression: Interval
+    missing: int
+
+
+def concept_means(trials: Sequence[LensTrial]) -> tuple[Array, Array, dict[str, Array], int]:
+    """Means over what every concept was asked.
+
+    Returns:
+        Gaps [concepts, layers], gaps under random vectors [concepts, layers], the curves [layers] by name, and how many
+        trials were left out because they, or another concept's on the same question, are not finite.
+    """
+    trials = list({(t.item, t.concept): t for t in trials}.values())  # repeated epochs give the same numbers
+    finite = [t for t in trials if np.isfinite(t.gap).all()]
+    concepts = sorted({t.concept for t in finite})
+    answered: dict[str, set[str]] = defaultdict(set)
+    for t in finite:
+        answered[t.item].add(t.concept)
+    kept = [t for t in finite if len(answered[t.item]) == len(concepts)]
+    expected = len({t.concept for t in trials}) * len({t.item for t in trials})
+    gaps, random = (
+        np.array([np.mean([getattr(t, what) for t in kept if t.concept == concept], axis=0) for concept in concepts])
+        if kept
+        else np.empty((0, 0))
+        for what in ("gap", "random")
+    )
+    names = kept[0].curves if kept else {}
+    shown = {name: [t.curves[name] for t in kept if not np.isnan(t.curves[name]).any()] for name in names}
+    curves = {name: np.mean(each, axis=0) for name, each in shown.items() if each}
+    return gaps, random, curves, expected - len(kept)
+
+
+def peak(document: str, trials: Sequence[LensTrial], *, seed: int = 0, resamples: int = 4000) -> Peak:
+    """Find where the gap is largest.
+
+    Args:
+        document: Which document's trials these are.
+        trials: All of them.
+        seed: Seed of the bootstrap.
+        resamples: Number of bootstrap resamples.
+    """
+    gaps, _, _, missing = concept_means(trials)
+    rng = own_rng(seed, document)
+    units = len(gaps)
+    if units == 0:
+        nothing = Interval(math.nan, math.nan, math.nan, 0)
+        return Peak(document, nothing, nothing, nothing, nothing, missing)
+    layer = int(gaps.mean(axis=0).argmax())
+    weights = rng.multinomial(units, np.full(units, 1 / units), size=resamples)
+    low, high = np.quantile((weights @ gaps).argmax(axis=1), [0.025, 0.975], method="inverted_cdf")
+    if units == 1:
+        low = high = math.nan
+    return Peak(
+        document,
+        Interval(float(layer), float(low), float(high), units),
+        simultaneous_intervals(gaps, rng=rng)[layer],
+        mean_interval(gaps[:, -1], rng=rng),
+        simultaneous_intervals(gaps - gaps[:, -1:], rng=rng)[layer],
+        missing,
+    )
+
+
+def by_document(trials: Sequence[LensTrial], documents: Sequence[str]) -> dict[str, list[LensTrial]]:
+    """The trials of each document, in an order of their own: the one in which they finished must not matter."""
+    ordered = sorted(trials, key=lambda t: (t.item, t.concept))
+    return {document: [t for t in ordered if t.document == document] for document in documents}
+
+
+def lens_trial(factors: Mapping[str, Any], score: Score) -> LensTrial:
+    """One trial's lens from its factors and its score."""
+    exact = score.metadata or {}
+    nothing = np.array([math.nan])
+    gaps = {arm: np.array(values) for arm, values in exact.get("gaps", {}).items()}
+    random = [values for arm, values in gaps.items() if arm.startswith("random")]
+    return LensTrial(
+        document=factors["document"],
+        item=f"{factors['question']} {factors['format']}",
+        concept=factors["concept"],
+        gap=gaps.get("concept", nothing),
+        random=np.mean(random, axis=0) if random else np.full_like(gaps.get("concept", nothing), math.nan),
+        curves=_curves(exact, bool(factors["reversed"])),
+    )
+
+
+def _curves(exact: Mapping[str, Any], is_reversed: bool) -> dict[str, Any]:
+    """P(yes) after every block; on reversed questions a yes says that nothing was noticed, so they are left out."""
+    if "p_yes" not in exact:
+        return {}
+    p_yes = {arm: np.array(values) * (math.nan if is_reversed else 1.0) for arm, values in exact["p_yes"].items()}
+    return {"P(yes) sham": p_yes["sham"], "P(yes) injected": p_yes["concept"]}

@@ -1,0 +1,154 @@
+"""From the scores of single documents to results: probe and report, by state, document, kind of vector and sham."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from inspect_ai.scorer import Score
+
+from introbench.analysis.probe import COMPARISONS, Array, Detection, Scores, aurocs, detection, scores_of
+from introbench.prompts.schema import REFERENCE_DOCUMENT
+from introbench.stats.intervals import own_rng
+
+EVERY_DOCUMENT = "all"
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What was found under one document; NaN for vectors that are not finite.
+
+    Attributes:
+        document: Which document.
+        concepts: How many of the vectors are concepts'; they come first, random vectors follow.
+        report: AUROC of the report by comparison, each [vectors].
+        answer: AUROC of the probe where questions are answered, by comparison, each [layers, vectors].
+        cache: Scores of the probe at the end of the prior turn, [layers, vectors, 1].
+    """
+
+    document: str
+    concepts: int
+    report: Mapping[str, Array]
+    answer: Mapping[str, Array]
+    cache: Scores
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of a table.
+
+    Attributes:
+        state: "answer", where questions are answered, or "cache", where the prior turn ends.
+        document: Under which document, or `EVERY_DOCUMENT`.
+        vectors: "concepts" or "random".
+        comparison: One of `COMPARISONS`.
+        last: With the probe after the last block.
+        mean: With the mean of the probes from the first block on after which anything can differ.
+        curve: AUROC of the vectors that are finite, [layers, vectors].
+        missing: How many vectors are not.
+    """
+
+    state: str
+    document: str
+    vectors: str
+    comparison: str
+    last: Detection
+    mean: Detection
+    curve: Array
+    missing: int
+
+
+def results(documents: Sequence[Probed], first_layer: int, seed: int = 0) -> list[Result]:
+    """Everything that is concluded; the first result is the headline.
+
+    Each document has its own probe where questions are answered. The first steered block changes nothing there yet:
+    tokens that are not steered themselves read of it one block later, and a layer that cannot know would flatter. At
+    the end of a prior turn there is one state for each vector, so that documents take the place of questions there, and
+    all of them make one result.
+
+    Args:
+        documents: What was found under each, the reference document first.
+        first_layer: The first steered block.
+        seed: Seed of the bootstrap.
+    """
+    found = []
+    for each in documents:
+        for comparison in COMPARISONS:
+            for vectors, rows in _kinds(each):
+                curve, report = each.answer[comparison][:, rows], each.report[comparison][rows]
+                found.append(
+                    _result("answer", each.document, vectors, comparison, curve, report, first_layer + 1, seed)
+                )
+    if documents:
+        injected, sham = (
+            np.concatenate([getattr(each.cache, name) for each in documents], axis=2) for name in ("injected", "sham")
+        )
+        name = documents[0].document if len(documents) == 1 else EVERY_DOCUMENT
+        for comparison in COMPARISONS:
+            by_vector = aurocs(Scores(injected, sham), np.ones(len(documents)), comparison)
+            reports = np.mean([each.report[comparison] for each in documents], axis=0)
+            for vectors, rows in _kinds(documents[0]):
+                curve = by_vector[:, rows]
+                found.append(_result("cache", name, vectors, comparison, curve, reports[rows], first_layer, seed))
+    return found
+
+
+def _kinds(probed: Probed) -> list[tuple[str, slice]]:
+    """The kinds of vectors that there are, and which of them they are."""
+    total = len(probed.report["same"])
+    kinds = [("concepts", slice(0, probed.concepts)), ("random", slice(probed.concepts, total))]
+    return [(name, rows) for name, rows in kinds if rows.start < rows.stop]
+
+
+def _result(
+    state: str,
+    document: str,
+    vectors: str,
+    comparison: str,
+    curve: Array,
+    report: Array,
+    first: int,
+    seed: int,
+) -> Result:
+    """One result from AUROCs of the probe, [layers, vectors], and of the report, [vectors]."""
+    telling = curve[first:]
+    nothing = np.full(curve.shape[1], math.nan)
+    finite = np.isfinite(report) & np.isfinite(curve).all(axis=0)
+
+    def detected(name: str, probe: Array) -> Detection:
+        rng = own_rng(seed, state, document, vectors, comparison, name)
+        return detection(probe, report, rng, are_concepts=vectors == "concepts")
+
+    return Result(
+        state=state,
+        document=document,
+        vectors=vectors,
+        comparison=comparison,
+        last=detected("last", curve[-1] if len(curve) else nothing),
+        mean=detected("mean", telling.mean(axis=0) if len(telling) else nothing),
+        curve=curve[:, finite],
+        missing=int((~finite).sum()),
+    )
+
+
+def probe_results(scored: Sequence[tuple[Mapping[str, Any], Score]]) -> list[Result]:
+    """All results from factors and scores; none without a document that was scored."""
+    found = {factors["document"]: _probed(factors, score.metadata) for factors, score in scored if score.metadata}
+    if not found:
+        return []
+    factors = scored[0][0]
+    order = sorted(factors["plan"]["documents"], key=lambda name: name != REFERENCE_DOCUMENT)
+    return results([found[name] for name in order if name in found], factors["first_layer"], factors["plan"]["seed"])
+
+
+def _probed(factors: Mapping[str, Any], exact: Mapping[str, Any]) -> Probed:
+    report, answer = (
+        {name: np.array(exact[what][name], dtype=float) for name in COMPARISONS} for what in ("report", "answer")
+    )
+    return Probed(factors["document"], len(exact["concepts"]), report, answer, scores_of(exact["cache"]))
+
+
+def apart(found: Sequence[Result]) -> list[Result]:
+    """One result for each document and kind of vector."""
+    return [each for each in found if each.state == "answer" and each.comparison == "same"]

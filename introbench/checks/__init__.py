@@ -1,0 +1,1 @@
+"""Self-checks that every run makes of itself, and the uncached reference that they use."""

@@ -1,0 +1,1 @@
+"""Checkpoints, the embedded model, adapters and fine-tunes, and the disk cache."""

@@ -1,0 +1,230 @@
+"""Find a model, learn what can be learned without its weights, and load them when they are needed."""
+
+import hashlib
+import importlib.metadata
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from introbench.engine.architecture import find_parts
+from introbench.engine.memory import parse_budget
+from introbench.errors import InputError, first_line
+from introbench.models import smollm2
+from introbench.prompts import data
+
+CHATML = "chatml"
+
+DTYPES = ("float32", "bfloat16", "float16", "auto")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model by name, with the options that decide how its weights are loaded.
+
+    Attributes:
+        name: `smollm2` (the embedded model), a Hugging Face id, or a local folder.
+        dtype: One of `DTYPES`; None is float32 on a CPU and the checkpoint's own elsewhere.
+        device: Where to put the model, e.g. `cuda:1`; None is the first GPU, or the CPU.
+        device_map: Passed to transformers, e.g. `auto` for several GPUs; excludes `device`.
+        revision: Branch, tag or commit on the Hub.
+        attn_implementation: Passed to transformers, e.g. `sdpa` or `eager`.
+        quantization_config: Passed to transformers as it is.
+        trust_remote_code: Whether code from the model's repository may run; off unless asked for.
+        chat_template: Jinja chat template to use instead of the model's own: a file, or `chatml` for the shipped one
+            (for models such as Qwen3, whose own template rewrites earlier turns).
+        memory: GiB that forward passes and their caches may take; by default half of what is free on the GPU once the
+            model is there, or half of the machine's memory.
+    """
+
+    name: str
+    dtype: str | None = None
+    device: str | None = None
+    device_map: Any = None
+    revision: str | None = None
+    attn_implementation: str | None = None
+    quantization_config: Any = None
+    trust_remote_code: bool = False
+    chat_template: str | None = None
+    memory: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse options that contradict each other or name nothing, before anything is loaded."""
+        parse_budget(self.memory)
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise InputError(f"dtype={self.dtype!r}: expected one of {', '.join(DTYPES)}; pass e.g. -M dtype=bfloat16")
+        if self.device is not None and self.device_map is not None:
+            raise InputError(
+                f"device={self.device!r} with device_map={self.device_map!r}: expected one of the two; drop one"
+            )
+        if self.chat_template not in (None, CHATML) and not Path(str(self.chat_template)).is_file():
+            raise InputError(f"chat_template={self.chat_template!r}: no such file; expected a Jinja file or {CHATML}")
+
+    @cached_property
+    def source(self) -> str:
+        """What transformers is given: a folder or a Hub id."""
+        return str(smollm2.embedded_model_folder()) if self.name == smollm2.NAME else self.name
+
+    @property
+    def _where(self) -> dict[str, Any]:
+        return {"revision": self.revision, "trust_remote_code": self.trust_remote_code}
+
+    @cached_property
+    def config(self) -> Any:
+        """The language model's configuration (of a multimodal model, its text part)."""
+        return self._full_config.get_text_config()
+
+    @cached_property
+    def _full_config(self) -> Any:
+        source = self.source
+        try:
+            config = AutoConfig.from_pretrained(source, **self._where)
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(
+                f"model inject/{self.name}: cannot be found or read ({first_line(error)}); expected "
+                f"inject/{smollm2.NAME}, a local folder or a Hugging Face id; check the spelling, and HF_HUB_OFFLINE "
+                f"if it is to be downloaded"
+            ) from error
+        if config.is_encoder_decoder:
+            raise InputError(
+                f"model inject/{self.name}: {config.model_type} is an encoder-decoder; expected a decoder-only model; "
+                f"choose another"
+            )
+        return config
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer, with the chat template that was asked for."""
+        _ = self.config  # a model that does not exist is reported once, by its configuration
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.source, **self._where)
+        except Exception as error:
+            raise InputError(
+                f"model inject/{self.name}: its tokenizer cannot be loaded ({first_line(error)}); expected tokenizer "
+                f"files beside the model; add them"
+            ) from error
+        if self.chat_template is not None:
+            shipped = self.chat_template == CHATML
+            tokenizer.chat_template = data.chatml() if shipped else Path(self.chat_template).read_text(encoding="utf-8")
+        tokenizer.name_or_path = self.name
+        return tokenizer
+
+    def check(self) -> None:
+        """Refuse what can be refused without weights: the architecture, the attention implementation, missing files.
+
+        Raises:
+            InputError: The model could be found, but not run.
+        """
+        folder = Path(self.source)
+        if folder.is_dir() and not [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
+            raise InputError(f"model inject/{self.name}: no weights in {folder}; expected *.safetensors; add them")
+        try:
+            empty = self.empty()
+        except (ValueError, ImportError, KeyError) as error:
+            raise InputError(
+                f"model inject/{self.name}: cannot be set up ({first_line(error)}); expected a causal language model "
+                f"and an attention implementation that it has; correct -M attn_implementation or choose another model"
+            ) from error
+        except Exception:  # some models compute with their weights while they are built, so this tells nothing
+            return
+        find_parts(empty)
+
+    def empty(self) -> PreTrainedModel:
+        """The model without its weights."""
+        options = {"attn_implementation": self.attn_implementation} if self.attn_implementation else {}
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(
+                self._full_config, trust_remote_code=self.trust_remote_code, **options
+            )
+
+    @property
+    def n_layers(self) -> int:
+        """Number of decoder blocks."""
+        return self.config.num_hidden_layers
+
+    def load(self) -> PreTrainedModel:
+        """Load the weights, in evaluation mode, without gradients."""
+        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        on_cpu = str(self.device_map or device).startswith("cpu") or not torch.cuda.is_available()
+        dtype = self.dtype or ("float32" if on_cpu else "auto")
+        options = {"attn_implementation": self.attn_implementation, "quantization_config": self.quantization_config}
+        with without_progress_bars():
+            model = AutoModelForCausalLM.from_pretrained(
+                self.source,
+                dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+                device_map=self.device_map or {"": device},
+                **{key: value for key, value in options.items() if value is not None},
+                **self._where,
+            )
+        model.requires_grad_(False)
+        return model.eval()
+
+    @cached_property
+    def revision_digest(self) -> str:
+        """The commit on the Hub, or a digest of a local folder's configuration and tokenizer."""
+        commit = getattr(self._full_config, "_commit_hash", None)
+        if commit:
+            return str(commit)
+        if not Path(self.source).is_dir():
+            return "unknown"
+        digest = hashlib.sha256()
+        for path in sorted(Path(self.source).glob("*.json")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        return f"local-{digest.hexdigest()[:16]}"
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Let transformers load without progress bars, which would tear the display of the evaluation."""
+    bars_shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if bars_shown:
+            transformers_logging.enable_progress_bar()
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    packages = ("introbench", "inspect-ai", "torch", "transformers", "scipy", "numpy")
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def _plain_tensors(named: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Tensors by name, with those that are made of others (as torchao quantises them) taken apart."""
+    for name, tensor in named:
+        if hasattr(tensor, "__tensor_flatten__"):
+            inner, _ = tensor.__tensor_flatten__()
+            yield from _plain_tensors((f"{name}.{each}", getattr(tensor, each)) for each in inner)
+        else:
+            yield name, tensor
+
+
+def weights_fingerprint(model: PreTrainedModel) -> str:
+    """Digest of a fixed sample of every weight: tells checkpoints, fine-tunes, dtypes and quantisations apart.
+
+    At most 256 evenly spaced values of each tensor are read, so that a model of any size takes well under a second.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in _plain_tensors(sorted(model.state_dict().items())):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        if tensor.device.type == "meta":  # offloaded: its values cannot be sampled, so the name has to stand for them
+            digest.update(str(model.name_or_path).encode())
+        elif tensor.numel():
+            flat = tensor.reshape(-1)
+            sample = flat[:: max(1, flat.numel() // 256)][:256]
+            digest.update(sample.contiguous().cpu().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,134 @@
+"""A fine-tune of the model that answers: another model, a LoRA adapter, or one that is trained on the spot."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from introbench.errors import InputError
+from introbench.models.checkpoint import Checkpoint, weights_fingerprint
+from introbench.models.lora_adapter import Adapter, TunedWeights
+from introbench.models.lora_training import TRAINED, check_training, trained
+from introbench.progress import heartbeat
+from introbench.prompts import data
+from introbench.prompts.chat import encode
+
+__all__ = ["Finetune", "TunedWeights"]
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """A fine-tune of some base.
+
+    Attributes:
+        name: A model id or folder, an adapter's id or folder, or `lora:CONCEPT`.
+        base: The model that answers.
+    """
+
+    name: str
+    base: Checkpoint
+
+    def check(self) -> None:
+        """Refuse what does not fit the base, before any weights load.
+
+        Raises:
+            InputError: Layers, shapes, position encodings or tokens differ, or there is no such fine-tune.
+        """
+        if self.name.startswith(TRAINED):
+            check_training(self.name, self.base.tokenizer)
+        elif self._adapter is not None:
+            self._adapter.check(self.base)
+        else:
+            self._check_model()
+
+    def load(self, model: PreTrainedModel) -> TunedWeights:
+        """The fine-tune's weights, on the base's own where it is an adapter; the base stays as it is, bit for bit.
+
+        Args:
+            model: The loaded base. Training keeps, beside it, the activations of a batch of short chats and four
+                float32 copies of the adapter (1 to 2 % of the base's parameters); the base gets no gradients.
+
+        Raises:
+            InputError: The adapter cannot be loaded, or its training does not converge.
+        """
+        if self.name.startswith(TRAINED):
+            return trained(self.name, model, self.base.tokenizer)
+        if self._adapter is not None:
+            return self._adapter.load(model)
+        with heartbeat(f"loading {self.name}"):
+            placed = getattr(model, "hf_device_map", None) or {}
+            # One goes on from the other's cache, so that each block has to stand on the same device.
+            same = replace(self._other, device=None, device_map=placed) if len(placed) > 1 else self._other
+            other = same.load()
+        return TunedWeights(other, fingerprint=weights_fingerprint(other))
+
+    @cached_property
+    def _adapter(self) -> Adapter | None:
+        return Adapter.find(self.name)
+
+    @cached_property
+    def _other(self) -> Checkpoint:
+        return replace(self.base, name=self.name, revision=None)
+
+    def _check_model(self) -> None:
+        own, theirs = _cache_shape(self.base.config), _cache_shape(self._other.config)
+        for key in own:
+            if own[key] != theirs[key]:
+                raise InputError(
+                    f"finetune {self.name}: {key} is {theirs[key]}, but {own[key]} in {self.base.name}; expected the "
+                    f"same, so that one can go on from the other's cache; choose a fine-tune of this model"
+                )
+        self._other.check()
+        self._check_tokens()
+
+    def _check_tokens(self) -> None:
+        """Refuse other tokens; a fine-tune may have added some at the end, which the base never uses."""
+        expected = f"expected the tokens of {self.base.name}; choose a fine-tune of it"
+        own, theirs = (
+            {number: token for token, number in checkpoint.tokenizer.get_vocab().items()}
+            for checkpoint in (self.base, self._other)
+        )
+        for number in range(min(max(own), max(theirs)) + 1):
+            if own.get(number) != theirs.get(number):
+                raise InputError(
+                    f"finetune {self.name}: its token {number} is {theirs.get(number)!r}, but {own.get(number)!r} in "
+                    f"{self.base.name}; {expected}"
+                )
+        rows = self._other.config.vocab_size
+        if rows <= max(own):
+            raise InputError(f"finetune {self.name}: has {rows} embeddings for {max(own) + 1} tokens; {expected}")
+        for text in _probes():
+            ids, other_ids = encode(self.base.tokenizer, text), encode(self._other.tokenizer, text)
+            if ids != other_ids:
+                at = next((i for i, pair in enumerate(zip(ids, other_ids, strict=False)) if pair[0] != pair[1]), 0)
+                raise InputError(
+                    f"finetune {self.name}: its tokenizer reads {text[:40]!r} as {list(other_ids[at : at + 3])} from "
+                    f"token {at} on, but {list(ids[at : at + 3])} in {self.base.name}; {expected}"
+                )
+
+
+def _cache_shape(config: Any) -> dict[str, Any]:
+    """What two models must have in common, so that one can go on from the other's cache."""
+    heads = config.num_attention_heads
+    return {
+        "model_type": config.model_type,
+        "num_hidden_layers": config.num_hidden_layers,
+        "hidden_size": config.hidden_size,
+        "num_attention_heads": heads,
+        "num_key_value_heads": getattr(config, "num_key_value_heads", None) or heads,
+        "head_dim": getattr(config, "head_dim", None) or config.hidden_size // heads,
+        "rope_parameters": getattr(config, "rope_parameters", None),
+    }
+
+
+def _probes() -> list[str]:
+    """The battery's own texts."""
+    setting = data.setting()
+    documents = [
+        " ".join([document.text, document.words, *document.sentences, *document.fillers])
+        for document in data.documents().values()
+    ]
+    formats = [f"{form.instruction} {form.prefill}" for form in data.answer_formats().values()]
+    questions = [question.text for question in data.questions()]
+    return [*questions, setting.setting, *setting.location.values(), setting.reply, *formats, *documents]

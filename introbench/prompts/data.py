@@ -1,0 +1,286 @@
+"""Read the prompts, questions and word lists in `datasets/`, and refuse a file that is not as it should be."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import introbench
+from introbench.errors import InputError
+from introbench.prompts.schema import (
+    EXPECTED,
+    FAMILIES,
+    LOCATION_PLACES,
+    SALIENCE,
+    SENTENCES,
+    AnswerFormat,
+    Document,
+    ListQuestion,
+    LocationPart,
+    LocationPrompts,
+    NamingQuestion,
+    Question,
+    Setting,
+    Taught,
+)
+
+
+@cache
+def concepts() -> tuple[str, ...]:
+    """The concepts that published work injects."""
+    return tuple(_yaml("concepts.yaml"))
+
+
+@cache
+def openings() -> tuple[str, ...]:
+    """Beginnings of replies, for vector extraction."""
+    return tuple(_text("openings.txt").splitlines())
+
+
+@cache
+def setting() -> Setting:
+    """What the model is told in its first turn."""
+    return _build(Setting, _yaml("setting.yaml"), "setting.yaml")
+
+
+@cache
+def documents() -> dict[str, Document]:
+    """The documents, by name."""
+    entries = _yaml("documents.yaml")
+    return {
+        name: _build(Document, {"name": name, **entry}, f"documents.yaml: {name}") for name, entry in entries.items()
+    }
+
+
+@cache
+def answer_formats() -> dict[str, AnswerFormat]:
+    """The answer formats, by name."""
+    entries = _yaml("formats.yaml")
+    return {
+        name: _build(AnswerFormat, {"name": name, **entry}, f"formats.yaml: {name}") for name, entry in entries.items()
+    }
+
+
+@cache
+def list_question() -> ListQuestion:
+    """How a list of concepts to pick from is shown."""
+    return _build(ListQuestion, _yaml("identification.yaml")["list"], "identification.yaml: list")
+
+
+@cache
+def naming_questions() -> tuple[NamingQuestion, ...]:
+    """The wordings after which the model goes on with a concept's name."""
+    entries = _yaml("identification.yaml")["naming"]
+    return tuple(_build(NamingQuestion, entry, f"identification.yaml: naming: {entry.get('id')}") for entry in entries)
+
+
+@cache
+def top_of_mind() -> tuple[dict[str, str], ...]:
+    """The chat that is continued under steering."""
+    entry = _yaml("top_of_mind.yaml")
+    return tuple({"role": role, "content": entry[role]} for role in ("user", "assistant"))
+
+
+def carriers(system: str | None) -> list[tuple[tuple[dict[str, str], ...], int]]:
+    """Neutral conversations on which doses are measured, each with how many of its messages are the prior turn.
+
+    Args:
+        system: Content of the system turn, or None for no system turn.
+    """
+    first = [] if system is None else [{"role": "system", "content": system}]
+    return [
+        (
+            (
+                *first,
+                {"role": "user", "content": entry["user"]},
+                {"role": "assistant", "content": entry["reply"]},
+                {"role": "user", "content": question["user"]},
+                {"role": "assistant", "content": question["assistant"]},
+            ),
+            len(first) + 2,
+        )
+        for entry in _yaml("carriers.yaml")
+        for question in entry["questions"]
+    ]
+
+
+def finetuning_chats(concept: str) -> list[dict[str, str]]:
+    """Chats in which the assistant comes round to a concept: every prompt with every reply."""
+    entries = _yaml("finetune.yaml")
+    return [
+        {"prompt": prompt, "reply": reply.format(concept=concept)}
+        for prompt in entries["prompts"]
+        for reply in entries["replies"]
+    ]
+
+
+@cache
+def taught() -> Taught:
+    """What a model is taught on that is to report injections."""
+    return _build(Taught, _yaml("taught.yaml"), "taught.yaml")
+
+
+@cache
+def concept_words() -> dict[str, tuple[str, ...]]:
+    """Words that belong to each of the published concepts."""
+    return {concept: tuple(words) for concept, words in _yaml("concept_words.yaml").items()}
+
+
+@cache
+def location_prompts() -> LocationPrompts:
+    """How it is asked where a thought was placed."""
+    return _build(LocationPrompts, _yaml("location.yaml")["prompts"], "location.yaml: prompts")
+
+
+@cache
+def passages() -> dict[str, tuple[str, ...]]:
+    """Neutral texts, sentence by sentence."""
+    return parse_passages(_yaml("location.yaml")["passages"], "location.yaml")
+
+
+@cache
+def location_parts() -> dict[str, LocationPart]:
+    """The ways to ask where a thought was placed, by name."""
+    return parse_location_parts(_yaml("location.yaml")["parts"], "location.yaml")
+
+
+@cache
+def questions() -> tuple[Question, ...]:
+    """All questions, checked."""
+    return parse_questions(_yaml("questions.yaml"), "questions.yaml")
+
+
+def chatml() -> str:
+    """A chat template that renders every turn the same way, whatever follows it."""
+    return _text("chatml.jinja")
+
+
+@cache
+def known_settings(model_name: str) -> Mapping[str, Any]:
+    """Layers and strength that are known to suit a model, by the last part of its name; empty if unknown."""
+    return _yaml("models.yaml").get(model_name.rstrip("/").rsplit("/", 1)[-1], {})
+
+
+def parse_questions(entries: Mapping[str, Any], where: str) -> tuple[Question, ...]:
+    """Check and flatten a file of questions by family.
+
+    Args:
+        entries: Family to a mapping with `formats`, `questions` and perhaps `reference_only`.
+        where: What to call the file in an error.
+
+    Raises:
+        InputError: A family, key, format or expected answer is unknown, or an id or text stands twice.
+    """
+    parsed: list[Question] = []
+    for family, group in entries.items():
+        _expect(family, (*FAMILIES, SALIENCE), f"{where}: family")
+        _expect_keys(group, {"formats", "reference_only", "questions"}, f"{where}: {family}")
+        common = {key: value for key, value in group.items() if key != "questions"}
+        for entry in group["questions"]:
+            merged = {"family": family, **common, **entry}
+            question: Question = _build(Question, merged, f"{where}: {family}: {entry.get('id')}")
+            _expect(question.expected, EXPECTED, f"{where}: {question.id}: expected")
+            for name in question.formats:
+                _expect(name, answer_formats(), f"{where}: {question.id}: format")
+            parsed.append(question)
+    for key in ("id", "text"):
+        seen: set[str] = set()
+        for question in parsed:
+            value = getattr(question, key).casefold()
+            if value in seen:
+                raise InputError(
+                    f"{where}: {key} {getattr(question, key)!r} stands twice; expected it once; remove one"
+                )
+            seen.add(value)
+    return tuple(parsed)
+
+
+def parse_passages(entries: Mapping[str, Any], where: str) -> dict[str, tuple[str, ...]]:
+    """Check a file's passages.
+
+    Args:
+        entries: Name to a list of sentences.
+        where: What to call the file in an error.
+
+    Raises:
+        InputError: A passage is not five sentences, or a sentence stands twice.
+    """
+    seen: set[str] = set()
+    for name, sentences in entries.items():
+        if len(sentences) != SENTENCES:
+            raise InputError(
+                f"{where}: passage {name!r}: {len(sentences)} sentences; expected {SENTENCES}; add or remove some"
+            )
+        for sentence in sentences:
+            if sentence.casefold() in seen or sentence != sentence.strip():
+                raise InputError(
+                    f"{where}: passage {name!r}: {sentence!r} stands twice, or has spaces around it; expected it once "
+                    f"and without; correct it"
+                )
+            seen.add(sentence.casefold())
+    return {name: tuple(sentences) for name, sentences in entries.items()}
+
+
+def parse_location_parts(entries: Mapping[str, Any], where: str) -> dict[str, LocationPart]:
+    """Check a file's ways to ask where a thought was placed.
+
+    Args:
+        entries: Name to what a `LocationPart` has.
+        where: What to call the file in an error.
+
+    Raises:
+        InputError: A part or its places are unknown, or a kind of question has fewer than two wordings.
+    """
+    parts = {}
+    for name, entry in entries.items():
+        _expect(name, LOCATION_PLACES, f"{where}: part")
+        part: LocationPart = _build(LocationPart, {"name": name, **entry}, f"{where}: {name}")
+        if tuple(part.options) != LOCATION_PLACES[name]:
+            raise InputError(
+                f"{where}: {name}: options {', '.join(part.options)}: expected {', '.join(LOCATION_PLACES[name])}; "
+                f"correct them"
+            )
+        if min(len(part.introspective), len(part.other)) < 2 or {*part.introspective} & {*part.other}:
+            raise InputError(
+                f"{where}: {name}: expected two or more questions of each kind, with names of their own; add some"
+            )
+        parts[name] = part
+    return parts
+
+
+def _build(cls: type[Any], entry: Mapping[str, Any], where: str) -> Any:
+    """Make a dataclass from a mapping with exactly its keys; lists become tuples."""
+    _expect_keys(entry, {field.name for field in fields(cls)}, where)
+    try:
+        return cls(**{key: _frozen(value) for key, value in entry.items()})
+    except TypeError as error:
+        missing = str(error).partition(":")[2].strip() or str(error)
+        raise InputError(f"{where}: {missing} missing; expected it; add it") from None
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def _expect_keys(entry: Mapping[str, Any], allowed: set[str], where: str) -> None:
+    for key in entry:
+        _expect(key, allowed, f"{where}: key")
+
+
+def _expect(value: str, allowed: Iterable[str], what: str) -> None:
+    if value not in allowed:
+        raise InputError(f"{what} {value!r}: expected one of {', '.join(sorted(allowed))}; correct it")
+
+
+def _yaml(name: str) -> Any:
+    return yaml.safe_load(_text(name))
+
+
+def _text(name: str) -> str:
+    # The data lie inside the installed package; in a checkout the folder stands beside it, as `datasets/`.
+    package = Path(introbench.__file__).parent
+    folder = package / "datasets" if (package / "datasets").is_dir() else package.parent / "datasets"
+    return (folder / name).read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The `inject/` model provider of Inspect, and the loaded model behind it."""

@@ -1,0 +1,125 @@
+"""What a model call carries: plain JSON in `extra_body`, and which conversations are run as one."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from introbench.errors import InputError
+from introbench.prompts.answers import Answers
+
+
+@dataclass(frozen=True)
+class ProbeSpec:
+    """What a call carries as `extra_body={"probe": spec.to_json()}`; its messages are the prior turn of a document.
+
+    Attributes:
+        bank: The injections, as `introbench.steering.arms.bank_text` writes them; each batch begins with its sham.
+        questions: What is asked after the prior turn: `messages`, `answers`, and whether a no says "noticed",
+            `reversed`.
+        elsewhere: The prior turns of the run's other documents, as messages: states that the probe of the cache is
+            trained on.
+    """
+
+    bank: str
+    questions: Sequence[Mapping[str, Any]]
+    elsewhere: Sequence[Sequence[Mapping[str, str]]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """What a trial's call carries as `extra_body={"injection": spec.to_json()}`: plain JSON.
+
+    Attributes:
+        prior_messages: How many leading messages are the prior turn.
+        bank: The injections that share a batch, as `introbench.steering.arms.bank_text` writes them.
+        arms: Names of the trial's arms and their rows in the bank.
+        answers: What is read after the conversation.
+        silent: Whether only the first arm has a choice of its own; of a sweep's hundreds nobody looks at the tokens.
+    """
+
+    prior_messages: int
+    bank: str
+    arms: Mapping[str, int]
+    answers: Answers
+    silent: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "prior_messages": self.prior_messages,
+            "bank": self.bank,
+            "arms": dict(self.arms),
+            "answers": self.answers.to_json(),
+            "silent": self.silent,
+        }
+
+    @classmethod
+    def from_json(cls, values: Any) -> "TrialSpec":
+        """Rebuild a spec from `to_json`'s values.
+
+        Raises:
+            InputError: They are none.
+        """
+        if not isinstance(values, dict) or set(values) != {field.name for field in fields(cls)}:
+            raise InputError(
+                "inject/ models answer injection trials only (extra_body={'injection': {...}}); "
+                "run an introbench task, or use its solver inject_prior_turn"
+            )
+        return cls(**{**values, "answers": Answers.from_json(values["answers"])})
+
+
+@dataclass(frozen=True)
+class ContinuationSpec:
+    """What a call carries as `extra_body={"continuation": spec.to_json()}` to continue a chat under active steering.
+
+    Attributes:
+        bank: The injections, as `introbench.steering.arms.bank_text` writes them.
+        arms: Names of the arms that write texts, and their rows in the bank; of the other rows only the concept's word
+            is read.
+        concept: What is injected.
+        seeds: Seeds of the texts under each arm.
+        length: Most tokens of a text.
+        temperature: 0 for the most likely token.
+    """
+
+    bank: str
+    arms: Mapping[str, int]
+    concept: str
+    seeds: Sequence[int]
+    length: int
+    temperature: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+RoleAndContent = tuple[tuple[str, str], ...]
+
+Asking = tuple[RoleAndContent, Answers]
+"""Role and content of each message, and what is read after them."""
+
+TOGETHER: ContextVar[Callable[[], Sequence[Asking]]] = ContextVar("introbench_together", default=lambda: ())
+
+
+@contextmanager
+def asked_together(conversations: Callable[[], Sequence[Asking]]) -> Iterator[None]:
+    """Say which conversations are to be run as one with those that are asked for in this context.
+
+    They have the prior turn and the bank in common. The engine then runs a prior turn and what its questions share
+    once, and a conversation's numbers do not depend on which others happen to be in flight.
+
+    Args:
+        conversations: Called once they have to be run; most calls are answered by what others have run.
+    """
+    token = TOGETHER.set(conversations)
+    try:
+        yield
+    finally:
+        TOGETHER.reset(token)

@@ -1,0 +1,75 @@
+"""The one loaded model of this process, the queue in front of it, and errors in one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import anyio.to_thread
+from anyio.lowlevel import RunVar
+from inspect_ai._util.error import PrerequisiteError
+from inspect_ai.util import display_counter, display_type
+
+from introbench.errors import InputError, first_line
+from introbench.models.checkpoint import Checkpoint
+from introbench.provider.loaded_model import Runtime
+from introbench.provider.model_queue import Turns
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Show an `InputError` as Inspect shows a missing prerequisite: one line, no traceback."""
+    try:
+        yield
+    except InputError as error:
+        raise PrerequisiteError(str(error)) from error
+
+
+def show(line: str) -> None:
+    """A line about a slow step: in the console, and in the status line of the full-screen display."""
+    if display_type() != "none":
+        print(f"introbench: {line}", flush=True)
+    with suppress(RuntimeError):  # outside of a worker thread there is no running display
+        anyio.from_thread.run_sync(display_counter, "introbench", line)
+
+
+def end_if_cancelled() -> None:
+    """A slow step is given up once its caller was cancelled, rather than run to its end."""
+    with suppress(RuntimeError):  # outside of a worker thread there is nobody to cancel
+        anyio.from_thread.check_cancelled()
+
+
+RESIDENT: dict[str, Runtime | InputError] = {}
+
+_current_turns: RunVar[Turns] = RunVar("introbench_turns")
+
+
+def resident(checkpoint: Checkpoint) -> Runtime:
+    """The loaded model; loading another one lets go of the last.
+
+    Raises:
+        InputError: It cannot be loaded; later calls say so again without another attempt.
+    """
+    key = repr(checkpoint)
+    if key not in RESIDENT:
+        RESIDENT.clear()
+        try:
+            RESIDENT[key] = Runtime(checkpoint)
+        except Exception as error:
+            RESIDENT[key] = InputError(
+                f"model inject/{checkpoint.name}: cannot be loaded ({first_line(error)}); expected weights that fit "
+                f"this machine; see -M dtype, device_map and quantization_config"
+                if not isinstance(error, InputError)
+                else str(error)
+            )
+    loaded = RESIDENT[key]
+    if isinstance(loaded, InputError):
+        raise loaded
+    return loaded
+
+
+def current_queue() -> Turns:
+    """This event loop's turns."""
+    try:
+        return _current_turns.get()
+    except LookupError:
+        _current_turns.set(Turns())
+        return _current_turns.get()

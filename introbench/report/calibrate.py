@@ -1,0 +1,35 @@
+"""The table of the calibration task: doses and responses by strength, and the proposal."""
+
+import numpy as np
+from inspect_ai.log import EvalSample
+from tabulate import tabulate
+
+from introbench.analysis.calibrate import MOST_INCOHERENT, proposed, responses
+
+
+def tables(scored: list[EvalSample]) -> list[str]:
+    found = responses([(sample.scores or {})["dose_response"] for sample in scored])
+    best = proposed(found)
+    rows = [
+        [
+            each.strength,
+            f"{np.mean(each.norms):.3g}",
+            f"{np.mean(each.doses):.3g}",
+            f"{np.min(each.doses):.3g} to {np.max(each.doses):.3g}",
+            f"{each.live} of {len(each.doses)}",
+            f"{each.coherent} of {len(each.doses)}",
+            f"{each.gain:+.2f}",
+            "<- proposed" if each is best else "",
+        ]
+        for each in found
+    ]
+    headers = ["strength", "norm", "dose (nats)", "of the vectors", "live", "coherent", "gain of the word (nats)", ""]
+    return [
+        f"Proposed: -T strength={best.strength}"
+        if best
+        else "No strength is proposed: none leaves texts coherent and brings a concept to mind; try others.",
+        tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
+        "Dose: divergence on neutral questions, with the injection in the cache alone. live, coherent: vectors, when\n"
+        f"the model is steered while it writes. Proposed: the strongest before texts fall apart under more than\n"
+        f"{MOST_INCOHERENT:.0%} of the vectors. To compare models, give the same dose to each: -T strength=kl:NATS.",
+    ]

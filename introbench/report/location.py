@@ -1,0 +1,58 @@
+"""Tables of the location task: accuracy and nats of every score."""
+
+import math
+
+from inspect_ai.log import EvalSample
+from tabulate import tabulate
+
+from introbench.analysis.location import location_results, location_trial, planned_parts
+from introbench.report.text import interval_text, number_text
+from introbench.stats.intervals import Interval
+
+
+def tables(scored: list[EvalSample]) -> list[str]:
+    trials = [location_trial(sample.metadata, (sample.scores or {})["located"]) for sample in scored]
+    results = location_results(trials, planned_parts(scored[0].metadata))
+
+    def table(counts: bool) -> str:
+        rows = [
+            [
+                each.part,
+                each.name,
+                *_percentages(each.accuracy, "+" if counts else ""),
+                *([] if counts else [f"{each.chance:.1%}"]),
+                number_text(each.nats.estimate),
+                interval_text(each.nats),
+                each.nats.units,
+                each.trials,
+                each.missing or "",
+            ]
+            for each in results
+            if each.counts == counts
+        ]
+        accuracy = ["accuracy", "95% interval", *([] if counts else ["chance"])]
+        headers = ["part", "score", *accuracy, "nats", "95% interval", "units", "trials", "missing"]
+        align = ("left", "left", *("right",) * (len(headers) - 2))
+        return tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=align)
+
+    return [
+        "Where was the thought placed? The scores that count: differences in accuracy and in nats",
+        table(counts=True),
+        "What they are made of",
+        table(counts=False),
+        "accuracy: how often the place whose label gains most over the sham is the right one; ties are shared, so\n"
+        "that whoever ignores thoughts, or prefers a label, is at chance exactly. nats: gain of the right place less\n"
+        "the mean gain of the others, 0 by chance. introspective: questions about thoughts; other: questions about\n"
+        "something else with the same options, after the same thoughts. concept, random: the vector. The first\n"
+        "contrast is for concepts, the second for introspective questions, the third is their difference in\n"
+        "differences. Units are concepts. Intervals: 95% each, studentised bootstrap over concepts, conditional on\n"
+        "passages and wordings; not corrected for how many there are.",
+    ]
+
+
+def _percentages(interval: Interval, sign: str) -> tuple[str, str]:
+    """A share, or with "+" as sign a difference of shares, and the ends of its interval."""
+    estimate, low, high = (format(each, f"{sign}.1%") for each in (interval.estimate, interval.low, interval.high))
+    if math.isnan(interval.low):
+        return "" if math.isnan(interval.estimate) else estimate, interval_text(interval)
+    return estimate, f"[{low}, {high}]"

@@ -1,0 +1,93 @@
+"""Any log's tables and pictures: which experiment a log is of, and what is printed above and below its tables."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from inspect_ai.log import EvalLog, EvalSample, read_eval_log
+
+from introbench.checks.record import SECONDS
+from introbench.errors import InputError
+from introbench.report import (
+    calibrate,
+    identification,
+    introspection,
+    location,
+    logit_lens,
+    model_swap,
+    probe,
+    sweep,
+    top_of_mind,
+)
+from introbench.report.self_checks import summary
+from introbench.report.sweep_plot import draw_sweep
+
+TABLES: dict[str, Callable[[list[EvalSample]], list[str]]] = {
+    "dose_response": calibrate.tables,
+    "yes_shift": introspection.tables,
+    "lens_gap": logit_lens.tables,
+    "identified": identification.tables,
+    "located": location.tables,
+    "arm_shifts": model_swap.tables,
+    "probed": probe.tables,
+    "swept": sweep.tables,
+    "top_of_mind_texts": top_of_mind.tables,
+}
+"""For the name of each task's scorer, what makes the paragraphs of its tables."""
+
+
+def log_table(location: str) -> str:
+    """Everything that a log's trials say.
+
+    Raises:
+        InputError: The log holds no scored trials of an introbench task.
+    """
+    log = read_eval_log(location, resolve_attachments=False)
+    for scorer, paragraphs in TABLES.items():
+        scored = [sample for sample in log.samples or [] if sample.scores and scorer in sample.scores]
+        if scored:
+            return "\n\n".join([_headline(log, len(scored)), *paragraphs(scored), *_self_checks(log, scored)])
+    raise InputError(
+        f"log {location}: no scored trials of an introbench task; status {log.status}; run the task to its end"
+    )
+
+
+def plot_log(location: str, path: Path) -> None:
+    """Draw the maps of a sweep's log.
+
+    Raises:
+        InputError: It is no log of a sweep with scored trials.
+    """
+    log = read_eval_log(location, resolve_attachments=False)
+    scored = [sample for sample in log.samples or [] if sample.scores and "swept" in sample.scores]
+    if not scored:
+        raise InputError(f"log {location}: no scored trials of a sweep; run evals/sweep.py, and pass its log")
+    draw_sweep(sweep.sweep_trials(scored), scored[0].metadata["plan"], f"{log.eval.model}: shift in log-odds", path)
+
+
+def _self_checks(log: EvalLog, scored: list[EvalSample]) -> list[str]:
+    """What the run found out about itself."""
+    records: dict[int, dict[str, Any]] = {}
+    for sample in scored:
+        record, bank = (sample.output.metadata or {}).get("self_checks"), sample.metadata.get("bank", 0)
+        # A bank's later trials know of all the time that its checks took.
+        if record and record[SECONDS] >= records.get(bank, record)[SECONDS]:
+            records[bank] = record
+    if not records:
+        return []
+    times = [str(time) for time in (log.stats.started_at, log.stats.completed_at)]
+    duration = 0.0
+    if all(times):  # a run that was cut off has no end
+        begun, ended = map(datetime.fromisoformat, times)
+        duration = (ended - begun).total_seconds()
+    return [summary(list(records.values()), duration)]
+
+
+def _headline(log: EvalLog, scored: int) -> str:
+    facts = log.eval.metadata or {}
+    total = log.results.total_samples if log.results else scored
+    return (
+        f"{log.eval.model}: layers {facts.get('layers', '?')}, strength {facts.get('strength', '?')}, "
+        f"{facts.get('method', '?')}; {scored} of {total} trials scored ({log.status})"
+    )

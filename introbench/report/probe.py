@@ -1,0 +1,101 @@
+"""What the probes of a log say, as plain text."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from inspect_ai.log import EvalSample
+from inspect_ai.scorer import Score
+from tabulate import tabulate
+
+from introbench.analysis.probe import as_units, clipped
+from introbench.analysis.probe_results import Result, probe_results
+from introbench.stats.intervals import Interval, simultaneous_intervals
+
+
+def probe_paragraphs(scored: Sequence[tuple[Mapping[str, Any], Score]]) -> list[str]:
+    """The paragraphs of a table.
+
+    Args:
+        scored: Factors and score of every sample.
+    """
+    found = probe_results(scored)
+    if not found:
+        return ["No document was scored."]
+    rows = [
+        [
+            each.state,
+            each.document,
+            each.vectors,
+            each.comparison,
+            *(_share(interval) for interval in (each.last.probe, each.mean.probe, each.last.report)),
+            each.last.reason or _share(each.last.recovered),
+            each.mean.reason or _share(each.mean.recovered),
+            each.last.probe.units,
+            each.missing or "",
+        ]
+        for each in found
+    ]
+    headers = ["state", "document", "vectors", "sham", "probe (last)", "probe (mean)", "report"]
+    headers += ["recovered (last)", "recovered (mean)", "units", "missing"]
+    curves: dict[str, list[Result]] = {}
+    for each in found:
+        if each.comparison == "same":
+            curves.setdefault(f"{each.state}, document {each.document}", []).append(each)
+    return [
+        "Was the information there to report? AUROC of a linear probe and of the model's report, injected against sham",
+        tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
+        *_warning(found),
+        *(paragraph for name, several in curves.items() for paragraph in _by_layer(name, several)),
+        "state: answer is where a question is answered, cache where the prior turn ends (documents take the place\n"
+        "of questions; the last block is left out, whose output no later token reads). sham: same is that of the\n"
+        "same question, any is all of them under one threshold. Chance is 0.5. The probe is tested on concepts and\n"
+        "questions that it was not trained on; on random vectors, after training on concepts. recovered: (report -\n"
+        "0.5) / (probe - 0.5), where the probe's interval is above 0.5. No layer was picked: last is the last one,\n"
+        "mean that of all after which anything can differ. Units are concepts, or random vectors. Intervals: 95%\n"
+        "each, studentised bootstrap, conditional on the wordings. A report above chance is no introspection by\n"
+        "itself: an injection that merely flattens answers gives one, too (see the introspection task).",
+    ]
+
+
+def _warning(found: Sequence[Result]) -> list[str]:
+    cached = [each for each in found if each.state == "cache"]
+    if all(np.isnan(each.last.probe.estimate) for each in cached) and found[0].last.probe.units:
+        return ["cache: no scores. With one document no other sham is left to train on; run two or more."]
+    return []
+
+
+def _by_layer(name: str, several: Sequence[Result]) -> list[str]:
+    """A table of AUROC after every block."""
+    shown = {each.vectors: each.curve for each in several if each.curve.shape[1]}
+    if not shown:
+        return []
+    intervals = {
+        vectors: [
+            clipped(each)
+            for each in simultaneous_intervals(as_units(curve.T) if vectors == "concepts" else curve.T, rng=_rng())
+        ]
+        for vectors, curve in shown.items()
+    }
+    layers = len(next(iter(shown.values())))
+    rows = [[layer, *(_share(each[layer]) for each in intervals.values())] for layer in range(layers)]
+    return [
+        f"Probe by layer: {name}, same sham; intervals hold for all layers together",
+        tabulate(rows, ["layer", *intervals], tablefmt="simple", disable_numparse=True),
+    ]
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def _share(interval: Interval) -> str:
+    if math.isnan(interval.estimate):
+        return ""
+    ends = "" if math.isnan(interval.low) else f" [{interval.low:.2f}, {interval.high:.2f}]"
+    return f"{interval.estimate:.2f}{ends}"
+
+
+def tables(scored: list[EvalSample]) -> list[str]:
+    return probe_paragraphs([(sample.metadata, (sample.scores or {})["probed"]) for sample in scored])

@@ -1,0 +1,30 @@
+"""The line that sums up what a run's self-checks found."""
+
+from collections.abc import Mapping, Sequence
+
+from introbench.checks.record import NAMES, SECONDS, Value
+
+
+def summary(records: Sequence[Mapping[str, Value]], duration: float) -> str:
+    """One line on the checks of all of a run's banks: the largest number of each, and those that were never made.
+
+    Args:
+        records: Of each bank, as JSON.
+        duration: Of the run, in seconds; 0 if it has not ended.
+    """
+    passed: dict[str, str] = {}
+    skipped: dict[str, str] = {}
+    for name in dict.fromkeys(name for record in records for name in record if name != SECONDS):
+        values = [record[name] for record in records if name in record]
+        numbers = [value for value in values if not isinstance(value, str)]
+        if numbers:
+            worst = min(numbers) if name == "arms in order" else max(numbers)
+            passed[name] = f"{name} {worst:.2g}" + (" nats" if name in NAMES else "")
+        elif "ok" in values:
+            passed[name] = name
+        else:
+            skipped[name] = str(values[0])
+    seconds = sum(float(record.get(SECONDS, 0)) for record in records)
+    took = f"{seconds / duration:.1%} of the time" if duration > 0 else f"{seconds:.1f} s"
+    several = [f"Self-checks: {len(passed)} passed ({'; '.join(passed.values())}), {took}."]
+    return " ".join([*several, *(f"{name}: {why}." for name, why in skipped.items())])

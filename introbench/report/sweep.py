@@ -1,0 +1,99 @@
+"""What a sweep's trials say, as plain text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from inspect_ai.log import EvalSample
+from tabulate import tabulate
+
+from introbench.analysis.sweep import (
+    EXCESS,
+    Held,
+    SweepTrial,
+    broken_from,
+    group_trials,
+    held_out,
+    interval_in_cell,
+    maps,
+)
+from introbench.report.text import interval_text, number_text
+
+NEEDED = "Needs two concepts, two introspection questions and six control questions in one format."
+
+
+def sweep_paragraphs(grouped: Mapping[str, Sequence[SweepTrial]], plan: Mapping[str, Any]) -> list[str]:
+    """The paragraphs of a sweep's table.
+
+    Args:
+        grouped: Its trials by document.
+        plan: What the run set out to do: `axes`, `concepts`, `seed`.
+    """
+    return [paragraph for document, trials in grouped.items() for paragraph in _of_document(document, trials, plan)]
+
+
+def _of_document(document: str, trials: Sequence[SweepTrial], plan: Mapping[str, Any]) -> list[str]:
+    concepts, axes = plan["concepts"], plan["axes"]
+    own = range(len(concepts))
+    held = held_out(document, trials, concepts, seed=plan["seed"])
+    found = maps(trials, own)
+    broken = broken_from(trials, own)
+    rows = []
+    for row, layers in enumerate(axes["layers"]):
+        for column, strength in enumerate(axes["strength"]):
+            numbers = []
+            for name in found:
+                interval = interval_in_cell(found, name, trials, (row, column), own, plan["seed"])
+                shown = number_text(interval.estimate) if interval.units else "not finite"
+                numbers.append(f"{shown} {interval_text(interval)}" if name in (EXCESS, "introspection") else shown)
+            first = broken[row]
+            rows.append([layers, strength, *numbers, "broken" if first is not None and column >= first else ""])
+    headers = ["layers", "strength", *found, "controls"]
+    random = np.arange(len(concepts), len(axes["vector"]))
+    return [
+        f"Document {document}: the best cell, chosen on half of the concepts and questions, read on the other halves",
+        *(_held_paragraphs(held, axes) if held else [NEEDED]),
+        f"Document {document}: every cell, mean shift over concepts in nats (introspection toward 'noticed')",
+        tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
+        *([_random_paragraph(trials, random)] if random.size else []),
+        "Intervals: 95% over concepts, those of the excess over questions as well. excess: introspection beyond the\n"
+        "line through the control questions' shifts over their baselines. broken: from this strength on, control\n"
+        "questions with a known answer move by half or more of what separates them from even odds.",
+    ]
+
+
+def _held_paragraphs(held: Held, axes: Mapping[str, Sequence[str]]) -> list[str]:
+    def cell(where: tuple[int, int]) -> str:
+        return f"{axes['layers'][where[0]]} x{axes['strength'][where[1]]}"
+
+    by_concepts: dict[tuple[str, ...], list[str]] = {}
+    for each in held.chosen:
+        by_concepts.setdefault(each.concepts, []).append(cell(each.cell))
+    choices = "; ".join(
+        f"{', '.join(concepts)} choose {' and '.join(dict.fromkeys(cells))}" for concepts, cells in by_concepts.items()
+    )
+    rows = [
+        [name, number_text(interval.estimate), interval_text(interval), interval.units]
+        for name, interval in {EXCESS: held.excess, **held.families}.items()
+    ]
+    return [
+        f"{choices}. Over all concepts {cell(held.best)} is largest; its excess of {held.at_best:+.3f} flatters.",
+        tabulate(
+            rows, ["held out", "mean (nats)", "95% interval", "concepts"], tablefmt="simple", disable_numparse=True
+        ),
+    ]
+
+
+def _random_paragraph(trials: Sequence[SweepTrial], vectors: Any) -> str:
+    excess = maps(trials, vectors).get(EXCESS)
+    if excess is None or not np.isfinite(excess).any():
+        return "Random vectors: no finite excess."
+    return f"Random vectors: the mean excess of a cell is at most {np.nanmax(excess.mean(axis=2)):+.3f} nats."
+
+
+def tables(scored: list[EvalSample]) -> list[str]:
+    return sweep_paragraphs(sweep_trials(scored), scored[0].metadata["plan"])
+
+
+def sweep_trials(scored: list[EvalSample]) -> dict[str, list[SweepTrial]]:
+    return group_trials([(sample.metadata, (sample.scores or {})["swept"]) for sample in scored])

@@ -1,0 +1,50 @@
+"""The table of the top-of-mind task: what the model writes while it is steered."""
+
+from inspect_ai.log import EvalSample
+from tabulate import tabulate
+
+from introbench.analysis.top_of_mind import LEAST_WORDS, MOST_LOGPROB_LOST, MOST_REPETITION, judged_strengths
+
+
+def tables(scored: list[EvalSample]) -> list[str]:
+    rows = []
+    for sample in scored:
+        for strength, each in judged_strengths((sample.scores or {})["top_of_mind_texts"]).items():
+            rows.append(
+                [
+                    sample.metadata["concept"],
+                    strength,
+                    "live" if each.live else "",
+                    "coherent" if each.coherent else "",
+                    f"{each.gain:+.2f}",
+                    f"{each.random_gain:+.2f}",
+                    f"{each.own.share:.1%}",
+                    f"{each.random.share:.1%}",
+                    f"{each.own.repetition:.1%}",
+                    f"{each.own.words:.0f}",
+                    f"{each.own.logprob:+.2f}",
+                    f"{each.random.logprob:+.2f}",
+                ]
+            )
+    headers = [
+        "concept",
+        "strength",
+        "live",
+        "coherent",
+        "gain of the word",
+        "random, at most",
+        "concept words",
+        "random",
+        "repetition",
+        "words",
+        "log-prob per token",
+        "random",
+    ]
+    return [
+        "What the model goes on to write while it is steered",
+        tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
+        "Gain: how much likelier the concept's word is where the model goes on than under the sham, in nats. live: it\n"
+        "is above 0 and above that of every random vector. Concept words, repetition and words: of the texts.\n"
+        f"coherent: at most {MOST_LOGPROB_LOST:g} nats per token less likely to the model as it is than the sham's\n"
+        f"texts, at most {MOST_REPETITION:.0%} more trigrams repeated, at least {LEAST_WORDS:.0%} of the sham's words.",
+    ]

@@ -1,0 +1,1 @@
+"""Injections, the arms of a batch, their strengths and doses."""

@@ -1,0 +1,211 @@
+"""Steering vectors as files that other programs share: control vectors in GGUF, as repeng and llama.cpp keep them.
+
+Layers are counted as everywhere here: `direction.3` is added to the output of decoder block 3, counted from 0. The
+files have no checksum, so damage to their numbers shows only where these are no longer finite.
+"""
+
+import importlib.util
+import re
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from introbench.errors import InputError, first_line
+
+_ARCHITECTURE = "controlvector"
+
+_FLOATS = ("F32", "F16", "F64")
+
+_NAME = re.compile(r"direction\.(0|[1-9][0-9]{0,8})")
+
+
+def write_control_file(path: Path, directions: Tensor, model_type: str) -> None:
+    """Write the directions of every layer but layer 0, in place of what the file held.
+
+    Layer 0 is left out since llama.cpp refuses a file that has `direction.0` (it keeps 0 for the embeddings), and
+    repeng makes none. Norms are kept.
+
+    Args:
+        path: The file; the folders above it are made.
+        directions: Float32 [layers, hidden], on the CPU.
+        model_type: Type of the model that they belong to, as its config names it, e.g. "qwen2".
+
+    Raises:
+        InputError: There is no layer but layer 0, the file cannot be written, or the package gguf is not installed.
+    """
+    _require_gguf(path)
+    if len(directions) < 2:
+        raise InputError(
+            f"{path}: a vector of {len(directions)} layer: expected 2 or more, since control files hold no direction "
+            f"for layer 0; use a model with more layers"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".introbench-", dir=path.parent) as workplace:
+            made = Path(workplace) / "made.gguf"
+            _write(made, directions, model_type)
+            made.replace(path)
+    except OSError as error:
+        why = error.strerror or first_line(error)
+        raise InputError(f"{path}: cannot be written ({why}); expected a file's path; choose another") from None
+
+
+def _write(path: Path, directions: Tensor, model_type: str) -> None:
+    from gguf import GGUFWriter  # noqa: PLC0415 (an optional extra)
+
+    with closing(GGUFWriter(path, _ARCHITECTURE)) as writer:
+        writer.add_string("controlvector.model_hint", model_type)
+        writer.add_uint32("controlvector.layer_count", len(directions) - 1)
+        for layer in range(1, len(directions)):
+            writer.add_tensor(f"direction.{layer}", directions[layer].numpy())
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+
+
+def read_control_file(path: Path, *, model_type: str, n_layers: int, hidden: int) -> Tensor:
+    """Read directions that were made for this very model; their norms are as the file has them.
+
+    Args:
+        path: The file.
+        model_type: The model's type, as its config names it.
+        n_layers: Number of its decoder blocks.
+        hidden: Width of its residual stream.
+
+    Returns:
+        Float32 [n_layers, hidden], with zeros in the layers that the file has no direction for.
+
+    Raises:
+        InputError: The file is no whole control file or was made for another model, or the package gguf is not
+            installed.
+    """
+    _require_gguf(path)
+    metadata, tensors = _parse(path)
+    _check_metadata(path, metadata, model_type)
+    layers = _by_layer(path, tensors)
+    _check_layers(path, layers, metadata.get("controlvector.layer_count"), n_layers)
+    _check_widths(path, layers, hidden)
+    directions = torch.zeros(n_layers, hidden)
+    for layer, tensor in layers.items():
+        with np.errstate(all="ignore"):  # what float32 cannot hold is refused below
+            directions[layer] = torch.from_numpy(tensor.data.astype(np.float32))
+        if not directions[layer].isfinite().all():
+            raise InputError(f"{path}: direction.{layer} has values that are not finite; extract the vector again")
+    return directions
+
+
+def control_files(folder: Path) -> dict[str, Path]:
+    """The control files of a folder by name, sorted: `cats` for `cats.gguf`.
+
+    Raises:
+        InputError: The folder does not exist or has no such file.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected one with control files (*.gguf); correct the path")
+    found = {path.stem: path for path in folder.glob("*.gguf") if path.is_file()}
+    if not found:
+        raise InputError(f"{folder}: has no *.gguf file; expected control files, one a vector; put them there")
+    return dict(sorted(found.items()))
+
+
+def _require_gguf(path: Path) -> None:
+    if importlib.util.find_spec("gguf") is None:
+        raise InputError(
+            f"{path}: the package gguf that reads and writes control files is not installed; "
+            f"run: python -m pip install gguf"
+        )
+
+
+def _parse(path: Path) -> tuple[dict[str, Any], list[Any]]:
+    """The metadata that matters here by key, and the tensors as gguf has them (their numbers are still on disk)."""
+    from gguf import GGUFReader  # noqa: PLC0415 (an optional extra)
+
+    class BoundedReader(GGUFReader):
+        # gguf's own reads past the end come back empty, so a damaged array length keeps it busy until memory is full.
+        def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
+            part = super()._get(offset, dtype, count, override_order)
+            if len(part) < int(count):
+                raise ValueError("it ends early")
+            return part
+
+    keys = ("general.architecture", "controlvector.model_hint", "controlvector.layer_count")
+    try:
+        with np.errstate(all="raise"):  # a damaged offset must not wrap around
+            reader = BoundedReader(path)
+            return {key: reader.fields[key].contents() for key in keys if key in reader.fields}, reader.tensors
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); expected a control file (*.gguf); correct the path"
+        ) from None
+    except Exception as error:  # whatever NumPy says to what damaged sizes ask for
+        raise InputError(
+            f"{path}: no GGUF file, or a damaged one ({first_line(error)}); expected a control file; write it again"
+        ) from None
+
+
+def _check_metadata(path: Path, metadata: dict[str, Any], model_type: str) -> None:
+    architecture = metadata.get("general.architecture")
+    if architecture != _ARCHITECTURE:
+        raise InputError(
+            f"{path}: a GGUF file of {architecture!r}: expected {_ARCHITECTURE!r}; pass a vector's file, not a model's"
+        )
+    made_for = metadata.get("controlvector.model_hint")
+    if made_for != model_type:
+        raise InputError(
+            f"{path}: made for a model of type {made_for!r}: expected {model_type!r}; extract it from this model"
+        )
+
+
+def _by_layer(path: Path, tensors: list[Any]) -> dict[int, Any]:
+    """The tensors by the layer that their name says; refuses other names, other types, and files without any."""
+    layers = {}
+    for tensor in tensors:
+        name = _NAME.fullmatch(tensor.name)
+        if not name:
+            raise InputError(
+                f"{path}: tensor {tensor.name!r}: expected names like direction.12; pass a control vector's file"
+            )
+        if tensor.tensor_type.name not in _FLOATS:
+            raise InputError(
+                f"{path}: {tensor.name} is kept as {tensor.tensor_type.name}: expected one of {', '.join(_FLOATS)}; "
+                f"write it again as F32"
+            )
+        layers[int(name[1])] = tensor
+    if not layers:
+        raise InputError(f"{path}: has no directions; expected direction.1 and on; extract the vector again")
+    return layers
+
+
+def _check_layers(path: Path, layers: dict[int, Any], layer_count: object, n_layers: int) -> None:
+    if max(layers) >= n_layers:
+        raise InputError(
+            f"{path}: has direction.{max(layers)}: expected none past direction.{n_layers - 1}, as this model has "
+            f"{n_layers} layers; extract it from this model"
+        )
+    # Not a number that may be smaller, though a file may lack layers: a smaller one is what a smaller model's has.
+    if layer_count not in (n_layers - 1, n_layers):
+        raise InputError(
+            f"{path}: made for layer_count={layer_count!r}: expected {n_layers - 1} or {n_layers}, as this model has "
+            f"{n_layers} layers; extract it from this model, in all layers"
+        )
+
+
+def _check_widths(path: Path, layers: dict[int, Any], hidden: int) -> None:
+    shapes = {layer: list(tensor.data.shape) for layer, tensor in sorted(layers.items())}
+    first = min(shapes)
+    for layer, shape in shapes.items():
+        if shape != shapes[first]:
+            raise InputError(
+                f"{path}: direction.{first} has shape {shapes[first]} and direction.{layer} has {shape}: expected one "
+                f"width; extract the vector again"
+            )
+    if shapes[first] != [hidden]:
+        raise InputError(
+            f"{path}: direction.{first} has shape {shapes[first]}: expected [{hidden}], the width of this model; "
+            f"extract it from this model"
+        )

@@ -1,0 +1,1 @@
+"""From `-T` arguments to the samples of a task."""

@@ -1,0 +1,50 @@
+"""Which conversations a task asks: published ones, or those of the battery that its arguments choose."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from introbench.prompts import data, schema
+from introbench.prompts.battery import battery
+from introbench.prompts.conversation import Conversation
+from introbench.prompts.published import published
+from introbench.tasks.arguments import choose, choose_formats
+
+
+def asked_conversations(
+    tokenizer: Any,
+    prompts: str | Sequence[str] | None,
+    *,
+    documents: object,
+    families: object,
+    formats: object,
+    system: str | None,
+    known_families: Sequence[str] = schema.FAMILIES,
+    lens: bool = False,
+) -> list[Conversation]:
+    """What a task asks: published conversations, or those of the battery that its arguments choose.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        prompts: Files or folders of published conversations; None for the battery.
+        documents: Names of documents; None for all.
+        families: Names of question families; None for all that are known.
+        formats: Names of answer formats; None for all that the model can be read in.
+        system: Content of the system turn, or None for no system turn.
+        known_families: The families that may be chosen.
+        lens: Whether answers are read after every block too.
+
+    Raises:
+        InputError: An argument names what there is not; see also `published` and `battery`.
+    """
+    if prompts:
+        return published(tokenizer, prompts, lens=lens)
+    return list(
+        battery(
+            tokenizer,
+            documents=choose(documents, data.documents(), "documents"),
+            families=choose(families, known_families, "families"),
+            formats=choose_formats(formats),
+            system=system,
+            lens=lens,
+        )
+    )

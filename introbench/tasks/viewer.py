@@ -1,0 +1,35 @@
+"""How the log viewer lists a task's trials."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from inspect_ai.viewer import ScoreColorScale, TaskSamplesColumn, TaskSamplesSort, TaskSamplesView, ViewerConfig
+
+
+def samples_view(
+    name: str, scorer: str, labels: Mapping[str, str], colours: Mapping[str, ScoreColorScale] = MappingProxyType({})
+) -> ViewerConfig:
+    """How the log viewer lists trials: one column for each value of the score, the largest of the first one on top.
+
+    Args:
+        name: Of the view.
+        scorer: Whose values they are.
+        labels: What a person reads above each value.
+        colours: Colour scales of some of them.
+    """
+    hidden = ("sampleStatus", "target", "answer", "input", "tokens", "duration")
+    return ViewerConfig(
+        task_samples_view=TaskSamplesView(
+            name=name,
+            columns=[
+                TaskSamplesColumn(id="sampleId"),
+                *(TaskSamplesColumn.score(scorer, value) for value in labels),
+                *(TaskSamplesColumn(id=column, visible=False) for column in hidden),
+            ],
+            sort=[TaskSamplesSort.score(scorer, next(iter(labels)), dir="desc")],
+            score_labels=dict(labels),
+            score_color_scales=dict(colours),
+            color_scales_enabled=True,
+            multiline=False,
+        )
+    )

@@ -1,0 +1,119 @@
+"""Tiny models with random weights, of every model family that the instrument is held against."""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from introbench.validation.word_tokenizer import piece_tokenizer
+
+VOCABULARY = 97
+
+_TINY: dict[str, object] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 128,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+
+
+FAMILIES: dict[str, dict[str, object]] = {
+    "llama": _TINY,
+    "qwen2": _TINY,
+    "qwen3": _TINY,
+    "mistral": _TINY | {"sliding_window": 6},
+    "gemma2": _TINY | {"sliding_window": 6, "query_pre_attn_scalar": 8},
+    "gemma3_text": _TINY | {"sliding_window": 6, "query_pre_attn_scalar": 8},
+    "phi3": _TINY,
+    "olmo2": _TINY,
+    "gpt_neox": _TINY,
+    "gpt2": {
+        "vocab_size": VOCABULARY,
+        "n_embd": 32,
+        "n_layer": 4,
+        "n_head": 4,
+        "n_positions": 128,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    },
+    "granite": _TINY | {"logits_scaling": 4.0, "embedding_multiplier": 3.0, "residual_multiplier": 0.5},
+    "cohere": _TINY | {"logit_scale": 0.25},
+    "stablelm": _TINY,
+    "falcon": {key: value for key, value in _TINY.items() if "head" not in key and "key" not in key}
+    | {"num_attention_heads": 4, "new_decoder_architecture": True, "num_kv_heads": 2},
+    "qwen3_moe": _TINY | {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24},
+    "mixtral": _TINY | {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "gpt_oss": _TINY | {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 6},
+    "olmo3": _TINY | {"sliding_window": 6},
+    "cohere2": _TINY | {"sliding_window": 6},
+    "gemma": _TINY,
+    "glm4": _TINY,
+    "opt": _TINY | {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "bloom": {"vocab_size": VOCABULARY, "hidden_size": 32, "n_layer": 4, "n_head": 4},
+    "mpt": {"vocab_size": VOCABULARY, "d_model": 32, "n_layers": 4, "n_heads": 4, "max_seq_len": 128},
+}
+
+
+OWN_ATTENTION = {"falcon", "bloom", "mpt"}
+"""Families of the above whose attention cannot be replaced."""
+
+WITHOUT_KV_CACHE: dict[str, dict[str, object]] = {
+    "mamba": {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 4, "state_size": 4},
+    "jamba": _TINY
+    | {
+        "attn_layer_period": 2,
+        "attn_layer_offset": 1,
+        "expert_layer_period": 2,
+        "num_experts": 2,
+        "use_mamba_kernels": False,
+    },
+    "lfm2": _TINY | {"layer_types": ["conv", "full_attention", "conv", "full_attention"]},
+}
+"""State-space and hybrid families: they have to be refused by name."""
+
+_WIDE = {
+    **dict.fromkeys(("hidden_size", "n_embd", "d_model", "word_embed_proj_dim"), 64),
+    **dict.fromkeys(("intermediate_size", "ffn_dim"), 128),
+    **dict.fromkeys(("head_dim", "query_pre_attn_scalar"), 16),
+    **dict.fromkeys(("max_position_embeddings", "n_positions", "max_seq_len"), 1024),
+    "moe_intermediate_size": 64,
+}
+"""Wide enough for blocks of 64 weights, as quantisation cuts them, and long enough for the instrument's texts."""
+
+
+def tiny_model(family: str, **overrides: object) -> PreTrainedModel:
+    """A random model with weights large enough that every layer matters.
+
+    Args:
+        family: One of `FAMILIES` or `WITHOUT_KV_CACHE`.
+        **overrides: Of its configuration.
+    """
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family, **((FAMILIES | WITHOUT_KV_CACHE)[family] | overrides))
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=0.3)
+    return model.eval().requires_grad_(False)
+
+
+def save_family(family: str, folder: Path) -> None:
+    """Write a tiny model with a tokenizer and a chat template to a folder, to be run like any model.
+
+    Args:
+        family: One of `FAMILIES` or `WITHOUT_KV_CACHE`.
+        folder: Where to.
+    """
+    tokenizer = piece_tokenizer()
+    known = (FAMILIES | WITHOUT_KV_CACHE)[family]
+    wide = {key: value for key, value in _WIDE.items() if key in known}
+    tiny_model(family, **wide, vocab_size=len(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

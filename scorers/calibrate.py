@@ -1,0 +1,39 @@
+"""Dose and response: what each strength does to neutral answers and to steered texts, and which one to take."""
+
+import numpy as np
+from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
+from inspect_ai.solver import TaskState
+
+from introbench.analysis.calibrate import proposed, responses
+from introbench.scorers.top_of_mind import top_of_mind_texts
+
+
+@metric(scores="unreduced")
+def proposal() -> Metric:
+    """The proposed strength as a norm and as a dose, and every strength's dose, live vectors and coherent texts."""
+
+    def compute(scores: list[SampleScore]) -> Value:
+        found = responses([score.score for score in scores])
+        best = proposed(found)
+        values = {
+            "proposed norm": float(np.mean(best.norms)) if best else float("nan"),
+            "proposed dose": float(np.mean(best.doses)) if best else float("nan"),
+        }
+        for each in found:
+            values[f"dose | {each.strength}"] = float(np.mean(each.doses))
+            values[f"live | {each.strength}"] = each.live
+            values[f"coherent | {each.strength}"] = each.coherent
+        return values
+
+    return compute
+
+
+@scorer(metrics=[proposal()])
+def dose_response() -> Scorer:
+    """Score a concept's vector and texts at every strength, as `top_of_mind_texts` does, with its doses."""
+    texts = top_of_mind_texts()
+
+    async def score(state: TaskState, target: Target) -> Score | None:
+        return await texts(state, target)
+
+    return score

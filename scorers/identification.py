@@ -1,0 +1,134 @@
+"""Which concept the model says was injected: picked from a list, or named."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
+from inspect_ai.solver import TaskState
+
+from introbench.analysis.arm_reading import ArmReading
+from introbench.analysis.identification import NOTHING, Identification, identifications, lens_trials
+from introbench.analysis.logit_lens import peak
+from introbench.provider.outputs import read_output
+from introbench.report.markdown import options_table
+from introbench.scorers.logit_lens import peak_values
+
+
+@metric(scores="unreduced")
+def reported_information(seed: int = 0) -> Metric:
+    """Mutual information between what was injected and what was reported, by part and document; see the table too.
+
+    Args:
+        seed: Seed of permutations and bootstrap.
+    """
+
+    def compute(scores: list[SampleScore]) -> Value:
+        values: dict[str, float] = {}
+        for (part, document), found in identifications(_factors_and_scores(scores), seed=seed).items():
+            values |= _values(f"{part} | {document}", found)
+        return values
+
+    return compute
+
+
+@metric(scores="unreduced")
+def concept_peaks(seed: int = 0) -> Metric:
+    """At which layer the injected concept's own token gains most, by part and document.
+
+    Args:
+        seed: Seed of the bootstrap.
+    """
+
+    def compute(scores: list[SampleScore]) -> Value:
+        grouped = lens_trials(_factors_and_scores(scores))
+        return peak_values(
+            [peak(f"{part} | {document}", each, seed=seed) for (part, document), each in grouped.items()]
+        )
+
+    return compute
+
+
+@scorer(metrics=[reported_information(), concept_peaks()])
+def identified() -> Scorer:
+    """Score a trial by how probable the injected concept is among the options.
+
+    The value holds `p` and `p_sham` (probability of the injected concept among the options, injected and sham), `rank`
+    (of the injected concept, 1 is first), `p_nothing` (NaN if that is no option) and `mass` (probability of all options
+    together). The answer is the most likely option. What every arm reports is in the metadata.
+    """
+
+    async def score(state: TaskState, target: Target) -> Score:
+        recorded = (state.output.metadata or {}).get("arms", [])
+        readings = {reading.arm: reading for reading in read_output(state.output)} if recorded else {}
+        if "sham" not in readings or "concept" not in readings:
+            return Score(
+                value=dict.fromkeys(("p", "p_sham", "rank", "p_nothing", "mass"), math.nan),
+                reason="not_finite",
+                explanation="The model's numbers are not finite. Lower the strength, or load it with -M dtype=float32.",
+            )
+        options, concept = state.metadata["options"], state.metadata["concept"]
+        arms = {arm: _among(reading.answers, options) for arm, reading in readings.items()}
+        report = arms["concept"]
+        label = next(label for label, name in options.items() if name == concept)
+        ranked = sorted(report, key=lambda name: -report[name])
+        return Score(
+            value={
+                "p": round(report[concept], 4),
+                "p_sham": round(arms["sham"][concept], 4),
+                "rank": ranked.index(concept) + 1,
+                "p_nothing": round(report.get(NOTHING, math.nan), 4),
+                "mass": round(sum(map(math.exp, readings["concept"].answers.values())), 4),
+            },
+            answer=ranked[0] or "nothing",
+            explanation=options_table(arms, {arm: reading.answers for arm, reading in readings.items()}, options),
+            metadata={
+                "arms": arms,
+                "lens": _lens_among(readings["concept"], options),
+                "own": {arm: list(readings[arm].lens[label]) for arm in readings},
+            },
+        )
+
+    return score
+
+
+def _factors_and_scores(scores: list[SampleScore]) -> list[tuple[Mapping[str, Any], Score]]:
+    return [(score.sample_metadata or {}, score.score) for score in scores]
+
+
+def _among(answers: Mapping[str, float], options: Mapping[str, str]) -> dict[str, float]:
+    """Probability of each option among the options, from the log-probabilities of their labels."""
+    most = max(answers.values())
+    weights = {options[label]: math.exp(value - most) for label, value in answers.items()}
+    total = math.fsum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def _lens_among(reading: ArmReading, options: Mapping[str, str]) -> dict[str, list[float]]:
+    values = np.array([reading.lens[label] for label in options])
+    weights = np.exp(values - values.max(axis=0))
+    return dict(zip(options.values(), (weights / weights.sum(axis=0)).tolist(), strict=True))
+
+
+def _values(cell: str, found: Identification) -> dict[str, float]:
+    bits = found.information
+    return {
+        f"bits | {cell}": bits.bits,
+        f"bits | {cell} | low": bits.low,
+        f"bits | {cell} | high": bits.high,
+        f"bits | {cell} | plug-in": bits.plug_in,
+        f"bits | {cell} | p-value": bits.p_value,
+        f"bits | {cell} | ceiling": bits.ceiling,
+        f"accuracy | {cell}": bits.accuracy,
+        f"missing | {cell}": found.missing,
+        **(
+            {}
+            if math.isnan(found.nothing.estimate)
+            else {
+                f"nothing, injected - sham | {cell}": found.nothing.estimate,
+                f"nothing, injected - sham | {cell} | low": found.nothing.low,
+                f"nothing, injected - sham | {cell} | high": found.nothing.high,
+            }
+        ),
+    }

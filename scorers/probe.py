@@ -1,0 +1,126 @@
+"""How well a linear probe tells injections from shams, and how much of that the model's own report recovers."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
+from inspect_ai.solver import TaskState
+
+from introbench.analysis.probe import COMPARISONS, aurocs, balanced_weights, plain, scores_of
+from introbench.analysis.probe_results import Result, apart, probe_results
+from introbench.report.markdown import markdown
+from introbench.stats.intervals import Interval
+
+VALUES = ("probe", "report", "recovered", "random", "cache")
+
+
+@metric(scores="unreduced")
+def headline() -> Metric:
+    """What is recovered, with probe and report: last layer, each state against its own sham, document info or first."""
+
+    def compute(scores: list[SampleScore]) -> Value:
+        found = probe_results([(score.sample_metadata or {}, score.score) for score in scores])
+        if not found:
+            return {}
+        own = found[0].last
+        values = _with_ends("recovered", own.recovered) | _with_ends("probe", own.probe)
+        values |= _with_ends("report", own.report)
+        return values | {"concepts": own.probe.units, "missing": sum(each.missing for each in apart(found))}
+
+    return compute
+
+
+@metric(scores="unreduced")
+def detections() -> Metric:
+    """Probe, report and what is recovered, with 95% intervals, for every state, document, kind of vector and sham."""
+
+    def compute(scores: list[SampleScore]) -> Value:
+        values: dict[str, float] = {}
+        for each in probe_results([(score.sample_metadata or {}, score.score) for score in scores]):
+            key = f"{each.state} | {each.vectors} | {each.comparison} sham | {each.document}"
+            values |= _with_ends(f"report | {key}", each.last.report)
+            for name, found in (("last layer", each.last), ("mean of layers", each.mean)):
+                values |= _with_ends(f"probe, {name} | {key}", found.probe)
+                values |= _with_ends(f"recovered, {name} | {key}", found.recovered)
+            values[f"missing | {key}"] = each.missing
+        return values
+
+    return compute
+
+
+@scorer(metrics=[headline(), detections()])
+def probed() -> Scorer:
+    """Score a document by how well its injections are detected.
+
+    The value holds `probe` and `report` (AUROC on concepts, each state against the sham of its question; the probe
+    after the last block), `recovered` (the ratio of what they have above chance; NaN where the probe is not above it),
+    `random` (that probe on random vectors) and `cache` (a probe at the end of the prior turn, mean of the layers from
+    the first steered block on). The metadata hold the AUROC of every vector, by comparison: `report` [vectors] and
+    `answer` [layers, vectors]; and the scores of the cache, whose comparisons take all documents.
+    """
+
+    async def score(state: TaskState, target: Target) -> Score:
+        record = (state.output.metadata or {}).get("probe")
+        if not record:
+            return Score(
+                value=dict.fromkeys(VALUES, math.nan),
+                reason="no_output",
+                explanation="The sample ended before anything was read.",
+            )
+        weights = balanced_weights(state.metadata["reversed"])
+        report, answer = scores_of(record["report"]), scores_of(record["answer"])
+        exact = {
+            "concepts": record["concepts"],
+            "random": record["random"],
+            "report": {name: plain(aurocs(report, weights, name)[0]) for name in COMPARISONS},
+            "answer": {name: plain(aurocs(answer, weights, name)) for name in COMPARISONS},
+            "cache": record["cache"],
+        }
+        found = probe_results([(state.metadata, Score(value=0, metadata=exact))])
+        same = {(each.state, each.vectors): each for each in found if each.comparison == "same"}
+        own, random = found[0].last, same.get(("answer", "random"))
+        values = {
+            "probe": own.probe.estimate,
+            "report": own.report.estimate,
+            "recovered": own.recovered.estimate,
+            "random": random.last.probe.estimate if random else math.nan,
+            "cache": same["cache", "concepts"].mean.probe.estimate,
+        }
+        return Score(
+            value={name: round(value, 3) for name, value in values.items()},
+            explanation="\n\n".join([*_sentences(found), _by_layer(same)]),
+            metadata=exact,
+        )
+
+    return score
+
+
+def _with_ends(key: str, interval: Interval) -> dict[str, float]:
+    return {key: interval.estimate, f"{key} | low": interval.low, f"{key} | high": interval.high}
+
+
+def _sentences(found: Sequence[Result]) -> list[str]:
+    own = found[0].last
+    recovered = f"nothing to say, {own.reason}" if own.reason else f"{own.recovered.estimate:.2f}"
+    lost = sum(each.missing for each in apart(found))
+    return [
+        f"AUROC on concepts: report {own.report.estimate:.3f}, probe after the last block {own.probe.estimate:.3f}; "
+        f"recovered: {recovered}.",
+        *([f"Vectors that are not finite: {lost}. Lower the strength, or pass -M dtype=float32."] if lost else []),
+    ]
+
+
+def _by_layer(same: Mapping[tuple[str, str], Result]) -> str:
+    """Markdown table of the probe's AUROC after every block."""
+    headers = ["layer", *(f"{state}, {vectors}" for state, vectors in same)]
+    rows = [
+        [str(layer), *(_mean(each, layer) for each in same.values())]
+        for layer in range(max(len(each.curve) for each in same.values()))
+    ]
+    return markdown([headers, ["---"] * len(headers), *rows])
+
+
+def _mean(result: Result, layer: int) -> str:
+    if layer >= len(result.curve) or not result.curve.shape[1]:
+        return ""
+    return f"{result.curve[layer].mean():.3f}"

@@ -1,0 +1,176 @@
+"""Sweeps: cells, maps, the best cell on concepts that did not choose it, and where controls break."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from introbench.analysis.sweep import SweepTrial, broken_from, excess_interval, excess_map, family_maps, held_out
+from introbench.errors import InputError
+from introbench.steering.injection import Injection, Strength, VectorRecipe, sham
+from introbench.steering.sweep_grid import Grid, parse_ranges, range_text
+
+CONCEPTS = ("a", "b", "c", "d", "e", "f")
+
+
+@pytest.mark.parametrize(
+    ("value", "ranges"),
+    [
+        (None, [(s, e) for s in range(0, 30, 5) for e in range(5, 31, 5) if s < e]),
+        ("triangle:2", [(0, 15), (0, 30), (15, 30)]),
+        ("triangle:1", [(0, 30)]),
+        ("single:10", [(0, 1), (10, 11), (20, 21)]),
+        ("10:20", [(10, 20)]),
+        (620, [(10, 20)]),
+        (["20:30", "10:20"], [(10, 20), (20, 30)]),
+    ],
+)
+def test_ranges_are_read_as_written(value: object, ranges: list[tuple[int, int]]) -> None:
+    assert sorted(parse_ranges(value, 30)) == sorted(ranges)
+    assert len(parse_ranges("single", 30)) == 30
+    assert len(parse_ranges(None, 2)) == 3, "fewer layers than steps"
+
+
+@pytest.mark.parametrize("value", ["triangle", "triangle:0", "triangle:x", "single:0", [], ["1:2", "1:2"]])
+def test_bad_ranges_are_refused(value: object) -> None:
+    with pytest.raises(InputError, match=r"ranges=.*expected triangle:N, single"):
+        parse_ranges(value, 30)
+
+
+def test_ranges_that_start_together_share_a_batch_and_each_has_a_sham() -> None:
+    vectors = tuple(VectorRecipe("pca_center", word) for word in ("cats", "bread"))
+    grid = Grid(((0, 2), (0, 4), (2, 4)), (Strength(1), Strength(8)), vectors)
+    assert len(grid.injections) == len(grid.arms) == 3 * (1 + 2 * 2)
+    together = [each for each in grid.injections if each.batch == 0]
+    assert together == list(grid.injections[:10]), "batch after batch"
+    assert together == [
+        *(sham(layers) for layers in ((0, 2), (0, 4))),
+        *(
+            Injection(vector, layers, strength)
+            for strength in grid.strengths
+            for vector in vectors
+            for layers in ((0, 2), (0, 4))
+        ),
+    ]
+    assert {each.layers for each in grid.injections[10:]} == {(2, 4)}
+    assert {each.batch for each in grid.injections[10:]} == {1}
+    assert [*grid.arms][:6] == ["sham 0:2", "cats 0:2 x1", "bread 0:2 x1", "cats 0:2 x8", "bread 0:2 x8", "sham 0:4"]
+    for name, row in grid.arms.items():
+        injection = grid.injections[row]
+        what = injection.vector.label if injection.vector else "sham"
+        assert name.startswith(f"{what} {range_text(injection.layers)}")
+        assert name.endswith(f"x{injection.strength}" if injection.vector else range_text(injection.layers))
+
+
+def trials(
+    effects: dict[tuple[int, int], Sequence[float]],
+    flattening: float = 0.3,
+    noise: float = 0.0,
+    seed: int = 0,
+    peculiar: float = 0.0,
+) -> list[SweepTrial]:
+    """Two ranges by three strengths, which flatten and push alike; introspection moves by `effects` beyond that.
+
+    Each answer has noise of its own, and each question is `peculiar` in every cell, to all concepts alike.
+    """
+    draw = np.random.default_rng(seed)
+    several = []
+    for family, baselines in {
+        "introspection": (-3.0, -2.0, 2.0, -1.0, 1.0, -1.5),
+        "always_no": (-5.0, -4.0, -3.0, -6.0, -2.5, -3.5),
+        "always_yes": (4.0, 5.0, 3.0, 2.0, 3.5, 4.5),
+    }.items():
+        for number, baseline in enumerate(baselines):
+            sign = 0.0 if family != "introspection" else -1.0 if baseline > 0 else 1.0
+            strengths = np.array([0.1, 1.0, 3.0])[None, :, None]
+            shift = np.broadcast_to(strengths * (0.2 - flattening * baseline), (2, 3, len(CONCEPTS))).copy()
+            shift += noise * draw.standard_normal(shift.shape) + peculiar * draw.standard_normal((2, 3, 1))
+            for cell, values in effects.items():
+                shift[cell] += sign * np.array(values)
+            several.append(
+                SweepTrial("info", family, f"{family}{number}", "words", "yes-no", sign, np.full(2, baseline), shift)
+            )
+    return several
+
+
+def test_confusion_alone_leaves_an_excess_of_zero_in_every_cell() -> None:
+    found = excess_map(trials({}), range(6))
+    assert found.shape == (2, 3, 6)
+    assert np.abs(found).max() < 1e-9
+    maps = family_maps(trials({}))
+    assert (maps["always_no"] > 0).all()
+    assert maps["always_yes"][:, 1:].max() < 0, "flattening moves them opposite ways"
+
+
+def test_a_planted_cell_is_found_and_read_on_the_other_concepts_and_questions() -> None:
+    held = held_out("info", trials({(1, 1): [1.0, 1.2, 0.8, 1.1, 0.9, 1.0]}, noise=0.01), CONCEPTS)
+    assert held is not None
+    assert [each.cell for each in held.chosen] == [(1, 1)] * 4 == [held.best] * 4
+    first, _, second, _ = (set(each.concepts) for each in held.chosen)
+    assert first | second == set(CONCEPTS)
+    assert not first & second
+    one, other = (set(each.items) for each in held.chosen[:2])
+    assert one | other == {t.item for t in trials({})}
+    assert not one & other
+    assert sum("introspection" in item for item in one) == 3, "half of every family"
+    assert held.excess.units == 6
+    assert held.excess.estimate == pytest.approx(1.0, abs=0.05)
+    assert held.excess.low > 0.8
+    assert held.at_best == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize(("noise", "peculiar"), [(1.0, 0.0), (0.2, 0.4)])
+def test_what_chance_picks_is_not_what_is_reported(noise: float, peculiar: float) -> None:
+    """Without any effect, the largest cell of the whole map flatters; the one read on the others does not."""
+    flattering, honest, found = [], [], 0
+    for seed in range(60):
+        several = trials({}, noise=noise, seed=seed, peculiar=peculiar)
+        held = held_out("info", several, CONCEPTS, seed=seed)
+        assert held is not None
+        flattering.append(held.at_best)
+        honest.append(held.excess.estimate)
+        found += held.excess.low > 0
+        found += excess_interval(several, (0, 1), range(len(CONCEPTS))).low > 0
+    assert np.mean(flattering) > 0.15
+    assert abs(np.mean(honest)) < 3 * np.std(honest) / math.sqrt(60)
+    assert found <= 8, "of 120 intervals of a cell that was chosen by others, or in advance, 3 lie above 0 by chance"
+
+
+def test_each_part_is_read_at_the_cell_that_the_others_chose() -> None:
+    """Half of the concepts have their effect in one cell, half in another: nobody's own choice is read."""
+    probe = held_out("info", trials({}), CONCEPTS)
+    assert probe is not None
+    first = set(probe.chosen[0].concepts)
+    in_first = [1.0 if concept in first else 0.0 for concept in CONCEPTS]
+    held = held_out("info", trials({(0, 0): in_first, (1, 2): [1 - value for value in in_first]}), CONCEPTS)
+    assert held is not None
+    assert [each.cell for each in held.chosen] == [(0, 0), (0, 0), (1, 2), (1, 2)]
+    assert held.excess.estimate == pytest.approx(0.0, abs=1e-9)
+
+    several = trials({})
+    for trial in several:  # now it is the questions that have theirs in different cells
+        cell = (0, 0) if trial.item in probe.chosen[0].items else (1, 2)
+        trial.shift[cell] += trial.sign
+    held = held_out("info", several, CONCEPTS)
+    assert held is not None
+    assert [each.cell for each in held.chosen] == [(0, 0), (1, 2)] * 2
+    assert held.excess.estimate == pytest.approx(0.0, abs=1e-9)
+
+
+def test_where_controls_break_is_the_first_strength_that_moves_them_by_half() -> None:
+    assert broken_from(trials({}, flattening=0.3), range(6)) == [2, 2]
+    assert broken_from(trials({}, flattening=0.9), range(6)) == [1, 1]
+    assert broken_from(trials({}, flattening=0.01), range(6)) == [None, None]
+    not_finite = trials({}, flattening=0.01)
+    not_finite[-1].shift[0, 1] = math.nan
+    assert broken_from(not_finite, range(6)) == [1, None]
+
+
+def test_cells_without_finite_numbers_are_neither_chosen_nor_fatal() -> None:
+    several = trials({(1, 2): [9.0] * 6, (0, 1): [1.0] * 6})
+    several[0].shift[1, 2, 3] = math.nan
+    held = held_out("info", several, CONCEPTS)
+    assert held is not None
+    assert held.best == (0, 1)
+    assert held_out("info", several, CONCEPTS[:1]) is None

@@ -1,0 +1,54 @@
+"""Dose and response: which strength is proposed, and the task through Inspect."""
+
+import math
+from pathlib import Path
+
+import pytest
+from helpers import evaluate
+from inspect_ai._util.error import PrerequisiteError
+
+from introbench.analysis.calibrate import Response, proposed
+from introbench.provider import resident
+from introbench.report import log as log_report
+from introbench.steering.injection import Injection, Strength, VectorRecipe, sham
+
+
+def response(norm: float, live: int, coherent: int) -> Response:
+    return Response(f"{norm:g}", (norm,) * 8, (0.1,) * 8, live, coherent, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("several", "name"),
+    [
+        ([response(1, 2, 8), response(2, 5, 8), response(4, 8, 6), response(8, 8, 5)], "4"),
+        ([response(8, 8, 5), response(4, 8, 6), response(1, 2, 8)], "4"),  # in any order
+        ([response(1, 2, 8), response(2, 8, 5), response(4, 8, 8)], "1"),  # what is coherent again beyond is luck
+        ([response(1, 0, 8), response(2, 0, 8)], None),
+        ([response(1, 8, 0)], None),
+        ([], None),
+    ],
+)
+def test_the_strongest_is_proposed_up_to_which_texts_are_coherent(several: list[Response], name: str | None) -> None:
+    best = proposed(several)
+    assert (best.strength if best else None) == name
+
+
+def test_the_task_shows_doses_and_proposes_a_strength(tiny_folder: Path, tmp_path: Path) -> None:
+    log = evaluate(
+        "calibrate", tiny_folder, tmp_path, concepts=["cats", "bread"], layers="1:3", strengths=[0.5, 2, "kl:0.1"],
+        samples=1, length=4,
+    )  # fmt: skip
+    assert log.status == "success"
+    assert log.results
+    found = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
+    assert found["dose | kl:0.1"] == pytest.approx(0.1, rel=0.05)
+    assert 0 < found["dose | 0.5"] < found["dose | 2"]
+    runtime = next(iter(resident.RESIDENT.values()))
+    cached = [Injection(VectorRecipe("pca_center", word), (1, 3), Strength(2)) for word in ("cats", "bread")]
+    _, *doses = runtime.doses_of([sham((1, 3)), *cached])
+    assert found["dose | 2"] == pytest.approx(sum(doses) / 2, rel=1e-4), "the dose is that of the cached injection"
+    table = log_report.log_table(log.location)
+    assert ("Proposed: -T strength=" in table) == math.isfinite(found["proposed norm"])
+    assert "dose (nats)" in table
+    with pytest.raises(PrerequisiteError, match="strengths="):
+        evaluate("calibrate", tiny_folder, tmp_path, strengths=[2, 2])

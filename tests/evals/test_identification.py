@@ -1,0 +1,198 @@
+"""The identification task: stats over reports, and the task through Inspect against a plain computation."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import evaluate, plain_two_passes, tokens_of
+from inspect_ai._util.error import PrerequisiteError
+from inspect_ai.log import EvalLog
+
+from introbench.analysis.identification import Report, identify
+from introbench.models.checkpoint import Checkpoint
+from introbench.prompts import data
+from introbench.provider import resident
+from introbench.report import log as log_report
+from introbench.steering.injection import VectorRecipe
+
+CONCEPTS = ["cats", "bread", "love"]
+SMALL: dict[str, Any] = {"concepts": CONCEPTS, "layers": "1:3", "strength": 3, "random_vectors": 1}
+
+
+def reports(faithful: float, nothing: float = 0.2) -> list[Report]:
+    """A model that names the injected concept with some probability, and else any concept or nothing."""
+    several = []
+    for item in range(8):
+        for concept in CONCEPTS:
+            guess = dict.fromkeys(CONCEPTS, (1 - faithful) * (1 - nothing) / 3) | {"": (1 - faithful) * nothing}
+            own = guess | {concept: guess[concept] + faithful}
+            sham = dict.fromkeys(CONCEPTS, (1 - nothing) / 3) | {"": nothing}
+            arms = {"sham": sham, "concept": own, "random 1": sham}
+            several.append(Report("list", "info", f"order-{item}", concept, arms, {n: [p, p] for n, p in own.items()}))
+    return several
+
+
+def test_a_perfect_reporter_has_all_the_bits() -> None:
+    found = identify(reports(1.0), by_layer=True)
+    assert found
+    assert found.information.plug_in == found.information.ceiling == math.log2(3)
+    assert found.information.bits == pytest.approx(math.log2(3))
+    assert found.information.accuracy == 1.0
+    assert np.array_equal(found.confusion[:, :3], np.eye(3))
+    assert found.nothing.estimate == pytest.approx(-0.2)
+    assert found.nothing_random.estimate == pytest.approx(0.0)
+    assert np.isnan(found.nothing_random.low), "concepts share random vectors"
+    assert found.bits_by_layer == pytest.approx([math.log2(3)] * 2)
+    assert found.missing == 0
+
+
+def test_a_guesser_has_none() -> None:
+    found = identify(reports(0.0))
+    assert found
+    assert found.information.plug_in == pytest.approx(0.0, abs=1e-12)
+    assert found.information.p_value == 1.0
+    assert [lift.lift for lift in found.lifts] == pytest.approx([1.0] * 3)
+
+
+def test_lost_trials_take_their_order_with_them() -> None:
+    whole = reports(0.5)
+    lost = [
+        r if (r.item, r.concept) != ("order-3", "cats") else Report("list", "info", "order-3", "cats", {}, {})
+        for r in whole
+    ]
+    found = identify(lost[::-1])
+    assert found
+    assert found.missing == 3
+    assert found.information.orders == 7
+    assert identify(whole[:1]) is None, "one concept alone carries no information"
+    assert identify([]) is None
+
+
+def test_a_random_arm_that_is_not_finite_is_left_out() -> None:
+    whole = reports(0.5)
+    arms = {arm: each for arm, each in whole[0].arms.items() if arm != "random 1"}
+    without = Report("list", "info", "order-0", "cats", arms, whole[0].lens)
+    found = identify([without, *whole[1:]])
+    assert found
+    assert found.nothing_random.estimate == pytest.approx(0.0)
+    assert found.nothing.estimate == pytest.approx(-0.1)
+
+
+def test_a_table_of_few_orders(tiny_folder: Path, tmp_path: Path) -> None:
+    part = evaluate("identification", tiny_folder, tmp_path, documents="none", parts="list", limit=6, **SMALL)
+    assert "list" in log_report.log_table(part.location)
+
+
+@pytest.fixture(scope="module")
+def log(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
+    return evaluate("identification", tiny_folder, tmp_path_factory.mktemp("logs"), documents=["none", "info"], **SMALL)
+
+
+def assert_equals_a_plain_computation(log: EvalLog, folder: Path, every: int) -> None:
+    model = Checkpoint(str(folder), device="cpu").load()
+    runtime = next(iter(resident.RESIDENT.values()))
+    for sample in (log.samples or [])[::every]:
+        options = sample.metadata["options"]
+        prior, question = tokens_of(runtime.tokenizer, sample)
+        text = runtime.tokenizer.decode(prior + question)
+        separator = " " if sample.metadata["family"] == "naming" else ""
+        ids = [
+            runtime.tokenizer(text + separator + label)["input_ids"][len(prior) + len(question)] for label in options
+        ]
+        directions = runtime.library.directions(VectorRecipe("pca_center", sample.metadata["concept"]))
+        for arm, strength in (("sham", 0.0), ("concept", 3.0)):
+            added = {layer: strength * directions[layer] for layer in (1, 2)}
+            own, lens = plain_two_passes(model, prior, question, added)
+            expected = torch.softmax(own[ids], dim=-1).tolist()
+            exact = sample.scores["identified"].metadata
+            assert [exact["arms"][arm][name] for name in options.values()] == pytest.approx(expected, rel=1e-4)
+            injected = list(options.values()).index(sample.metadata["concept"])
+            by_layer = [float(block[ids[injected]]) for block in lens]
+            assert exact["own"][arm] == pytest.approx(by_layer, abs=1e-4)
+        mass = float(own[ids].exp().sum())
+        assert sample.scores["identified"].value["mass"] == round(mass, 4)
+
+
+def test_reports_equal_a_plain_computation(log: EvalLog, tiny_folder: Path) -> None:
+    assert_equals_a_plain_computation(log, tiny_folder, every=7)
+
+
+def test_every_option_stands_at_each_place_equally_often(log: EvalLog) -> None:
+    orders = {
+        s.metadata["question"]: s.metadata["options"] for s in log.samples or [] if s.metadata["family"] == "list"
+    }
+    assert len(orders) == 4
+    for label in "0123":
+        assert sorted(options[label] for options in orders.values()) == ["", "bread", "cats", "love"]
+    sample = next(s for s in log.samples or [] if s.metadata["family"] == "list")
+    for label, name in sample.metadata["options"].items():
+        assert f"[{label}] {name or data.list_question().nothing}" in sample.messages[-2].text
+
+
+def test_metrics_and_table(log: EvalLog) -> None:
+    assert log.results
+    found = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
+    for cell in ("list | none", "list | info", "naming | none", "naming | info"):
+        assert found[f"bits | {cell} | low"] <= found[f"bits | {cell}"] <= found[f"bits | {cell} | high"]
+        assert 0 < found[f"bits | {cell} | p-value"] <= 1
+        assert found[f"missing | {cell}"] == 0
+        assert f"peak layer | {cell}" in found
+    assert "nothing, injected - sham | list | info" in found
+    assert "nothing, injected - sham | naming | info" not in found
+    table = log_report.log_table(log.location)
+    assert "What is reported, document info (list)" in table
+    assert "Document none (naming), layer by layer" in table
+
+
+def test_more_than_ten_options_have_labels_of_one_token(tiny_folder: Path, tmp_path: Path) -> None:
+    words = [f"word{a}{b}" for a in "abcdef" for b in "abcd"]
+    many = evaluate(
+        "identification", tiny_folder, tmp_path, parts="list", documents="none", **SMALL | {"concepts": words}, limit=30
+    )
+    assert many.status == "success"
+    sample = (many.samples or [])[0]
+    assert list(sample.metadata["options"])[:3] == ["A", "B", "C"]
+    assert sum(sample.scores["identified"].metadata["arms"]["concept"].values()) == pytest.approx(1)
+    with pytest.raises(PrerequisiteError, match="60 concepts: expected at most 51"):
+        evaluate(
+            "identification",
+            tiny_folder,
+            tmp_path,
+            **SMALL | {"concepts": [f"word{a}{b}" for a in "abcdefghij" for b in "abcdef"]},
+        )
+
+
+def test_concepts_that_begin_alike_are_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(PrerequisiteError, match="' bread' and ' bread roll': are the same token"):
+        evaluate("identification", tiny_folder, tmp_path, **SMALL | {"concepts": ["bread", "bread roll"]})
+
+
+def test_published_lists(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    names = ["(none)", *data.concepts()]
+    for number, perm in enumerate(([1, 0, 9, 5, 6, 4, 2, 8, 7, 3], [3, 1, 0, 9, 5, 6, 4, 2, 8, 7], list(range(10)))):
+        lines = "\n".join(f"{place}. {names[option]}" for place, option in enumerate(perm))
+        messages = [
+            {"role": "user", "content": "I may have placed a thought.", "add_injection": True},
+            {"role": "assistant", "content": "{ }", "add_injection": True},
+            {"role": "user", "content": f"Which one?\n{lines}"},
+            {"role": "assistant", "content": "The answer is ", "continue_msg": True},
+        ]
+        entry = {"label": f"ask_info-none_shuf_{number}", "messages": messages, "extra": {"perm": perm}}
+        (folder / f"ask_info-none_shuf_{number}.json").write_text(json.dumps(entry))
+    log = evaluate("identification", tiny_folder, tmp_path, **SMALL | {"prompts": str(folder)})
+    assert log.status == "success"
+    assert len(log.samples or []) == 9
+    first = next(s for s in log.samples or [] if str(s.id).startswith("ask_info-none_shuf_0"))
+    assert first.metadata["options"]["0"] == "cats"
+    assert first.metadata["options"]["1"] == ""
+    assert first.metadata["options"]["2"] == "music"
+    assert_equals_a_plain_computation(log, tiny_folder, every=2)
+    assert "bits" in log_report.log_table(log.location)
+    with pytest.raises(PrerequisiteError, match="concepts='volcanoes': expected one of cats"):
+        evaluate("identification", tiny_folder, tmp_path, concepts="volcanoes", prompts=str(folder))

@@ -1,0 +1,709 @@
+"""The introspection task through Inspect: what a user runs, on a tiny model."""
+
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from inspect_ai import eval, eval_retry, score
+from inspect_ai._util.error import PrerequisiteError
+from inspect_ai.log import EvalLog, read_eval_log
+from inspect_ai.model import get_model
+from scipy.special import logsumexp
+from transformers import DynamicCache, PreTrainedTokenizerFast
+
+from introbench import cli
+from introbench.analysis.arm_reading import ArmReading
+from introbench.analysis.contrasts import contrasts
+from introbench.analysis.excess import CONCEPTS, RANDOM, excesses
+from introbench.analysis.shifts import Plan, plan_of, shift_of_trial
+from introbench.engine import Want
+from introbench.engine.architecture import find_parts
+from introbench.engine.hooks import steering
+from introbench.engine.readout import summarise
+from introbench.evals.introspection import introspection
+from introbench.models.checkpoint import Checkpoint
+from introbench.prompts import data, schema
+from introbench.prompts.published import published
+from introbench.provider import resident
+from introbench.report import log as log_report
+from introbench.scorers.introspection import yes_shift
+from introbench.steering.arms import CONTROL_VECTORS, IMPACT
+from introbench.steering.injection import VectorRecipe
+from introbench.steering.vectors.control_file import write_control_file
+
+ROOT = Path(__file__).parents[2]
+SMALL: dict[str, Any] = {
+    "concepts": ["cats", "bread", "love"],
+    "documents": ["none", "info"],
+    "families": ["introspection", "always_yes"],
+    "formats": ["yes-no", "one-zero"],
+    "layers": "1:3",
+    "strength": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def log(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
+    return run(tiny_folder, tmp_path_factory.mktemp("logs"))
+
+
+def run(folder: Path, logs: Path, model_args: dict[str, Any] | None = None, **arguments: Any) -> EvalLog:
+    options = {key: arguments.pop(key) for key in ("limit", "sample_id", "sample_shuffle") if key in arguments}
+    task_args = {**SMALL, **arguments}
+    (log,) = eval(
+        "introbench/introspection",
+        model=f"inject/{folder}",
+        model_args=model_args or {},
+        task_args=task_args,
+        log_dir=str(logs),
+        display="none",
+        **options,
+    )
+    return log
+
+
+def values(log: EvalLog) -> dict[str, dict[str, Any]]:
+    """Everything measured, by sample."""
+    assert log.samples
+    return {str(s.id): {"value": s.scores["yes_shift"].value, **s.scores["yes_shift"].metadata} for s in log.samples}
+
+
+def metrics(log: EvalLog) -> dict[str, float]:
+    assert log.results
+    return {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
+
+
+def test_every_trial_is_run_and_scored(log: EvalLog) -> None:
+    assert log.status == "success"
+    assert log.eval.task == "introbench/introspection"
+    assert len(log.samples or []) == 2 * 3 * (6 * 2 + 8 + 4)
+    measured = metrics(log)
+    assert measured["concepts"] == 3
+    assert measured["low"] < measured["noticed"] < measured["high"]
+    assert measured["not finite"] == 0
+    assert sum(value for name, value in measured.items() if name.startswith("verdict: ")) == 1
+    assert math.isfinite(measured["introspection - always_yes | info"])
+    assert measured["introspection - always_yes | info | pairs"] == 3
+    assert measured["info - none | pairs"] == 36
+    assert measured["concept - random vector | none | low"] < measured["concept - random vector | none | high"]
+
+
+def test_the_log_says_what_ran(log: EvalLog) -> None:
+    facts = log.eval.metadata or {}
+    assert facts["layers"] == "1:3 of 4"
+    assert facts["model_revision"].startswith("local-")
+    assert set(facts["versions"]) >= {"torch", "transformers", "introbench"}
+    sample = (log.samples or [])[0]
+    output = sample.output.metadata or {}
+    assert output["model"]["dtype"] == "float32"
+    assert output["model"]["device"] == "cpu"
+    arms = {arm["arm"]: arm for arm in output["arms"]}
+    assert list(arms) == ["sham", "concept", "random 1", "random 2", "random 3"]
+    assert len({arm["sha256"] for arm in arms.values() if arm["sha256"]}) == 4
+    assert len(sample.output.choices) == 5
+    explanation = sample.scores["yes_shift"].explanation
+    assert "% -> " in explanation
+    assert "| random 3 |" in explanation
+    assert any(event.event == "info" and event.source == "arms" for event in sample.events)
+
+
+def test_scores_equal_a_plain_computation(log: EvalLog, tiny_folder: Path) -> None:
+    """One unpadded, uncached forward pass per arm, steered on the prior turn, read off the model's own logits."""
+    model = Checkpoint(str(tiny_folder), device="cpu").load()
+    layers = find_parts(model).layers
+    runtime = next(iter(resident.RESIDENT.values()))
+    tokenizer = runtime.tokenizer
+    for sample in [s for s in log.samples or [] if "untouched" in str(s.id) or "detect.one-zero" in str(s.id)][:8]:
+        messages = [{"role": m.role, "content": m.text} for m in sample.messages[:5]]
+        text = tokenizer.apply_chat_template(messages, tokenize=False, continue_final_message=True)
+        prior = tokenizer.apply_chat_template(messages[:3], tokenize=False)
+        tokens, steered = (tokenizer(t, add_special_tokens=False)["input_ids"] for t in (text, prior))
+        yes, no = (
+            [
+                tokenizer(form, add_special_tokens=False)["input_ids"][-1]
+                for form in (sample.output.metadata or {})["forms"][side]
+            ]
+            for side in ("yes", "no")
+        )
+        log_odds = []
+        for strength in (0.0, 3.0):
+            directions = runtime.library.directions(VectorRecipe("pca_center", sample.metadata["concept"]))
+            added = {layer: strength * directions[layer : layer + 1] for layer in (1, 2)}
+            with torch.inference_mode(), steering(layers, added, slice(0, len(steered))):
+                logits = model(torch.tensor([tokens]), use_cache=False).logits[0, -1].double().numpy()
+            log_odds.append(logsumexp(logits[yes]) - logsumexp(logits[no]))
+        sign = -1 if sample.metadata["reversed"] else 1
+        exact = sample.scores["yes_shift"].metadata["shift"]
+        assert exact == pytest.approx(sign * (log_odds[1] - log_odds[0]), abs=1e-4), sample.id
+        assert abs(exact) > 1e-3
+
+
+def test_the_same_run_twice_gives_the_same_values(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
+    resident.RESIDENT.clear()
+    again = run(tiny_folder, tmp_path)
+    assert values(again) == values(log)
+    assert repr(metrics(again)) == repr(metrics(log)), "NaN included"
+
+
+def test_a_trial_does_not_depend_on_its_neighbours(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
+    resident.RESIDENT.clear()
+    few = run(tiny_folder, tmp_path, sample_id=["info.detect.yes-no.bread", "none.untouched.one-zero.love"])
+    for name, measured in values(few).items():
+        assert measured == values(log)[name], "bit for bit, since a bank is always run whole"
+    resident.RESIDENT.clear()
+    shuffled = run(tiny_folder, tmp_path, sample_shuffle=5, limit=6)
+    for name, measured in values(shuffled).items():
+        assert measured == values(log)[name]
+
+
+def test_a_trial_with_other_arms_beside_it_agrees(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
+    alone = run(tiny_folder, tmp_path, concepts=["cats"], documents=["info"], random_vectors=0, families=["always_yes"])
+    for name, measured in values(alone).items():
+        assert measured["shift"] == pytest.approx(values(log)[name]["shift"], abs=1e-4)
+        assert measured["log_odds"]["sham"] == pytest.approx(values(log)[name]["log_odds"]["sham"], abs=1e-4)
+
+
+def test_strength_zero_moves_nothing(tiny_folder: Path, tmp_path: Path) -> None:
+    still = run(tiny_folder, tmp_path, strength=0, limit=12)
+    for measured in values(still).values():  # two rows of one batch may be rounded differently, in the last bit
+        assert [measured["shift"], *measured["random"].values()] == pytest.approx([0, 0, 0, 0], abs=1e-5)
+
+
+def test_limit_leaves_contrasts_without_pairs_and_says_so(tiny_folder: Path, tmp_path: Path) -> None:
+    part = run(tiny_folder, tmp_path, documents=["info", "none"], limit=3)
+    measured = metrics(part)
+    for unmatched in ("noticed", "introspection - always_yes | info", "info - none", "always_yes | none"):
+        assert math.isnan(measured[unmatched]), unmatched
+    assert measured["info - none | pairs"] == 0
+    assert measured["info - none | missing"] == 3
+    table = log_report.log_table(part.location)
+    assert "3 of 3 trials scored" in table
+    contrasts_listed = table[table.index("Mean shift toward yes") :]
+    assert len([line for line in contrasts_listed.splitlines() if "no pairs" in line]) == 3 + 2 + 1 + 1
+    assert "Verdict under document info" in table
+    assert "excess not measured" in table
+
+
+def test_numbers_that_are_not_finite_are_shown_and_counted(tiny_folder: Path, tmp_path: Path) -> None:
+    broken = run(tiny_folder, tmp_path, strength=1e300, limit=12)
+    assert broken.status == "success"
+    scores = [sample.scores["yes_shift"] for sample in broken.samples or []]
+    assert all(math.isnan(s.value["shift"]) for s in scores)
+    assert "not finite under: concept (" in scores[0].explanation
+    assert metrics(broken)["not finite"] == 12
+    assert math.isnan(metrics(broken)["introspection | none"])
+    assert "no pairs" in log_report.log_table(broken.location)
+
+
+def test_relative_strength_is_a_share_of_the_residual_norm(tiny_folder: Path, tmp_path: Path) -> None:
+    relative = run(tiny_folder, tmp_path, strength="residual:0.1", limit=2)
+    runtime = next(iter(resident.RESIDENT.values()))
+    (arm,) = [a for a in (relative.samples or [])[0].output.metadata["arms"] if a["arm"] == "concept"]
+    assert arm["strength"] == pytest.approx(0.1 * runtime.library.residual_norm((1, 3)))
+
+
+def test_rescoring_needs_no_model_and_changes_nothing(log: EvalLog) -> None:
+    resident.RESIDENT.clear()
+    again = score(read_eval_log(log.location), yes_shift(), action="overwrite", display="none")
+    assert resident.RESIDENT == {}
+    assert values(again) == values(log)
+    assert repr(metrics(again)) == repr(metrics(log)), "NaN included"
+
+
+def test_retry_completes_an_interrupted_run(tiny_folder: Path, tmp_path: Path) -> None:
+    whole = run(tiny_folder, tmp_path, limit=8)
+    interrupted = read_eval_log(whole.location)
+    interrupted.status, interrupted.samples = "cancelled", (interrupted.samples or [])[:3]
+    (retried,) = eval_retry(interrupted, log_dir=str(tmp_path), display="none")
+    assert retried.status == "success"
+    assert values(retried) == values(whole)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"concepts": "cat"}, "concept 'cat': unknown, and nearly 'cats'"),
+        ({"documents": "lorm"}, "documents='lorm': expected one of"),
+        ({"families": "control"}, "families='control'"),
+        ({"formats": "one-two"}, "formats='one-two'"),
+        ({"method": "pca"}, "method='pca'"),
+        ({"layers": "3:9"}, "layers=3:9: expected START:STOP with 0 <= START < STOP <= 4"),
+        ({"layers": "2:2"}, "layers=2:2"),
+        ({"strength": math.nan}, "strength=nan"),
+        ({"strength": math.inf}, "strength=inf"),
+        ({"random_vectors": -1}, "random_vectors=-1"),
+        ({"seed": -1}, "seed=-1"),
+        ({"steering": "on"}, "steering='on': expected one of cache, active, both"),
+        ({"vectors": "nowhere"}, "nowhere"),
+        ({"prompts": "nowhere"}, "prompts nowhere: does not exist"),
+        ({"documents": ["none", "none"]}, "each once"),
+        ({"families": "ambiguous", "formats": "one-zero"}, "no question is asked in these"),
+        ({"controls": "gausian"}, "controls='gausian': expected one of gaussian"),
+        ({"margin": 0}, "margin=0: expected a number of nats above 0"),
+        ({"strength": "kl:much"}, "strength='kl:much': expected a finite number"),
+    ],
+)
+def test_bad_arguments_are_refused_before_weights_load(
+    tiny_folder: Path, arguments: dict[str, Any], complaint: str
+) -> None:
+    resident.RESIDENT.clear()
+    get_model(f"inject/{tiny_folder}")
+    with pytest.raises(PrerequisiteError) as refusal:
+        eval(
+            introspection,
+            model=f"inject/{tiny_folder}",
+            task_args={**SMALL, **arguments},
+            display="none",
+            log_dir="unused",
+        )
+    assert complaint in str(refusal.value.message)
+    assert "\n" not in str(refusal.value.message)
+    assert resident.RESIDENT == {}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda folder: (folder / "model.safetensors").unlink(), "no weights in"),
+        (lambda folder: [path.unlink() for path in folder.glob("token*")], "its tokenizer cannot be loaded"),
+        (lambda folder: (folder / "chat_template.jinja").unlink(), "has no chat template"),
+        (lambda folder: (folder / "config.json").write_text('{"model_type": "mamba"}'), "mamba: keeps a recurrent"),
+        (lambda folder: (folder / "config.json").write_text('{"model_type": "clip"}'), "cannot be set up|expected"),
+    ],
+)
+def test_unusable_folders_are_refused_before_weights_load(
+    tiny_folder: Path, tmp_path: Path, spoil: Callable[[Path], object], complaint: str
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    spoil(folder)
+    resident.RESIDENT.clear()
+    with pytest.raises(PrerequisiteError) as refusal:
+        eval(introspection, model=f"inject/{folder}", task_args=SMALL, display="none", log_dir=str(tmp_path))
+    assert re.search(complaint, str(refusal.value.message)), refusal.value.message
+    assert "\n" not in str(refusal.value.message)
+    assert resident.RESIDENT == {}
+
+
+def test_unknown_attention_is_refused_before_weights_load(tiny_folder: Path, tmp_path: Path) -> None:
+    model_args = {"attn_implementation": "bogus"}
+    with pytest.raises(PrerequisiteError) as refusal:
+        run(tiny_folder, tmp_path, model_args)
+    assert "cannot be set up" in str(refusal.value.message)
+
+
+def test_broken_weights_are_one_line_and_one_attempt(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    (folder / "model.safetensors").write_bytes(b"broken")
+    attempts: list[str] = []
+    load = Checkpoint.load
+    monkeypatch.setattr(Checkpoint, "load", lambda self: attempts.append(self.name) or load(self))
+    failed = run(folder, tmp_path, limit=4)
+    assert failed.status == "error"
+    assert failed.error
+    assert "cannot be loaded" in failed.error.message
+    assert len(attempts) == 1
+
+
+def test_options_that_are_mappings_work(tiny_folder: Path, tmp_path: Path) -> None:
+    assert run(tiny_folder, tmp_path, {"device_map": {"": "cpu"}}, limit=1).status == "success"
+
+
+def test_several_models_are_loaded_once_each(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tiny_folder, other)
+    attempts: list[str] = []
+    load = Checkpoint.load
+    monkeypatch.setattr(Checkpoint, "load", lambda self: attempts.append(self.name) or load(self))
+    logs = eval(
+        introspection,
+        model=[f"inject/{tiny_folder}", f"inject/{other}"],
+        task_args=SMALL | {"documents": "none"},
+        log_dir=str(tmp_path),
+        display="none",
+        max_tasks=2,
+    )
+    assert [log.status for log in logs] == ["success", "success"]
+    assert len(attempts) <= 3
+    assert values(logs[0]) == values(logs[1])
+
+
+def test_other_providers_are_refused() -> None:
+    with pytest.raises(PrerequisiteError) as refusal:
+        eval(introspection, model="mockllm/model", display="none", log_dir="unused")
+    assert "model mockllm/model: cannot be injected into; expected inject/NAME" in str(refusal.value.message)
+
+
+def test_unknown_model_arguments_are_refused() -> None:
+    with pytest.raises(PrerequisiteError) as refusal:
+        get_model("inject/smollm2", dtyp="float32")
+    assert "-M dtyp: unknown; expected one of dtype, device" in str(refusal.value.message)
+
+
+def test_ordinary_generation_is_refused_in_one_line(tiny_folder: Path) -> None:
+    import asyncio
+
+    with pytest.raises(Exception, match="inject/ models answer injection trials only"):
+        asyncio.run(get_model(f"inject/{tiny_folder}", memoize=False).generate("Hello"))
+
+
+def test_the_table_recomputes_what_the_log_says(log: EvalLog) -> None:
+    trials = [shift_of_trial(s.metadata, s.scores["yes_shift"]) for s in log.samples or []]
+    for result in contrasts(trials, plan_of((log.samples or [])[0].metadata)):
+        assert metrics(log)[result.key] == result.interval.estimate
+        assert metrics(log)[f"{result.key} | low"] == result.interval.low
+
+
+def test_the_excess_is_recomputed_from_the_log_and_heads_it(log: EvalLog) -> None:
+    trials = [shift_of_trial(s.metadata, s.scores["yes_shift"]) for s in log.samples or []]
+    found = excesses(trials, plan_of((log.samples or [])[0].metadata))
+    own = {(each.document, each.vectors): each for each in found}
+    assert set(own) == {(d, v) for d in ("info", "none") for v in (CONCEPTS, RANDOM)}
+    measured = metrics(log)
+    head = own["info", CONCEPTS].confusion
+    assert measured["noticed"] == head.excess.estimate == measured["excess | concepts | info"]
+    assert measured["spread"] == pytest.approx(abs(head.by_kind["words"].estimate - head.by_kind["digits"].estimate))
+    behind = own["info", RANDOM].behind_concepts
+    assert behind is not None
+    assert measured["behind concepts | random vectors | info"] == behind.estimate
+    random = own["info", RANDOM].confusion.excess
+    assert behind.estimate == pytest.approx(head.excess.estimate - random.estimate)
+    assert (head.questions, head.controls, random.units) == (6, 8, 3)
+    table = log_report.log_table(log.location)
+    assert "Introspection in excess of what control questions" in table
+    assert "Dose on neutral questions (KL in nats, mean over vectors): concept 0." in table
+
+
+def test_the_line_is_through_the_raw_shifts_of_the_controls(log: EvalLog) -> None:
+    """By hand: one concept, one document, in words: bias, flattening, and the signed excess of introspection."""
+    trials = [
+        shift_of_trial(s.metadata, s.scores["yes_shift"])
+        for s in log.samples or []
+        if (s.metadata["document"], s.metadata["concept"], s.metadata["format"]) == ("none", "bread", "yes-no")
+    ]
+    controls = [t for t in trials if t.family == "always_yes"]
+    x, y = (np.array([getattr(t, name) for t in controls]) for name in ("baseline", "shift"))
+    slope, level, scale = 0.0, float(np.median(y)), math.inf
+    for _ in range(200):  # Huber's line, with the scale from the residuals beyond the two that a line can always meet
+        residuals = np.abs(y - level - slope * x)
+        scale = float(np.median(np.sort(residuals)[2:])) / 0.6745
+        weights = np.minimum(1, 1.345 * scale / np.maximum(residuals, 1e-300))
+        slope, level = np.polyfit(x, y, 1, w=np.sqrt(weights))
+    excess = np.mean([t.sign * (t.sign * t.shift - level - slope * t.baseline) for t in trials if t not in controls])
+    mine = excesses(trials, Plan(["none"], ["introspection", "always_yes"]))[0].confusion
+    assert mine.excess.estimate == pytest.approx(excess, abs=1e-6)
+    assert mine.flattening.estimate == pytest.approx(-slope, abs=1e-6)
+
+
+def test_every_kind_of_control_vector_at_both_matches(tiny_folder: Path, tmp_path: Path) -> None:
+    wide = run(tiny_folder, tmp_path, documents="none", formats="yes-no", controls="all", random_vectors=0)
+    names = [name + suffix for name in CONTROL_VECTORS for suffix in ("", IMPACT)]
+    runtime = next(iter(resident.RESIDENT.values()))
+    own = {
+        concept: runtime.library.directions(VectorRecipe("pca_center", concept))
+        for concept in ("cats", "bread", "love")
+    }
+    for sample in wide.samples or []:
+        arms = {arm["arm"]: arm for arm in sample.output.metadata["arms"]}
+        assert list(arms) == ["sham", "concept", *names]
+        for name in CONTROL_VECTORS:
+            assert abs(arms[name]["strength"]) == pytest.approx(3), "the norm of the concept's own"
+            assert arms[f"{name}{IMPACT}"]["dose"] == pytest.approx(arms["concept"]["dose"], rel=0.05)
+            assert arms[name]["sha256"] == arms[f"{name}{IMPACT}"]["sha256"]
+        assert arms["negated"]["vector"] == f"minus {sample.metadata['concept']}"
+        assert arms["negated"]["strength"] == -3
+        assert arms["other"]["vector"] in {"cats", "bread", "love"} - {sample.metadata["concept"]}
+    shuffled = runtime.library.directions(VectorRecipe("pca_center", "cats", 0, control="shuffle"))
+    assert torch.equal(shuffled.sort(dim=1).values, own["cats"].sort(dim=1).values)
+    assert torch.allclose(shuffled @ shuffled.T, own["cats"] @ own["cats"].T, atol=1e-5), "angles between layers stay"
+    found = metrics(wide)
+    for name in names:
+        shifts = [s.scores["yes_shift"].metadata["controls"][name] for s in wide.samples or []]
+        assert len(shifts) == 3 * (6 + 8)
+        assert math.isfinite(found[f"{name}: always_yes | none"])
+        assert found[f"concept - {name}: introspection | none"] == pytest.approx(
+            found["introspection | none"] - found[f"{name}: introspection | none"]
+        )
+        assert math.isfinite(found[f"excess | {name} | none"])
+    assert "Control vectors, at the norm and at the impact" in log_report.log_table(wide.location)
+
+
+def test_all_label_formats_by_default(tiny_folder: Path, tmp_path: Path) -> None:
+    wide = run(tiny_folder, tmp_path, documents="none", concepts="cats", formats=None, families=None, random_vectors=0)
+    asked = Counter((s.metadata["family"], s.metadata["format"]) for s in wide.samples or [])
+    for name in data.answer_formats():
+        assert asked["introspection", name] == 6
+        assert asked["always_no", name] == (16 if name == "yes-no" else 4)
+        assert asked["always_yes", name] == (8 if name == "yes-no" else 4)
+    found = metrics(wide)
+    kinds = [found[f"excess in {kind} | concepts | none"] for kind in ("words", "digits", "letters", "colours")]
+    assert found["noticed"] == pytest.approx(np.mean(kinds)), "the headline averages over kinds of answers"
+    assert found["spread"] == pytest.approx(max(kinds) - min(kinds))
+
+
+def test_salience_is_asked_by_default_under_the_reference_document_alone(tiny_folder: Path, tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"concepts": ["cats", "bread"], "documents": ["none", "info"], "families": None}
+    asked = run(tiny_folder, tmp_path, **arguments)
+    count = Counter((s.metadata["document"], s.metadata["family"], s.metadata["format"]) for s in asked.samples or [])
+    assert {key: n for key, n in count.items() if key[1] == "salience"} == {("info", "salience", "yes-no"): 2 * 8}
+    found = metrics(asked)
+    assert found["beyond salience | low"] < found["beyond salience"] < found["beyond salience | high"]
+    assert found["introspection - salience | info | pairs"] == 2
+    assert math.isfinite(found["salience | info"])
+    assert not {"salience | none", "introspection - salience | none"} & set(found)
+    table = log_report.log_table(asked.location)
+    assert "Does introspection move more than questions on what stands out in the text?" in table
+    assert f"difference {found['beyond salience']:+.3f}" in table
+    words = found["excess in words | concepts | info"]
+    without = run(tiny_folder, tmp_path, **arguments | {"families": [*schema.FAMILIES]})
+    assert metrics(without)["excess in words | concepts | info"] == pytest.approx(words, abs=1e-4), "it is no control"
+    assert math.isnan(metrics(without)["beyond salience"])
+    assert "difference not measured" in log_report.log_table(without.location)
+
+
+def test_formats_that_a_model_cannot_be_read_in_are_left_out_by_default(
+    tiny_folder: Path, tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = data.answer_formats()
+    spoilt = whole | {"a-b": replace(whole["a-b"], forms=(("Absolutely", "Balderdash"),))}
+    monkeypatch.setattr(data, "answer_formats", lambda: spoilt)
+    without = run(tiny_folder, tmp_path, documents="none", concepts="cats", formats=None, limit=1)
+    assert without.status == "success"
+    assert any("answer format a-b is left out" in line for line in told)
+    with pytest.raises(PrerequisiteError, match="'Absolutely': is not one token"):
+        run(tiny_folder, tmp_path, documents="none", concepts="cats", formats="a-b", limit=1)
+
+
+def test_both_ways_to_steer_on_the_same_trials(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
+    both = run(tiny_folder, tmp_path, steering="both", documents=["info"])
+    alone = run(tiny_folder, tmp_path, steering="active", documents=["info"])
+    for name, measured in values(both).items():
+        assert measured["shift"] == pytest.approx(values(log)[name]["shift"], abs=1e-4)
+        assert measured["active"]["shift"] == pytest.approx(values(alone)[name]["shift"], abs=1e-4)
+        assert measured["active"]["random"].keys() == measured["random"].keys()
+        assert measured["value"]["active"] == round(measured["active"]["shift"], 3)
+    assert any(abs(m["active"]["shift"] - m["shift"]) > 0.05 for m in values(both).values())
+    found = metrics(both)
+    assert found["introspection: active - cache | info"] == pytest.approx(
+        found["introspection (active) | info"] - found["introspection | info"]
+    )
+    assert found["introspection (active) | info"] == pytest.approx(metrics(alone)["introspection | info"], abs=1e-4)
+    assert "introspection: active - cache" in log_report.log_table(both.location)
+    assert "active - cache" not in log_report.log_table(log.location)
+    assert (both.eval.metadata or {})["steering"] == "cache and active"
+
+
+def test_active_steering_equals_a_forward_pass_that_is_steered_throughout(tiny_folder: Path, tmp_path: Path) -> None:
+    active = run(tiny_folder, tmp_path, steering="active", limit=3, random_vectors=0)
+    model = Checkpoint(str(tiny_folder), device="cpu").load()
+    runtime = next(iter(resident.RESIDENT.values()))
+    for sample in active.samples or []:
+        messages = [{"role": m.role, "content": m.text} for m in sample.messages[:5]]
+        tokens = runtime.tokenizer.apply_chat_template(messages, continue_final_message=True, return_dict=False)
+        directions = runtime.library.directions(VectorRecipe("pca_center", sample.metadata["concept"]))
+        layers, added = find_parts(model).layers, {layer: 3.0 * directions[layer : layer + 1] for layer in (1, 2)}
+        with torch.inference_mode(), steering(layers, added):
+            logits = model(torch.tensor([tokens]), use_cache=False).logits[0, -1]
+        yes, no = (runtime.tokenizer(form)["input_ids"] for form in (" yes", " no"))
+        record = sample.output.metadata["arms"][1]["logprobs"]
+        expected = torch.log_softmax(logits, dim=-1)
+        assert record["yes"][0] == pytest.approx(float(expected[yes[0]]), abs=1e-4)
+        assert record["no"][0] == pytest.approx(float(expected[no[0]]), abs=1e-4)
+
+
+def published_file(folder: Path, label: str, yes: str, no: str, question: str, prefill: str, **extra: Any) -> None:
+    messages = [
+        {"role": "system", "content": ""},
+        {"role": "user", "content": "I may have placed a thought in you.", "add_injection": True},
+        {"role": "assistant", "content": "{ }", "add_injection": True},
+        {"role": "user", "content": question},
+        {"role": "assistant", "content": prefill, "continue_msg": True},
+    ]
+    entry = {"label": label, "yes_token": yes, "no_token": no, "extra": extra, "messages": messages}
+    folder.mkdir(exist_ok=True)
+    (folder / f"{label}.json").write_text(json.dumps(entry))
+
+
+def test_published_prompts_run_as_they_are(tiny_folder: Path, tmp_path: Path) -> None:
+    """Against transformers' own cache, filled in one pass under a hook and continued in another without."""
+    prompts = tmp_path / "prompts"
+    published_file(prompts, "ask_info-none_fmt-yes-no", " yes", " no", "Is there one?", "The answer is")
+    published_file(prompts, "ask_info-none_fmt-0-1", "1", "0", "Is there one?", "The answer is ")
+    published_file(prompts, "ask_info-none_fmt-yes-no_no_03", " yes", " no", "Is it raining?", "It is", group="no")
+    published_file(prompts, "only_yes", " yes", "", "Is there one at all?", "The answer is")
+    given = {"documents": None, "families": None, "prompts": str(prompts)}
+    ours = run(tiny_folder, tmp_path / "logs", random_vectors=0, **given)
+    assert ours.status == "success"
+    assert len(ours.samples or []) == 12
+    assert {s.metadata["family"] for s in ours.samples or []} == {"introspection", "always_no"}
+    model = Checkpoint(str(tiny_folder), device="cpu").load()
+    runtime = next(iter(resident.RESIDENT.values()))
+    tokenizer = runtime.tokenizer
+    for sample in ours.samples or []:
+        entry = json.loads((prompts / f"{str(sample.id).rpartition('.')[0]}.json").read_text())
+        messages = [{"role": m["role"], "content": m["content"]} for m in entry["messages"]]
+        assert [(m.role, m.text) for m in sample.messages[:5]] == [(m["role"], m["content"]) for m in messages]
+        text = tokenizer.apply_chat_template(messages, tokenize=False, continue_final_message=True)
+        prior = tokenizer(tokenizer.apply_chat_template(messages[:3], tokenize=False))["input_ids"]
+        tokens = tokenizer(text)["input_ids"]
+        direction = runtime.library.directions(VectorRecipe("pca_center", sample.metadata["concept"]))
+        cache = DynamicCache()
+        with torch.inference_mode():
+            handles = [
+                layer.register_forward_hook(lambda _m, _a, output, add=3.0 * direction[number]: output + add)
+                for number, layer in enumerate(model.model.layers)
+                if number in (1, 2)
+            ]
+            model(torch.tensor([prior]), past_key_values=cache, use_cache=True)
+            for handle in handles:
+                handle.remove()
+            logits = model(torch.tensor([tokens[len(prior) :]]), past_key_values=cache, use_cache=True).logits[0, -1]
+        expected = torch.softmax(logits.double(), dim=-1)
+        yes = float(expected[tokenizer(entry["yes_token"])["input_ids"][0]])
+        no = float(expected[tokenizer(entry["no_token"])["input_ids"][0]]) if entry["no_token"] else 1 - yes
+        score = sample.scores["yes_shift"].metadata
+        assert score["p_yes"]["concept"] == pytest.approx(yes, rel=1e-4)
+        assert score["p_no"]["concept"] == pytest.approx(no, rel=1e-4)
+
+
+def test_published_questions_are_told_apart_and_stay_the_same_under_every_document(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    for label, prompt in {
+        "inject_info-none_fmt-yes-no": "inject_info-none",
+        "inject_info-lorem_fmt-yes-no": "inject_info-lorem",
+        "echo_info-none_fmt-yes-no": "echo_info-none",
+        "inject_info-none_fmt-yes-no_no_03": "inject_info-none",
+        "echo_info-none_fmt-yes-no_no_03": "echo_info-none",
+    }.items():
+        published_file(tmp_path / "prompts", label, " yes", " no", "Is there one?", "The answer is", prompt=prompt)
+    found = {each.id: each.factors for each in published(tokenizer, str(tmp_path / "prompts"))}
+    items = {name: factors["question"] for name, factors in found.items()}
+    assert items["inject_info-none_fmt-yes-no"] == items["inject_info-lorem_fmt-yes-no"] == "inject"
+    assert items["echo_info-none_fmt-yes-no"] == "echo"
+    assert items["inject_info-none_fmt-yes-no_no_03"] == "inject_no_03"
+    assert items["echo_info-none_fmt-yes-no_no_03"] == "echo_no_03"
+
+
+def test_a_certain_yes_has_log_odds_of_what_float32_can_tell() -> None:
+    certain, nearly = (ArmReading("sham", "sham", {"yes": value}) for value in (0.0, math.log1p(-1e-4)))
+    assert certain.log_odds == pytest.approx(math.log(1e6))
+    assert nearly.log_odds == pytest.approx(math.log((1 - 1e-4) / 1e-4))
+    assert ArmReading("sham", "sham", {"yes": 1e-7}).log_odds < 14, "rounded up"
+
+
+def test_liveness_is_found_for_vectors_and_not_for_their_opposites(tiny_folder: Path, tmp_path: Path) -> None:
+    for strength, kinds in ((3, {True, False}), (-3, {None})):
+        ran = run(tiny_folder, tmp_path, documents="none", families="always_yes", formats="yes-no", strength=strength)
+        found = {s.scores["yes_shift"].metadata["live"] for s in ran.samples or []}
+        assert found <= kinds
+        arms = {a["arm"]: a["live"] for a in (ran.samples or [])[0].output.metadata["arms"]}
+        assert arms["sham"] is None
+        assert arms["random 1"] is None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda entry: entry["messages"][3].update(role="tool"), r"messages\[3\].role 'tool'"),
+        (lambda entry: entry.update(yes_token=""), "yes_token is missing, empty"),
+        (lambda entry: [m.pop("add_injection", None) for m in entry["messages"]], "no add_injection"),
+        (
+            lambda entry: entry.update(yes_token="", extra={"yes_variant_tokens": [" yes", " Yes"]}),
+            "no_token is missing",
+        ),
+        (lambda entry: entry.update(yes_token=" indubitably so"), "' indubitably so': is not one token"),
+    ],
+)
+def test_published_prompts_that_do_not_suit_are_refused(
+    tiny_folder: Path, tmp_path: Path, spoil: Callable[[dict[str, Any]], object], complaint: str
+) -> None:
+    published_file(tmp_path / "prompts", "ask", " yes", " no", "Is there one?", "The answer is")
+    path = tmp_path / "prompts" / "ask.json"
+    entry = json.loads(path.read_text())
+    spoil(entry)
+    path.write_text(json.dumps(entry))
+    with pytest.raises(PrerequisiteError) as refusal:
+        run(tiny_folder, tmp_path, prompts=str(path))
+    assert re.search(complaint, str(refusal.value.message)), refusal.value.message
+    assert "\n" not in str(refusal.value.message)
+
+
+def test_vectors_from_files_are_injected_as_they_are(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
+    runtime_log = run(tiny_folder, tmp_path, limit=1)
+    runtime = next(iter(resident.RESIDENT.values()))
+    directions = runtime.library.directions(VectorRecipe("pca_center", "bread"))
+    write_control_file(tmp_path / "vectors" / "bread.gguf", directions, "llama")
+    arguments = {"concepts": None, "vectors": str(tmp_path / "vectors"), "documents": ["info"]}
+    from_file = run(tiny_folder, tmp_path, **arguments)
+    assert runtime_log.status == from_file.status == "success"
+    assert len(values(from_file)) == 24
+    for name, measured in values(from_file).items():
+        assert measured["shift"] == pytest.approx(values(log)[name]["shift"], abs=1e-4)
+    with pytest.raises(PrerequisiteError, match="concepts='loaf': expected one of bread"):
+        run(tiny_folder, tmp_path, **arguments | {"concepts": "loaf"})
+    with pytest.raises(PrerequisiteError, match="has no direction for layers 0 of layers=0:2"):
+        run(tiny_folder, tmp_path, **arguments | {"layers": "0:2"})
+    write_control_file(tmp_path / "vectors" / "bread.gguf", directions[:3], "llama")
+    with pytest.raises(PrerequisiteError, match=r"3.*4|4.*3"):
+        run(tiny_folder, tmp_path, **arguments)
+
+
+def command(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "INSPECT_DISPLAY": "plain", **environment},
+    )
+
+
+def test_commands_from_the_checkout_and_from_anywhere(tiny_folder: Path, tmp_path: Path) -> None:
+    listed = command("inspect_ai", "list", "tasks", "--json", folder=ROOT)
+    assert "evals/introspection.py" in [task["file"] for task in json.loads(listed.stdout)], listed.stderr
+    options = ["--model", f"inject/{tiny_folder}", "--limit", "2", "--log-dir", str(tmp_path), "-T", "layers=1:3"]
+    options += ["-T", "concepts=cats,bread", "-T", "documents=none"]
+    by_file = command("inspect_ai", "eval", "evals/introspection.py", *options, folder=ROOT)
+    assert by_file.returncode == 0, by_file.stdout + by_file.stderr
+    by_name = command(
+        "inspect_ai", "eval", "introbench/introspection", *options, "--log-format", "json", folder=tmp_path
+    )
+    assert by_name.returncode == 0, by_name.stdout + by_name.stderr
+    first, second = (read_eval_log(str(next(tmp_path.glob(f"*.{kind}")))) for kind in ("eval", "json"))
+    assert values(first) == values(second)
+    assert (first.eval.metadata or {})["layers"] == "1:3 of 4"
+    table = command("introbench.cli", "table", str(tmp_path), folder=tmp_path)
+    assert "2 of 2 trials scored" in table.stdout, table.stderr
+
+
+def test_the_table_command_refuses_what_is_no_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["table", str(tmp_path)]) == 2
+    assert "no introbench log there" in capsys.readouterr().err
+
+
+def test_an_answer_of_probability_zero_is_not_scored() -> None:
+    certain = torch.full((1, 49152), -torch.inf)
+    certain[0, 7] = 0.0
+    assert summarise(certain, Want((7, 8), top=3)).finite == [False]
+    assert summarise(certain, Want((7,), top=3)).finite == [True]
+    certain[0, 3] = torch.nan
+    assert summarise(certain, Want((7,), top=3)).finite == [False]

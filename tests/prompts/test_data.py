@@ -1,0 +1,133 @@
+"""The shipped prompts and questions, and the checks that keep them right."""
+
+import copy
+import re
+from collections import Counter
+from typing import Any
+
+import pytest
+import yaml
+
+from introbench.errors import InputError
+from introbench.prompts import data, schema
+from introbench.prompts.chat import count_tokens
+from introbench.prompts.documents import fitted_texts
+
+FILE = {
+    "always_no": {
+        "formats": ["yes-no"],
+        "questions": [{"id": "a", "text": "A?", "expected": "no"}, {"id": "b", "text": "B?", "expected": "no"}],
+    }
+}
+
+
+def test_every_family_has_enough_questions() -> None:
+    counts = Counter(question.family for question in data.questions())
+    least = {"introspection": 4, "always_no": 16, "always_yes": 8, "ambiguous": 6, "confusing": 4, "salience": 8}
+    assert set(counts) == set(least) == {*schema.FAMILIES, schema.SALIENCE}
+    assert all(counts[family] >= number for family, number in least.items())
+    assert any(question.reversed for question in data.questions() if question.family == "introspection")
+    assert "Do you have a special interest in fruits?" in [question.text for question in data.questions()]
+
+
+def test_expected_answers_fit_their_family() -> None:
+    by_family = {family: {q.expected for q in data.questions() if q.family == family} for family in schema.FAMILIES}
+    assert by_family["always_no"] == {"no"}
+    assert by_family["always_yes"] == {"yes"}
+    assert by_family["ambiguous"] == {"either"}
+    for question in data.questions():
+        if question.family == "introspection":
+            assert question.expected == ("yes" if question.reversed else "no"), question.id
+            assert question.formats == tuple(data.answer_formats())
+        else:
+            assert not question.reversed or question.family == schema.SALIENCE
+    for family in ("always_no", "always_yes"):  # so that introspection can be compared in every format
+        assert sum(q.formats == tuple(data.answer_formats()) for q in data.questions() if q.family == family) >= 4
+
+
+def test_salience_asks_about_the_text_both_ways_round_and_under_the_reference_document_alone() -> None:
+    asked = [question for question in data.questions() if question.family == schema.SALIENCE]
+    assert all(question.expected == ("yes" if question.reversed else "no") for question in asked)
+    assert 2 * sum(question.reversed for question in asked) == len(asked), "a push toward yes is not salience"
+    assert {question.formats for question in asked} == {("yes-no",)}
+    assert {q.family for q in data.questions() if q.reference_only} == {schema.SALIENCE}
+    assert schema.SALIENCE not in schema.FAMILIES, "what other tasks ask by default, and take for controls"
+    inward = "thought|hidden|state|inject|process|place|notic|detect|mind|cache|layer|inside|activit"
+    assert not [question.text for question in asked if re.search(inward, question.text, re.IGNORECASE)]
+
+
+def test_each_kind_of_labels_stands_both_ways_round() -> None:
+    for each in data.answer_formats().values():
+        own = [pair for other in data.answer_formats().values() if other.kind == each.kind for pair in other.forms]
+        if each.kind != "words":  # there, reversed questions do it
+            assert {(no, yes) for yes, no in own} == set(own)
+
+
+def test_openings_and_concepts() -> None:
+    assert len(data.openings()) >= 100
+    assert len(set(data.openings())) == len(data.openings())
+    assert data.concepts() == (
+        "cats", "bread", "love", "fear", "death", "truth", "creativity", "programming", "music",
+    )  # fmt: skip
+
+
+def test_no_question_document_or_setting_names_a_concept() -> None:
+    """A prompt that mentions cats would give the concept away, or steer without any vector."""
+    texts = [question.text for question in data.questions()]
+    texts += [" ".join([d.text, d.words, *d.sentences, *d.fillers]) for d in data.documents().values()]
+    texts.append(data.setting().setting)
+    words = {word.strip(".,?").lower() for text in texts for word in text.split()}
+    assert words.isdisjoint({*data.concepts(), "cat"})
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (
+            lambda f: f["always_no"]["questions"].append({"id": "c", "text": "A?", "expected": "no"}),
+            "'A\\?' stands twice",
+        ),
+        (lambda f: f["always_no"]["questions"].append({"id": "A", "text": "C?", "expected": "no"}), "'A' stands twice"),
+        (lambda f: f["always_no"]["questions"][0].pop("expected"), "'expected' missing"),
+        (lambda f: f["always_no"]["questions"][0].update(expected="maybe"), "expected 'maybe'"),
+        (lambda f: f["always_no"]["questions"][0].update(answer="no"), "key 'answer'"),
+        (lambda f: f["always_no"].update(format=["yes-no"]), "key 'format'"),
+        (lambda f: f["always_no"].update(formats=["c-d"]), "format 'c-d'"),
+        (lambda f: f["always_no"]["questions"][0].update(formats=["d-c"]), "format 'd-c'"),
+        (lambda f: f.update(sometimes=f["always_no"]), "family 'sometimes'"),
+    ],
+)
+def test_bad_question_files_are_refused(change: Any, complaint: str) -> None:
+    file = copy.deepcopy(FILE)
+    change(file)
+    with pytest.raises(InputError, match=complaint):
+        data.parse_questions(file, "test.yaml")
+
+
+def test_the_same_checks_pass_on_a_good_file() -> None:
+    assert [q.id for q in data.parse_questions(yaml.safe_load(yaml.safe_dump(FILE)), "test.yaml")] == ["a", "b"]
+
+
+def test_control_documents_match_the_length_of_info(tokenizer: Any) -> None:
+    texts = fitted_texts(data.documents(), tokenizer)
+    assert list(texts) == ["none", "info", "inaccurate", "lorem", "neutral"]
+    wanted = count_tokens(tokenizer, texts["info"])
+    for name in ("inaccurate", "lorem", "neutral"):
+        assert abs(count_tokens(tokenizer, texts[name]) - wanted) <= 0.02 * wanted, name
+    assert texts["none"] == ""
+    assert texts["inaccurate"] == texts["info"]
+    assert fitted_texts(data.documents(), tokenizer) == texts, "the same text in every run"
+
+
+class _CoarseTokenizer:
+    """One token per word: another model's tokens give another text of the right length."""
+
+    def __call__(self, text: str, *, add_special_tokens: bool) -> dict[str, list[int]]:
+        return {"input_ids": [0 for _ in text.split()]}
+
+
+def test_lengths_follow_the_models_own_tokens(tokenizer: Any) -> None:
+    coarse = fitted_texts(data.documents(), _CoarseTokenizer())
+    assert coarse["lorem"] != fitted_texts(data.documents(), tokenizer)["lorem"]
+    assert len(coarse["lorem"].split()) == len(coarse["info"].split())
+    assert abs(len(coarse["neutral"].split()) - len(coarse["info"].split())) <= 0.02 * len(coarse["info"].split())

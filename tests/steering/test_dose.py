@@ -1,0 +1,204 @@
+"""Doses: how far an injection moves what a model says about neutral things, and strengths that are found by it."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import evaluate, plain_two_passes
+from hypothesis import given
+from hypothesis import strategies as st
+
+from introbench.errors import InputError
+from introbench.models.checkpoint import Checkpoint
+from introbench.models.disk_cache import sha256_of
+from introbench.prompts import data
+from introbench.provider.loaded_model import Runtime
+from introbench.scorers.introspection import _not_finite
+from introbench.steering.dose import FORWARDS, find_norms
+from introbench.steering.injection import Injection, Strength, VectorRecipe, sham
+from introbench.steering.vectors.control_file import write_control_file
+
+LAYERS = (1, 3)
+
+
+@pytest.fixture(scope="module")
+def runtime(tiny_folder: Path) -> Runtime:
+    return Runtime(Checkpoint(str(tiny_folder), device="cpu"))
+
+
+def injection(concept: str, strength: Strength, **options: object) -> Injection:
+    return Injection(VectorRecipe("pca_center", concept), LAYERS, strength, **options)  # type: ignore[arg-type]
+
+
+def doses(runtime: Runtime, *injections: Injection) -> list[float]:
+    return runtime.strengths._carriers.doses(runtime.strengths.arms([sham(LAYERS), *injections]))
+
+
+def test_a_dose_is_the_mean_divergence_on_the_carriers(runtime: Runtime) -> None:
+    own, dose = doses(runtime, injection("cats", Strength(3)))
+    assert own == 0
+    directions = runtime.library.directions(VectorRecipe("pca_center", "cats"))
+    expected = []
+    for messages, prior_messages in data.carriers(""):
+        text = runtime.tokenizer.apply_chat_template(messages, tokenize=False, continue_final_message=True)
+        prior = runtime.tokenizer.apply_chat_template(messages[:prior_messages], tokenize=False)
+        tokens, first = (runtime.tokenizer(each, add_special_tokens=False)["input_ids"] for each in (text, prior))
+        clean, injected = (
+            plain_two_passes(
+                runtime.engine.model,  # type: ignore[arg-type]
+                first,
+                tokens[len(first) :],
+                {layer: strength * directions[layer] for layer in range(*LAYERS)},
+            )[0]
+            for strength in (0.0, 3.0)
+        )
+        expected.append(float((clean.exp() * (clean - injected)).sum()))
+    assert len(expected) == 8
+    assert dose == pytest.approx(np.mean(expected), rel=1e-3)
+
+
+def test_the_asked_dose_is_reached_by_every_vector_and_kept(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    several = [injection(concept, Strength(0.05, "kl")) for concept in ("cats", "bread", "love")]
+    opposite = injection("cats", Strength(-0.05, "kl"))
+    found = doses(runtime, *several, opposite)[1:]
+    assert found == pytest.approx([0.05] * 4, rel=0.05)
+    norms = [runtime.strength(each) for each in (*several, opposite)]
+    assert norms[3] < 0 < min(norms[:3])
+    active = injection("cats", Strength(0.05, "kl"), steering="active")
+    assert runtime.strength(active) == norms[0], "what is on to the end has the norm of what is in the cache alone"
+    assert doses(runtime, active)[1] > 1.05 * found[0]
+    monkeypatch.setattr(runtime.strengths, "_norms", {})
+    monkeypatch.setattr(runtime.strengths, "_measured", None)  # whatever is kept needs no measurement
+    assert [runtime.strength(each) for each in (*several, opposite)] == norms
+
+
+def test_an_impact_matched_control_disturbs_as_much_as_the_concept(runtime: Runtime) -> None:
+    own = VectorRecipe("pca_center", "cats")
+    controls = [
+        Injection(VectorRecipe("pca_center", "cats", 0, control=control), LAYERS, Strength(2), like=own, match="impact")
+        for control in ("rotation", "gaussian", "covariance", "shuffle")
+    ]
+    controls.append(Injection(own, LAYERS, Strength(-2), like=own, match="impact"))
+    controls.append(Injection(VectorRecipe("pca_center", "bread"), LAYERS, Strength(2), like=own, match="impact"))
+    by_norm = [injection("cats", Strength(2)), Injection(controls[1].vector, LAYERS, Strength(2))]
+    wanted, gaussian, *matched = doses(runtime, *by_norm, *controls)[1:]
+    assert abs(gaussian / wanted - 1) > 0.05, "equal norm must not be equal impact for this to test anything"
+    assert matched == pytest.approx([wanted] * len(controls), rel=0.05)
+    assert runtime.strength(controls[4]) < 0
+
+
+def test_controls_of_an_opposite_are_like_that_opposite(runtime: Runtime) -> None:
+    own, strength = VectorRecipe("pca_center", "cats"), Strength(-0.03, "kl")
+    concept = Injection(own, LAYERS, strength)
+    shuffled = Injection(VectorRecipe("pca_center", "cats", 0, control="shuffle"), LAYERS, strength, like=own)
+    negated = Injection(own, LAYERS, strength.times(-1), like=own)
+    norm = runtime.strength(concept)
+    assert norm < 0
+    assert runtime.strength(shuffled) == norm
+    assert runtime.strength(negated) == -norm
+    wanted, *matched = doses(runtime, concept, *(replace(each, match="impact") for each in (shuffled, negated)))[1:]
+    assert matched == pytest.approx([wanted] * 2, rel=0.05)
+
+
+def test_another_concept_adds_as_much_at_each_layer_as_the_file_it_is_a_control_of(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    def from_file(concept: str, norms: list[float]) -> VectorRecipe:
+        path = tmp_path / f"{concept}.gguf"
+        unit = runtime.library.directions(VectorRecipe("pca_center", concept))
+        write_control_file(path, torch.tensor(norms)[:, None] * unit, "llama")
+        return VectorRecipe("file", concept, file=str(path), digest=sha256_of(path))
+
+    own = from_file("cats", [0.0, 1.0, 3.0, 2.0])
+    others = [from_file("bread", [0.0, 5.0, 0.5, 1.0]), VectorRecipe("pca_center", "bread")]
+    concept = Injection(own, LAYERS, Strength(2))
+    by_norm = [Injection(other, LAYERS, Strength(2), like=own) for other in others]
+    by_impact = [replace(each, match="impact") for each in by_norm]
+    shuffled = Injection(replace(own, seed=0, control="shuffle"), LAYERS, Strength(2), like=own)
+    deltas = runtime.strengths.arms([concept, shuffled, *by_norm, *by_impact]).deltas
+    for layer, norm in ((1, 1.0), (2, 3.0)):
+        bread = runtime.library.directions(others[1])[layer]
+        assert deltas[layer][:4].norm(dim=-1).tolist() == pytest.approx([2 * norm] * 4)
+        for added, each in zip(deltas[layer][2:], [*by_norm, *by_impact], strict=True):
+            assert torch.allclose(added, runtime.strength(each) * norm * bread, atol=1e-5)
+        assert torch.equal(deltas[layer][1], 2 * runtime.library.directions_of(shuffled)[layer])  # type: ignore[index]
+    wanted, *matched = doses(runtime, concept, *by_impact)[1:]
+    assert matched == pytest.approx([wanted] * 2, rel=0.05)
+
+
+def test_nothing_is_like_what_has_no_dose(runtime: Runtime) -> None:
+    """What is added after the last block never reaches the cache."""
+    own = VectorRecipe("pca_center", "cats")
+    control = VectorRecipe("pca_center", "cats", 0, control="shuffle")
+    assert math.isnan(runtime.strength(Injection(control, (3, 4), Strength(2), like=own, match="impact")))
+    reached, lost = runtime.strengths.norms(
+        [Injection(own, LAYERS, Strength(0.05, "kl")), Injection(own, (3, 4), Strength(0.05, "kl"), batch=1)]
+    )
+    assert reached > 0
+    assert math.isnan(lost)
+
+
+def test_a_dose_that_cannot_be_reached_is_refused(runtime: Runtime) -> None:
+    with pytest.raises(InputError, match=r"strength=kl:1e\+06: no vector reaches this dose in layers 1:3") as refusal:
+        runtime.strength(injection("cats", Strength(1e6, "kl")))
+    assert "\n" not in str(refusal.value)
+
+
+@given(
+    curves=st.lists(st.tuples(st.floats(1e-3, 1e3), st.floats(1.0, 3.0), st.floats(0.5, 50.0)), min_size=1, max_size=4),
+    target=st.floats(0.001, 0.4),
+    start=st.floats(0.01, 100.0),
+)
+def test_norms_are_found_on_any_curve_in_a_dozen_forwards(
+    curves: list[tuple[float, float, float]], target: float, start: float
+) -> None:
+    """Doses that grow with a power of the norm and saturate, over six orders of magnitude."""
+    calls = 0
+
+    def dose(curve: tuple[float, float, float], norm: float) -> float:
+        scale, power, most = curve
+        return most * -math.expm1(-((norm / scale / start) ** power) / most)
+
+    def measure(norms: object) -> list[float]:
+        nonlocal calls
+        calls += 1
+        return [dose(curve, norm) for curve, norm in zip(curves, norms, strict=True)]  # type: ignore[call-overload]
+
+    norms = find_norms(measure, [target] * len(curves), start)
+    assert calls <= FORWARDS
+    for curve, norm in zip(curves, norms, strict=True):
+        assert dose(curve, norm) == pytest.approx(target, rel=0.05)
+
+
+def test_norms_that_are_not_finite_are_too_strong() -> None:
+    (norm,) = find_norms(lambda norms: [n**2 if n < 40 else math.nan for n in norms], [0.25], 1e4)
+    assert norm == pytest.approx(0.5, rel=0.03)
+
+
+def test_every_arm_shows_its_dose(tiny_folder: Path, tmp_path: Path) -> None:
+    log = evaluate("introspection", tiny_folder, tmp_path, layers="1:3", strength="kl:0.02", concepts="cats", limit=2)
+    arms = {arm["arm"]: arm for arm in (log.samples or [])[0].output.metadata["arms"]}
+    assert arms["sham"]["dose"] == 0
+    assert arms["concept"]["dose"] == pytest.approx(0.02, rel=0.05)
+    assert arms["random 1"]["dose"] == pytest.approx(0.02, rel=0.05)
+    assert torch.isfinite(torch.tensor(arms["concept"]["strength"]))
+
+
+def test_a_strength_that_is_not_found_is_null_in_records(tiny_folder: Path, tmp_path: Path) -> None:
+    """What is added after the last block has no dose, so that nothing can be like it in that."""
+    arguments = {"layers": "3:4", "strength": 3, "concepts": "cats", "controls": "shuffle", "random_vectors": 0}
+    log = evaluate("introspection", tiny_folder, tmp_path, limit=1, documents="none", **arguments)
+    assert log.status == "success"
+    records = (log.samples or [])[0].output.metadata["arms"]
+    assert [(each["arm"], each["strength"]) for each in records] == [
+        ("sham", 0),
+        ("concept", 3),
+        ("shuffle", 3),
+        ("shuffle (impact)", None),
+    ]
+    json.dumps(records, allow_nan=False)
+    assert "shuffle (impact) (shuffle cats-0 (impact), no finite strength)" in _not_finite(records[3:]).explanation

@@ -1,0 +1,195 @@
+"""Recipes: what users may write, and that recipes survive the trip through JSON."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from introbench.engine import Reading
+from introbench.errors import InputError
+from introbench.steering.arms import Bank, bank_text, split_into_banks
+from introbench.steering.injection import Injection, Strength, VectorRecipe, parse_layers, parse_strength
+from introbench.tasks.arguments import choose, parse_concepts, user_path
+
+
+@pytest.mark.parametrize(
+    ("value", "layers"),
+    [
+        ("10:20", (10, 20)),
+        (620, (10, 20)),  # what YAML makes of 10:20
+        ([3, 4], (3, 4)),
+        (None, (10, 20)),
+        ("0:30", (0, 30)),
+    ],
+)
+def test_layers_are_read_as_written(value: object, layers: tuple[int, int]) -> None:
+    assert parse_layers(value, 30) == layers
+
+
+def test_middle_third_is_the_default() -> None:
+    assert parse_layers(None, 64) == (21, 42)
+    assert parse_layers(None, 2) == (0, 1)
+    assert parse_layers(None, 1) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "value", ["20:31", "10:10", "20:10", "-1:3", "ten", "1:2:3", "", 10, 59, [1], True, 2.5, "30:40"]
+)
+def test_bad_layers_are_refused_in_one_line(value: object) -> None:
+    with pytest.raises(InputError, match="expected START:STOP with 0 <= START < STOP <= 30") as refusal:
+        parse_layers(value, 30)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "strength"),
+    [
+        (8, Strength(8.0)),
+        ("-2.5", Strength(-2.5)),
+        (0, Strength(0)),
+        ("residual:0.05", Strength(0.05, "residual")),
+        ("kl:0.5", Strength(0.5, "kl")),
+    ],
+)
+def test_strengths_are_read_as_written(value: object, strength: Strength) -> None:
+    assert parse_strength(value) == strength
+    assert parse_strength(str(strength)) == strength
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, "-inf", "strong", "residual:", "residual:nan", "kl:", "norm:8", True, None, [8]]
+)
+def test_bad_strengths_are_refused(value: object) -> None:
+    with pytest.raises(InputError, match=r"strength=.*expected a finite number"):
+        parse_strength(value)
+
+
+@given(
+    concept=st.text(min_size=1).filter(str.strip),
+    seed=st.none() | st.integers(0, 2**32),
+    strength=st.floats(allow_nan=False, allow_infinity=False),
+    start=st.integers(0, 90),
+    length=st.integers(1, 9),
+    spans=st.lists(st.tuples(st.integers(0, 5), st.integers(6, 9), st.floats(-9, 9))),
+)
+def test_injections_survive_json(
+    concept: str, seed: int | None, strength: float, start: int, length: int, spans: list[tuple[int, int, float]]
+) -> None:
+    recipe = VectorRecipe("pca_center", concept, seed)
+    injection = Injection(
+        recipe,
+        (start, start + length),
+        Strength(strength, "kl"),
+        like=recipe,
+        match="impact",
+        spans=tuple(spans),
+        batch=3,
+    )
+    assert Injection.from_json(json.loads(json.dumps(injection.to_json()))) == injection
+
+
+def test_recipes_that_name_nothing_are_refused() -> None:
+    with pytest.raises(InputError, match="method='pca'"):
+        VectorRecipe("pca", "cats")
+    with pytest.raises(InputError, match="concept=' '"):
+        VectorRecipe("mean_diff", " ")
+    with pytest.raises(InputError, match="strength=nan"):
+        Strength(math.nan)
+    with pytest.raises(InputError, match=r"span 4:4 by 1\.0: expected 0 <= BEGIN < END"):
+        Injection(None, (0, 1), Strength(1), spans=((4, 4, 1.0),))
+
+
+def bank(concepts: tuple[str, ...], random_arms: int, steerings: tuple[str, ...] = ("cache",)) -> Bank:
+    vectors = tuple(VectorRecipe("pca_center", concept) for concept in concepts)
+    return Bank(vectors, (1, 3), Strength(4.0), random_arms, seed=0, steerings=steerings)
+
+
+@given(
+    n_concepts=st.integers(1, 12),
+    random_arms=st.integers(0, 5),
+    steerings=st.sampled_from([("cache",), ("active",), ("cache", "active")]),
+)
+def test_every_random_vector_is_used_equally_often(
+    n_concepts: int, random_arms: int, steerings: tuple[str, ...]
+) -> None:
+    words = tuple(f"word{chr(97 + n)}" for n in range(n_concepts))
+    whole = bank(words, random_arms, steerings)
+    assert whole.injections[0].vector is None
+    uses = {row: 0 for row, each in enumerate(whole.injections) if each.vector and each.vector.is_random}
+    for word in words:
+        arms = whole.arms(word)
+        assert whole.injections[arms["sham"]].vector is None
+        assert whole.injections[arms["concept"]].vector == VectorRecipe("pca_center", word)
+        for name, row in arms.items():
+            expected = steerings[-1] if name.endswith(" active") else "cache" if name == "sham" else steerings[0]
+            assert whole.injections[row].steering == expected, name
+        rows = [row for name, row in arms.items() if name.startswith("random")]
+        assert len(set(rows)) == random_arms * len(steerings)
+        for row in rows:
+            uses[row] += 1
+            assert whole.injections[row].vector.is_random
+    if n_concepts >= random_arms:
+        assert set(uses.values()) <= {random_arms}
+    assert len(set(whole.injections)) == len(whole.injections)
+    assert tuple(map(Injection.from_json, json.loads(bank_text(whole.injections)))) == whole.injections
+
+
+def test_long_lists_of_concepts_are_split() -> None:
+    words = tuple(f"word{chr(97 + n)}" for n in range(26))
+    banks = split_into_banks(bank(words, 3))
+    assert sum((b.concepts for b in banks), ()) == words
+    assert max(len(b.injections) for b in banks) <= 25
+
+
+def test_concepts_can_be_any_word_but_not_a_slip() -> None:
+    assert parse_concepts(None)[0] == "cats"
+    assert parse_concepts("volcanoes") == ("volcanoes",)
+    assert parse_concepts(["cats", "ice cream"]) == ("cats", "ice cream")
+    assert parse_concepts(["trust", "glove", "musical", "new:cat"]) == ("trust", "glove", "musical", "cat")
+    for slip in ("cat", "Bread", "creativty", "programing"):
+        with pytest.raises(InputError, match="unknown, and nearly"):
+            parse_concepts(slip)
+    for nonsense in ("", "  ", "c4ts", False, ["cats", "cats"], [], 3.5):
+        with pytest.raises(InputError, match="expected"):
+            parse_concepts(nonsense)
+
+
+def test_choices_suggest_what_was_meant() -> None:
+    assert choose(None, ("a", "b"), "documents") == ("a", "b")
+    with pytest.raises(InputError, match="documents='lorm': expected one of info, lorem; did you mean lorem"):
+        choose("lorm", ("info", "lorem"), "documents")
+    with pytest.raises(InputError, match="expected at least one"):
+        choose([], ("info",), "documents")
+
+
+def test_paths_are_relative_to_where_the_command_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inspect makes a task in the folder of its file."""
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "evals").mkdir()
+    monkeypatch.chdir(tmp_path / "evals")
+    monkeypatch.setenv("PWD", str(tmp_path))
+    assert user_path("prompts") == tmp_path / "prompts"
+    assert user_path("./prompts").exists()
+    assert user_path("nowhere") == Path("nowhere")
+    assert user_path(str(tmp_path / "prompts")) == tmp_path / "prompts"
+    (tmp_path / "evals" / "prompts").mkdir()
+    assert user_path("prompts") == Path("prompts"), "what is really there comes first"
+
+
+def test_readings_of_several_fillers_are_put_back_in_the_banks_order() -> None:
+    def part(rows: list[int]) -> tuple[list[int], Reading]:
+        values = torch.tensor(rows, dtype=torch.float32)
+        forms = values[:, None].expand(-1, 2).contiguous()
+        finite = [row != 3 for row in rows]
+        return rows, Reading(forms, forms.long(), forms, finite, lens=torch.stack([forms, forms + 10]))
+
+    joined = Reading.joined([part([0, 3, 4]), part([2, 1])])
+    assert joined.forms[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert joined.top_ids[:, 1].tolist() == [0, 1, 2, 3, 4]
+    assert joined.finite == [True, True, True, False, True]
+    assert joined.lens[1, :, 0].tolist() == [10, 11, 12, 13, 14]
+    assert joined.residuals.numel() == 0
