@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--prior", type=int, default=600)
     options = parser.parse_args()
     speed(options)
-    readout_error(options.device)
+    readout_error(options.device, min(options.layers, 8), min(options.hidden, 512))
 
 
 def speed(options: argparse.Namespace) -> None:
@@ -121,10 +121,10 @@ def speed(options: argparse.Namespace) -> None:
         print(f"peak memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
 
 
-def readout_error(device: str) -> None:
+def readout_error(device: str, layers: int, hidden: int) -> None:
     """How far shifts of a small model in bfloat16 are from the same weights in float32."""
-    rounded = qwen(8, 512, device, torch.bfloat16, seed=2)
-    exact = qwen(8, 512, device, torch.float32, seed=2)
+    rounded = qwen(layers, hidden, device, torch.bfloat16, seed=2)
+    exact = qwen(layers, hidden, device, torch.float32, seed=2)
     exact.load_state_dict({name: value.float() for name, value in rounded.state_dict().items()})
     shifts = []
     for model in (rounded, exact):

@@ -27,13 +27,13 @@ def medians(runs: Sequence[Callable[[], object]], repeats: int) -> list[float]:
     return [statistics.median(times_of_run) for times_of_run in times]
 
 
-def gemm_peak(device: str = "cpu", dtype: torch.dtype = torch.float32) -> dict[str, float]:
-    """FLOP/s of a matrix product, by each library that the engine may use.
+def gemm_peak(device: str = "cpu", dtype: torch.dtype = torch.float32, size: int | None = None) -> dict[str, float]:
+    """FLOP/s of a product of square matrices of this size, by each library that the engine may use.
 
     A library that refuses the product is left out, and a line says so: oneDNN multiplies float32 on every x86 CPU, but
     bfloat16 only on those with instructions for it, which a CPU with AVX2 alone does not have.
     """
-    size = 8192 if device != "cpu" else 2048 if dtype == torch.float32 else 512
+    size = size or (8192 if device != "cpu" else 2048 if dtype == torch.float32 else 512)
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     libraries: dict[str, Callable[[], object]] = {"matmul": lambda: left @ right.T}
     with torch.inference_mode():

@@ -38,7 +38,7 @@ def test_a_library_without_the_product_is_left_out_of_the_peak() -> None:
     peaks = """
 import torch
 from measure import gemm_peak
-print(*gemm_peak(dtype=torch.bfloat16), *gemm_peak(dtype=torch.float32))
+print(*gemm_peak(dtype=torch.bfloat16, size=64), *gemm_peak(dtype=torch.float32, size=64))
 """
     printed = run("-c", peaks, ONEDNN_MAX_CPU_ISA="AVX2")
     assert printed == "oneDNN has no bfloat16 product on this CPU, and is not measured\nmatmul matmul oneDNN\n"
