@@ -15,7 +15,7 @@ from introbench.checks.watch import Watched, watching
 from introbench.engine import Arms, Engine, Reading, Request, Want, Weights
 from introbench.engine.proof import tolerated
 from introbench.errors import SelfCheckError
-from introbench.prompts.tokenized import Asked
+from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.steering.injection import Injection
 from introbench.steering.strength import Strengths
 from introbench.steering.vectors import VectorLibrary
@@ -46,7 +46,7 @@ class AgainstPlain:
         engine: Engine,
         library: VectorLibrary,
         strengths: Strengths,
-        asked: Asked,
+        asked: TokenizedQuestion,
         bank: Sequence[Injection],
         parts: Parts,
     ) -> None:

@@ -18,7 +18,7 @@ from introbench.checks.record import NAMES, Record, Value
 from introbench.engine import Engine, Reading, Weights
 from introbench.engine.memory import is_out_of_memory
 from introbench.errors import SelfCheckError
-from introbench.prompts.tokenized import Asked, Written
+from introbench.prompts.tokenized import QuestionSource, TokenizedQuestion
 from introbench.steering.injection import MODEL_CONTRAST, Injection
 from introbench.steering.strength import Strengths
 from introbench.steering.vectors import VectorLibrary
@@ -50,7 +50,7 @@ class SelfChecks:
         self._strengths = strengths
         self._records: dict[tuple[Injection, ...], Record] = {}
         self._checked: set[tuple[Injection, ...]] = set()
-        self._texts: dict[Asked, dict[str, Value]] = {}
+        self._texts: dict[TokenizedQuestion, dict[str, Value]] = {}
         self._failure: SelfCheckError | None = None
         self._hooks: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
         self._note_hooks([engine.weights])
@@ -75,7 +75,11 @@ class SelfChecks:
         self._note_hooks(_weights_of(self._engine, parts))
 
     def after(
-        self, several: Sequence[Asked], bank: tuple[Injection, ...], parts: Parts, readings: Sequence[Reading]
+        self,
+        several: Sequence[TokenizedQuestion],
+        bank: tuple[Injection, ...],
+        parts: Parts,
+        readings: Sequence[Reading],
     ) -> None:
         """Check what was read.
 
@@ -108,7 +112,9 @@ class SelfChecks:
         finally:
             record.seconds += time.perf_counter() - begun
 
-    def _numbers(self, asked: Asked, bank: tuple[Injection, ...], parts: Parts, reading: Reading) -> dict[str, Value]:
+    def _numbers(
+        self, asked: TokenizedQuestion, bank: tuple[Injection, ...], parts: Parts, reading: Reading
+    ) -> dict[str, Value]:
         count = len(self._checked)
         if count & (count - 1):
             return dict.fromkeys(NAMES, "not checked: on banks 1, 2, 4, 8 and so on of a run alone")
@@ -138,7 +144,7 @@ class SelfChecks:
                     )
         return "ok"
 
-    def _written_checks(self, several: Sequence[Asked]) -> dict[str, Value]:
+    def _written_checks(self, several: Sequence[TokenizedQuestion]) -> dict[str, Value]:
         """Check what questions were made of, each once."""
         for asked in several:
             if asked not in self._texts:
@@ -171,9 +177,9 @@ class SelfChecks:
         return worst
 
 
-def _written_checks(tokenizer: Any, asked: Asked) -> dict[str, Value]:
+def _written_checks(tokenizer: Any, asked: TokenizedQuestion) -> dict[str, Value]:
     """Make a question again from what it was made of, and compare."""
-    chat, written = asked.chat, asked.written
+    chat, written = asked.chat, asked.source
     begin = tokenizer.bos_token_id
     twice = [at for at, pair in enumerate(zip(chat.tokens, chat.tokens[1:], strict=False)) if pair == (begin, begin)]
     if twice:
@@ -195,7 +201,7 @@ def _written_checks(tokenizer: Any, asked: Asked) -> dict[str, Value]:
     return found | {"prefix stable": "ok", "single tokens": "ok"}
 
 
-def _prefix_stable(tokenizer: Any, asked: Asked, written: Written) -> None:
+def _prefix_stable(tokenizer: Any, asked: TokenizedQuestion, written: QuestionSource) -> None:
     """The prior turn by itself is what the whole conversation begins with, and is as long as what is steered."""
     messages = [{"role": role, "content": content} for role, content in written.turns]
     whole = tokenizer.apply_chat_template(messages, tokenize=False, continue_final_message=True)
@@ -214,7 +220,7 @@ def _prefix_stable(tokenizer: Any, asked: Asked, written: Written) -> None:
         raise SelfCheckError("spans", f"a prior turn of tokens 0:{asked.chat.prior}", f"0:{len(alone)}")
 
 
-def _same_shape(several: Sequence[Asked], readings: Sequence[Reading], rows: int) -> Value:
+def _same_shape(several: Sequence[TokenizedQuestion], readings: Sequence[Reading], rows: int) -> Value:
     """All arms have the same numbers, in float32."""
     for asked, reading in zip(several, readings, strict=True):
         shapes = {

@@ -1,4 +1,4 @@
-"""A question as a model is asked it, with what it was made of."""
+"""A question in a model's tokens, and the messages and answer forms that it came from."""
 
 from dataclasses import dataclass, field
 
@@ -7,13 +7,13 @@ from introbench.prompts.chat import Chat
 
 
 @dataclass(frozen=True)
-class Written:
-    """What a question was made of, so that it can be made again and compared.
+class QuestionSource:
+    """The texts that a tokenised question came from, so that it can be tokenised again and compared.
 
     Attributes:
         turns: Role and content of each message.
         prior_messages: How many of them are the prior turn.
-        forms: The answers' surface forms, in the order of the tokens that are read.
+        forms: Surface forms of the answers, in the order of the tokens that are read.
         first_tokens: Whether only the first token of a form is read.
     """
 
@@ -24,15 +24,15 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One question: a conversation and what to read after it.
+class TokenizedQuestion:
+    """A tokenised conversation, and what to read after it.
 
     Attributes:
-        chat: The conversation.
-        want: What to read.
-        written: What both were made of, if that is known.
+        chat: The conversation's text and tokens.
+        want: What to read after its last token.
+        source: The texts that both came from, if they are known; not compared.
     """
 
     chat: Chat
     want: Want
-    written: Written | None = field(default=None, compare=False)
+    source: QuestionSource | None = field(default=None, compare=False)

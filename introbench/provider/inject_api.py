@@ -32,7 +32,7 @@ from introbench.models.checkpoint import Checkpoint
 from introbench.progress import cancel_by, listen
 from introbench.prompts.answers import Answers, Forms
 from introbench.prompts.chat import tokenize_chat
-from introbench.prompts.tokenized import Asked, Written
+from introbench.prompts.tokenized import QuestionSource, TokenizedQuestion
 from introbench.provider.calls import (
     TOGETHER,
     Asking,
@@ -125,7 +125,7 @@ class InjectAPI(ModelAPI):
         model, together = repr(self.checkpoint), TOGETHER.get()
 
         def read() -> tuple[Runtime, Reading]:
-            def others() -> list[Asked]:
+            def others() -> list[TokenizedQuestion]:
                 asked = []
                 for conversation in together():
                     # Not every question is asked on every prior turn: a template may refuse a pair that nobody asks.
@@ -293,8 +293,8 @@ class InjectAPI(ModelAPI):
             if len(self._questions) >= REMEMBERED_QUESTIONS:
                 self._questions.clear()
             texts, tokens = zip(*(form for each in forms.values() for form in each), strict=True)
-            written = Written(turns, prior_messages, texts, answers.first_tokens)
-            asked = Asked(chat, Want(tokens, TOP_TOKENS, answers.lens), written)
+            written = QuestionSource(turns, prior_messages, texts, answers.first_tokens)
+            asked = TokenizedQuestion(chat, Want(tokens, TOP_TOKENS, answers.lens), written)
             self._questions[key] = _Question(asked, forms, left_out)
         return self._questions[key]
 
@@ -308,7 +308,7 @@ class InjectAPI(ModelAPI):
 class _Question:
     """A question with the forms of its answers that can be read, and those that were left out."""
 
-    asked: Asked
+    asked: TokenizedQuestion
     forms: Forms
     left_out: list[str]
 

@@ -17,7 +17,7 @@ from introbench.models.finetune import Finetune, TunedWeights
 from introbench.progress import heartbeat, tell
 from introbench.prompts import data
 from introbench.prompts.chat import Chat, next_token, tokenize_chat
-from introbench.prompts.tokenized import Asked
+from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.steering.arms import Rows
 from introbench.steering.injection import MODEL_CONTRAST, Injection
 from introbench.steering.strength import Strengths
@@ -61,7 +61,7 @@ class Runtime:
         self._live: dict[Rows, list[bool | None]] = {}
         self._doses: dict[Rows, list[float | None]] = {}
         self._arms: dict[tuple[Rows, int], list[tuple[list[int], Arms]]] = {}
-        self._readings: dict[tuple[Asked, Rows], Reading] = {}
+        self._readings: dict[tuple[TokenizedQuestion, Rows], Reading] = {}
         self._ends: dict[tuple[Tokens, Rows], Reading] = {}
 
     @property
@@ -79,7 +79,9 @@ class Runtime:
         self._checks.begin_run()
         self.engine.release()
 
-    def read(self, asked: Asked, bank: Rows, together: Callable[[], Sequence[Asked]] = lambda: ()) -> Reading:
+    def read(
+        self, asked: TokenizedQuestion, bank: Rows, together: Callable[[], Sequence[TokenizedQuestion]] = lambda: ()
+    ) -> Reading:
         """Ask one question under every arm of a bank.
 
         Args:
@@ -105,7 +107,7 @@ class Runtime:
             del self._readings[next(iter(self._readings))]
         return self._readings[asked, bank]
 
-    def answer_states(self, asked: Sequence[Asked], bank: Rows) -> list[Reading]:
+    def answer_states(self, asked: Sequence[TokenizedQuestion], bank: Rows) -> list[Reading]:
         """Ask all questions of one prior turn, and read the residual stream where they are answered, too.
 
         Args:
@@ -117,7 +119,9 @@ class Runtime:
             everywhere = [replace(each, want=replace(each.want, residuals=True)) for each in asked]
             return self._checked(everywhere, bank, self._bank_arms(bank, prior))
 
-    def _checked(self, several: Sequence[Asked], bank: Rows, parts: Sequence[tuple[list[int], Arms]]) -> list[Reading]:
+    def _checked(
+        self, several: Sequence[TokenizedQuestion], bank: Rows, parts: Sequence[tuple[list[int], Arms]]
+    ) -> list[Reading]:
         """Read questions of one prior turn, with the checks that a run makes of itself."""
         self._checks.before(parts)
         readings = self.engine.read(
@@ -150,7 +154,7 @@ class Runtime:
             self._ends[prior, bank] = Reading.joined(list(zip((rows for rows, _ in parts), readings, strict=True)))
         return self._ends[prior, bank]
 
-    def known(self, asked: Asked, bank: Rows) -> Reading | None:
+    def known(self, asked: TokenizedQuestion, bank: Rows) -> Reading | None:
         """What a question gave under a bank if it has been asked lately; safe to call while `read` runs."""
         return self._readings.get((asked, bank))
 

@@ -21,7 +21,7 @@ from introbench.models.checkpoint import Checkpoint
 from introbench.prompts import answers, chat
 from introbench.prompts.answers import Answers
 from introbench.prompts.chat import Chat, next_token, render
-from introbench.prompts.tokenized import Asked
+from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.provider import inject_api, resident
 from introbench.provider.inject_api import InjectAPI
 from introbench.provider.loaded_model import Runtime
@@ -71,7 +71,7 @@ def folder_of(architecture: str, tokenizer: PreTrainedTokenizerFast, tmp_path: P
     return tmp_path / architecture
 
 
-def asked_of(folder: Path, turns: Sequence[tuple[str, str]] = TURNS, read: Answers = YES_NO) -> Asked:
+def asked_of(folder: Path, turns: Sequence[tuple[str, str]] = TURNS, read: Answers = YES_NO) -> TokenizedQuestion:
     return InjectAPI(str(folder))._question((tuple(turns), read), 3).asked
 
 

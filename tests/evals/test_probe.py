@@ -15,8 +15,9 @@ from introbench.analysis.probe import States, aurocs, balanced_weights, held_out
 from introbench.engine import Reading, Want
 from introbench.models.checkpoint import Checkpoint
 from introbench.prompts.chat import tokenize_chat
+from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.provider import resident
-from introbench.provider.loaded_model import Asked, Runtime
+from introbench.provider.loaded_model import Runtime
 from introbench.provider.probe_record import probe_record
 from introbench.report import log as log_report
 from introbench.steering.arms import CONCEPTS_PER_BANK
@@ -95,7 +96,7 @@ def test_the_runtime_hands_over_the_states_of_a_plain_forward_pass(log: EvalLog,
     assert [each.label for each in bank[:4]] == ["sham", "cats", "bread", "love"]
     prior, asked = turns((log.samples or [])[0]), questions_of(log)[2]["messages"]
     chat = tokenize_chat(runtime.tokenizer, prior + asked, len(prior))
-    (answer,) = runtime.answer_states([Asked(chat, Want())], bank)
+    (answer,) = runtime.answer_states([TokenizedQuestion(chat, Want())], bank)
     end = runtime.cache_states(chat.prior_tokens, bank)
     before, after = split(runtime, prior, asked)
     for row, strength in ((0, 0.0), (2, 3.0)):
