@@ -20,38 +20,39 @@ def battery(
     system: str | None,
     lens: bool = False,
 ) -> Iterator[Conversation]:
-    """Every question of some families, in some formats, under some documents.
+    """The conversations of the battery.
 
     Args:
         tokenizer: The model's tokenizer; documents are fitted to it, and every conversation is checked with it.
         documents: Names of documents.
         families: Names of question families.
-        formats: Names of answer formats; None for all whose forms are tokens of this model, under the reference
-            document, and the first of them under the others.
+        formats: Names of answer formats; None for all formats whose forms are single tokens of this model under the
+            reference document, and the first of these under the other documents.
         system: Content of the system turn, or None for no system turn.
-        lens: Whether answers are read after every block too.
+        lens: Whether the answers are also read after every block (logit lens).
 
     Raises:
         InputError: The chat template or an answer form does not suit the experiment.
     """
     readable = _readable_formats(tokenizer, system) if formats is None else formats
-    everywhere = readable[:1] if formats is None else readable
+    under_every_document = readable[:1] if formats is None else readable
     reference = reference_document(documents)
-    asked = [
+    questions = [
         (question, data.answer_formats()[name])
         for question in data.questions()
         if question.family in families
         for name in question.formats
         if name in readable
     ]
-    if not asked:
+    if not questions:
         raise InputError(
             f"families={', '.join(families)} with formats={', '.join(readable)}: no question is asked in these; "
             f"expected at least one; control families are asked in yes-no"
         )
     for document, prior in openings(tokenizer, documents, system).items():
-        for question, answer_format in asked:
-            if document != reference and (question.reference_only or answer_format.name not in everywhere):
+        for question, answer_format in questions:
+            under_reference_only = question.reference_only or answer_format.name not in under_every_document
+            if under_reference_only and document != reference:
                 continue
             yield checked(
                 tokenizer,
@@ -76,19 +77,21 @@ def battery(
 
 
 def _readable_formats(tokenizer: Any, system: str | None) -> list[str]:
-    """The answer formats whose forms are single tokens of this model; says which ones are not.
+    """Names of the answer formats whose forms are single tokens of this model; tells the user which ones are not.
 
     Raises:
-        InputError: None is.
+        InputError: There is no such format.
     """
     prior = opening("", "accurate", system)
+    formats = data.answer_formats()
     readable: list[str] = []
-    for name, each in data.answer_formats().items():
-        chat = tokenize_chat(tokenizer, (*prior, *question_turns(each.instruction, each.prefill)), len(prior))
+    for name, answer_format in formats.items():
+        turns = question_turns(answer_format.instruction, answer_format.prefill)
+        chat = tokenize_chat(tokenizer, (*prior, *turns), len(prior))
         try:
-            yes_no(each).tokens(tokenizer, chat)
+            yes_no(answer_format).tokens(tokenizer, chat)
         except InputError as error:
-            if not readable and name == [*data.answer_formats()][-1]:
+            if not readable and name == [*formats][-1]:
                 raise
             tell(f"answer format {name} is left out: {error}")
         else:

@@ -1,4 +1,4 @@
-"""One conversation, what is read after it, and the prior turn that conversations begin with."""
+"""A conversation with the answers that are read after it, and the prior turn that conversations begin with."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,20 +10,21 @@ from introbench.prompts.chat import tokenize_chat
 from introbench.prompts.documents import fitted_texts
 
 Turns = tuple[dict[str, str], ...]
+"""Messages with the keys `role` and `content`."""
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """One conversation and what is read after it.
+    """One conversation and the answers that are read after it.
 
     Attributes:
         id: Readable and unique: `info.detect.yes-no`.
-        messages: With the keys `role` and `content`; the last one is the assistant's prefill.
+        messages: The messages; the last one is the assistant's prefill.
         prior_messages: How many leading messages are the prior turn.
-        answers: What is read.
-        factors: What results are grouped by: `document`, `family`, `question`, `format`, `reversed` (whether a no
-            says that something was noticed or stands out), `expected` (the right answer when nothing was injected), and
-            what an experiment adds.
+        answers: The answers that are read.
+        factors: What results are grouped by: `document`, `family`, `question`, `format`, `reversed` (whether "no" is
+            the answer that reports something noticed or salient), `expected` (the right answer when nothing was
+            injected), and further keys of an experiment.
     """
 
     id: str
@@ -34,39 +35,57 @@ class Conversation:
 
     @property
     def question(self) -> Turns:
-        """What is asked after the prior turn."""
+        """The messages after the prior turn."""
         return self.messages[self.prior_messages :]
 
 
 def openings(tokenizer: Any, documents: Sequence[str], system: str | None) -> dict[str, Turns]:
-    """The prior turn under each document, fitted to the model's tokens."""
+    """The prior turn under each of some documents, which are fitted to the model's tokens.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        documents: Names of documents.
+        system: Content of the system turn, or None for no system turn.
+    """
     texts = fitted_texts(data.documents(), tokenizer)
     return {name: opening(texts[name], data.documents()[name].location, system) for name in documents}
 
 
 def opening(document_text: str, location: str, system: str | None) -> Turns:
-    """The prior turn: system (unless None), setting with document and location sentence, and the short reply."""
-    told = data.setting()
-    parts = [told.setting.strip(), document_text.strip(), told.location[location].strip()]
+    """The prior turn: system turn, user turn with setting, document and location sentence, and the prefilled reply.
+
+    Args:
+        document_text: Text of the document; may be empty.
+        location: Name of the location sentence.
+        system: Content of the system turn, or None for no system turn.
+    """
+    setting = data.setting()
+    parts = [setting.setting.strip(), document_text.strip(), setting.location[location].strip()]
     return (
         *([] if system is None else [{"role": "system", "content": system}]),
         {"role": "user", "content": "\n\n".join(part for part in parts if part)},
-        {"role": "assistant", "content": told.reply},
+        {"role": "assistant", "content": setting.reply},
     )
 
 
 def yes_no(answer_format: schema.AnswerFormat, lens: bool = False) -> Answers:
-    """The yes and no forms of a format."""
+    """The answers yes and no in the forms of an answer format.
+
+    Args:
+        answer_format: The format.
+        lens: Whether the answers are also read after every block (logit lens).
+    """
     yes, no = zip(*answer_format.forms, strict=True)
     return Answers.of({"yes": yes, "no": no}, lens=lens)
 
 
 def question_turns(user: str, assistant: str) -> Turns:
+    """A question of the user, and the prefill of the assistant's answer."""
     return {"role": "user", "content": user}, {"role": "assistant", "content": assistant}
 
 
 def checked(tokenizer: Any, conversation: Conversation) -> Conversation:
-    """The conversation, unless the model's template or tokenizer would not carry it as it is written.
+    """The conversation, after a check that the model's template and tokenizer leave it as it is written.
 
     Raises:
         InputError: See `introbench.prompts.chat.tokenize_chat` and `introbench.prompts.answers.Answers.tokens`.

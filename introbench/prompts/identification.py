@@ -1,6 +1,7 @@
-"""Which concept was it: lists of concepts in balanced orders, and wordings that name one."""
+"""Conversations that ask which concept was injected: lists of concepts in balanced orders, and prefills to complete."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,26 @@ from introbench.prompts.conversation import Conversation, Turns, checked, openin
 from introbench.prompts.latin_squares import balanced_orders
 
 LABELS = "0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-"""What options are labelled with: digits as far as there are enough of them, else letters."""
+"""Labels of options: digits if there are enough of them, otherwise letters."""
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A question on which concept was injected, before it is put after a prior turn.
+
+    Attributes:
+        part: `list` or `naming`.
+        name: Name of the question within its part.
+        turns: The user's question and the assistant's prefill.
+        answers: The answers that are read.
+        options: The concept that each answer stands for, by the answer's name; "" for nothing.
+    """
+
+    part: str
+    name: str
+    turns: Turns
+    answers: Answers
+    options: Mapping[str, str]
 
 
 def identification(
@@ -25,11 +45,11 @@ def identification(
     system: str | None,
     seed: int,
 ) -> Iterator[Conversation]:
-    """Which concept was it: picked from a list, in balanced orders, or named after a prefilled yes.
+    """Conversations in which the model picks the concept from a list, or names it after a prefilled yes.
 
     Args:
         tokenizer: The model's tokenizer; documents are fitted to it, and every conversation is checked with it.
-        concepts: The concepts; the list has one more option, that nothing was injected.
+        concepts: The concepts; the list has one more option, which says that nothing was injected.
         documents: Names of documents.
         parts: `list`, `naming` or both.
         replicates: How often every option stands at each place of the list.
@@ -37,43 +57,37 @@ def identification(
         seed: Seed of the orders.
 
     Raises:
-        InputError: There are too many concepts for labels of one token, or two that begin with the same token.
+        InputError: There are too many concepts for labels of one token, or two concepts begin with the same token.
     """
-    asked: list[tuple[str, str, Turns, Answers, dict[str, str]]] = []
+    questions: list[_Question] = []
     if "list" in parts:
-        asked += _list_questions(concepts, replicates, seed)
+        questions += _list_questions(concepts, replicates, seed)
     if "naming" in parts:
-        named = Answers.of({concept: [f" {concept}"] for concept in concepts}, first_tokens=True, lens=True)
-        identity = {concept: concept for concept in concepts}
-        asked += [
-            ("naming", each.id, question_turns(each.user, each.assistant), named, identity)
-            for each in data.naming_questions()
-        ]
+        questions += _naming_questions(concepts)
     for document, prior in openings(tokenizer, documents, system).items():
-        for part, item, turns, answers, options in asked:
+        for question in questions:
             yield checked(
                 tokenizer,
                 Conversation(
-                    id=f"{document}.{part}.{item}",
-                    messages=(*prior, *turns),
+                    id=f"{document}.{question.part}.{question.name}",
+                    messages=(*prior, *question.turns),
                     prior_messages=len(prior),
-                    answers=answers,
+                    answers=question.answers,
                     factors={
                         "document": document,
-                        "family": part,
-                        "question": item,
-                        "options": options,
+                        "family": question.part,
+                        "question": question.name,
+                        "options": question.options,
                         "expected": "nothing",
                     },
                 ),
             )
 
 
-def _list_questions(
-    concepts: Sequence[str], replicates: int, seed: int
-) -> list[tuple[str, str, Turns, Answers, dict[str, str]]]:
-    shown, options = data.list_question(), ["", *concepts]
-    labels = next((each for each in LABELS if len(each) >= len(options)), "")
+def _list_questions(concepts: Sequence[str], replicates: int, seed: int) -> list[_Question]:
+    """The list question in every order."""
+    texts, options = data.list_question(), ["", *concepts]
+    labels = next((labels for labels in LABELS if len(labels) >= len(options)), "")
     if not labels:
         raise InputError(
             f"{len(concepts)} concepts: expected at most {len(LABELS[-1]) - 1}, so that each has a label of one token; "
@@ -83,8 +97,18 @@ def _list_questions(
     questions = []
     orders = balanced_orders(len(options), replicates, np.random.default_rng(seed))
     for number, order in enumerate(orders):
-        by_label = {label: options[place] for label, place in zip(labels, order, strict=False)}
-        lines = [shown.option.format(label=label, name=name or shown.nothing) for label, name in by_label.items()]
-        turns = question_turns(shown.user.format(options="\n".join(lines)), shown.assistant)
-        questions.append(("list", f"order-{number:02d}", turns, answers, by_label))
+        by_label = {label: options[option] for label, option in zip(labels, order, strict=False)}
+        lines = [texts.option.format(label=label, name=name or texts.nothing) for label, name in by_label.items()]
+        turns = question_turns(texts.user.format(options="\n".join(lines)), texts.assistant)
+        questions.append(_Question("list", f"order-{number:02d}", turns, answers, by_label))
     return questions
+
+
+def _naming_questions(concepts: Sequence[str]) -> list[_Question]:
+    """The wordings whose prefilled answer is completed by a concept's name."""
+    answers = Answers.of({concept: [f" {concept}"] for concept in concepts}, first_tokens=True, lens=True)
+    options = {concept: concept for concept in concepts}
+    return [
+        _Question("naming", wording.id, question_turns(wording.user, wording.assistant), answers, options)
+        for wording in data.naming_questions()
+    ]

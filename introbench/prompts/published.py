@@ -1,6 +1,7 @@
-"""Published conversations as this project's conversations, with the factors that metrics use."""
+"""Published conversations as this project's conversations, with the factors by which metrics group them."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from introbench.errors import InputError
@@ -9,97 +10,102 @@ from introbench.prompts.answers import Answers
 from introbench.prompts.conversation import Conversation, checked
 from introbench.prompts.published_files import PublishedConversation, read_published
 
+_EXPECTED = {"always_yes": "yes", "always_no": "no", "introspection": "no"}
+"""The right answer by question family; either answer in the others."""
+
 
 def published(
-    tokenizer: Any, paths: str | Sequence[str], *, options: bool = False, lens: bool = False
+    tokenizer: Any, paths: Sequence[Path], *, options: bool = False, lens: bool = False
 ) -> list[Conversation]:
-    """The conversations of published prompt files, as they are; see `introbench.prompts.published_files`.
+    """The conversations of published files, unchanged; see `introbench.prompts.published_files`.
 
-    With a yes form alone, no stands for every other answer.
+    Where a file gives tokens for yes alone, every other token counts as no.
 
     Args:
         tokenizer: The model's tokenizer; every conversation is checked with it.
         paths: Files, or folders of files.
         options: Whether the answers are places in a list of concepts, rather than yes and no.
-        lens: Whether answers are read after every block too.
+        lens: Whether the answers are also read after every block (logit lens).
 
     Raises:
-        InputError: A file is not as it should be, or is not for this experiment.
+        InputError: A file is malformed, or does not suit this experiment.
     """
     conversations = []
-    for path, each in _read_all([paths] if isinstance(paths, str) else paths):
-        _refuse_unsuited(path, each, options)
+    for path, source in _read_all(paths):
+        _refuse_unsuited(path, source, options)
         forms = (
-            {str(place): [str(place)] for place in range(len(each.order))}
+            {str(place): [str(place)] for place in range(len(source.order))}
             if options
-            else {"yes": each.yes, **({"no": each.no} if each.no else {})}
+            else {"yes": source.yes, **({"no": source.no} if source.no else {})}
         )
         factors = {
-            "document": each.document or "none",
-            "family": each.family,
-            # An item is the same question under every document, and of one framing.
-            "question": each.label if options else _item(each),
-            "format": each.answer_format or "yes-no",
+            "document": source.document or "none",
+            "family": source.family,
+            "question": source.label if options else _question_name(source),
+            "format": source.answer_format or "yes-no",
             "reversed": False,
-            "expected": {"always_yes": "yes", "always_no": "no", "introspection": "no"}.get(each.family, "either"),
+            "expected": _EXPECTED.get(source.family, "either"),
         }
         conversation = Conversation(
-            id=each.label,
-            messages=each.messages,
-            prior_messages=each.prior_messages,
+            id=source.label,
+            messages=source.messages,
+            prior_messages=source.prior_messages,
             answers=Answers.of(forms, lens=lens),
-            factors=factors | (_options_of(each) if options else {}),
+            factors=factors | (_options_of(source) if options else {}),
         )
         conversations.append(checked(tokenizer, conversation))
     return conversations
 
 
-def _options_of(each: PublishedConversation) -> dict[str, Any]:
-    """What stands at each place of a published list: nothing, or one of the nine concepts."""
+def _options_of(source: PublishedConversation) -> dict[str, Any]:
+    """The factors of a published list; at each of its places stands "nothing" or one of the nine concepts."""
     options = ["", *data.concepts()]
-    if len(each.order) != len(options):
+    if len(source.order) != len(options):
         raise InputError(
-            f"prompts: conversation {each.label!r}: extra.perm has {len(each.order)} places; expected {len(options)}, "
-            f"for nothing and the published concepts; choose files of this experiment"
+            f"prompts: conversation {source.label!r}: extra.perm has {len(source.order)} places; expected "
+            f"{len(options)}, for nothing and the published concepts; choose files of this experiment"
         )
-    shown = {str(place): options[option] for place, option in enumerate(each.order)}
+    shown = {str(place): options[option] for place, option in enumerate(source.order)}
     return {"family": "list", "options": shown, "expected": "nothing"}
 
 
-def _read_all(paths: Sequence[str]) -> Iterator[tuple[str, PublishedConversation]]:
-    seen: dict[str, str] = {}
+def _read_all(paths: Sequence[Path]) -> Iterator[tuple[Path, PublishedConversation]]:
+    """Every conversation with the path that it was read from; no label may occur twice."""
+    path_of_label: dict[str, Path] = {}
     for path in paths:
-        for each in read_published(path):
-            if each.label in seen:
+        for source in read_published(path):
+            if source.label in path_of_label:
                 raise InputError(
-                    f"prompts {path}: label {each.label!r} also stands in {seen[each.label]}; expected each once; "
-                    f"leave one of them out"
+                    f"prompts {path}: label {source.label!r} also stands in {path_of_label[source.label]}; expected "
+                    f"each once; leave one of them out"
                 )
-            seen[each.label] = path
-            yield path, each
+            path_of_label[source.label] = path
+            yield path, source
 
 
-def _item(each: PublishedConversation) -> str:
-    """Name of a published question without the document that it stands under."""
-    name = each.question.replace(f"_info-{each.document}", "") if each.document else each.question
-    return name if not each.framing or name.startswith(each.framing) else f"{each.framing}_{name}"
+def _question_name(source: PublishedConversation) -> str:
+    """Name of a question that is the same under every document, and differs between framings."""
+    document = f"_info-{source.document}" if source.document else ""
+    name = source.question.replace(document, "")
+    return name if not source.framing or name.startswith(source.framing) else f"{source.framing}_{name}"
 
 
-def _refuse_unsuited(path: str, each: PublishedConversation, options: bool) -> None:
+def _refuse_unsuited(path: Path, source: PublishedConversation, options: bool) -> None:
+    """Raise an error for a conversation that lacks what this experiment needs."""
     missing = (
         ("messages: no add_injection", "a marked prior turn")
-        if each.prior_messages == 0
+        if source.prior_messages == 0
         else ("extra.perm", "the order of the options")
-        if options and not each.order
+        if options and not source.order
         else ("yes_token", "the text of a token")
-        if not options and not each.yes
-        else ("no_token", f"as many forms as yes has, {len(each.yes)}, or none")
-        if not options and each.no and len(each.no) != len(each.yes)
+        if not options and not source.yes
+        else ("no_token", f"as many forms as yes has, {len(source.yes)}, or none")
+        if not options and source.no and len(source.no) != len(source.yes)
         else None
     )
     if missing:
         key, wanted = missing
         raise InputError(
-            f"prompts {path}: conversation {each.label!r}: {key} is missing, empty or does not match; expected "
+            f"prompts {path}: conversation {source.label!r}: {key} is missing, empty or does not match; expected "
             f"{wanted}; choose files of this experiment"
         )

@@ -1,4 +1,4 @@
-"""Read conversation files in the format in which the authors of arXiv 2602.20031 released theirs, or refuse them."""
+"""Read conversation files in the format that the authors of arXiv 2602.20031 published, and refuse malformed ones."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from introbench.errors import InputError, first_line
-from introbench.tasks.arguments import user_path
 
 ORDER_FILE = "_order.json"
-"""Beside the conversations of a folder: the list of their labels, in order."""
+"""File in a folder of conversations that lists their labels in order."""
 
 ROLES = ("system", "user", "assistant")
 
 _FAMILIES = {"": "introspection", "no": "always_no", "yes": "always_yes"}
+"""Question family by the value of `extra.group`; other values are names of families themselves."""
 
 _KEYS = ("label", "messages", "yes_token", "no_token", "extra")
 
 _MESSAGE_KEYS = ("role", "content", "add_injection", "continue_msg")
 
-_KINDS: Mapping[type[Any], str] = {str: "a string", bool: "true or false", list: "a list", dict: "an object"}
+_TYPE_NAMES: Mapping[type[Any], str] = {str: "a string", bool: "true or false", list: "a list", dict: "an object"}
 
 T = TypeVar("T")
 
@@ -30,18 +30,18 @@ class PublishedConversation:
     """One conversation file.
 
     Attributes:
-        label: Name, unique among those read together.
+        label: Name, unique among the conversations that are read together.
         messages: The conversation, with the keys `role` and `content`; the last message is the assistant's prefill.
-        prior_messages: How many leading messages are steered; 0 if none is marked.
-        yes: Texts of the tokens that say yes; may be empty.
-        no: Texts of the tokens that say no; may be empty.
+        prior_messages: Number of leading messages that are steered; 0 if no message is marked.
+        yes: Texts of the tokens that mean yes; may be empty.
+        no: Texts of the tokens that mean no; may be empty.
         document: Name of the document in the first turn, or "".
-        framing: Name of how the experiment is described to the model, or "".
-        family: What kind of question it is: one of `introbench.prompts.data.FAMILIES`, or the authors' own name for it.
+        framing: Name of the description of the experiment that the model is given, or "".
+        family: Question family: one of `introbench.prompts.schema.FAMILIES`, or the authors' name for another one.
         question: Short name of the question.
         answer_format: Name of the answer format, e.g. yes-no, or "".
-        order: For a question with options, which option stands at each place: 0 is "no injection", the concepts
-            follow from 1. Empty for others.
+        order: For a list of options, the option at each place: 0 is "no injection", the concepts are numbered from 1.
+            Empty for other questions.
     """
 
     label: str
@@ -57,48 +57,48 @@ class PublishedConversation:
     order: tuple[int, ...]
 
 
-def read_published(path: str | Path) -> list[PublishedConversation]:
+def read_published(path: Path) -> list[PublishedConversation]:
     """Read one conversation file, or a folder of them.
 
     Args:
-        path: A .json file; or a folder of them, read in the order of its `_order.json`, the others by name after it.
+        path: A .json file; or a folder of .json files, which are read in the order of its `_order.json`, followed by
+            the files that are not listed there, by name.
 
     Raises:
-        InputError: There is nothing to read, a file is not as it should be, or two have the same label.
+        InputError: There is no conversation at the path, a file is malformed, or two files have the same label.
     """
-    place = user_path(str(path))
-    if not place.exists() or not (place.is_dir() or place.suffix == ".json"):
-        found = "is no .json file" if place.exists() else "does not exist"
-        raise InputError(f"prompts {place}: {found}; expected a .json file or a folder of them; correct the path")
-    seen: dict[str, Path] = {}
+    if not path.exists() or not (path.is_dir() or path.suffix == ".json"):
+        problem = "is no .json file" if path.exists() else "does not exist"
+        raise InputError(f"prompts {path}: {problem}; expected a .json file or a folder of them; correct the path")
+    file_of_label: dict[str, Path] = {}
     conversations = []
-    for file in _files(place) if place.is_dir() else [place]:
-        conversation = _conversation(file)
+    for file in _files(path) if path.is_dir() else [path]:
+        conversation = _read_conversation(file)
         label = conversation.label
-        if label in seen:
+        if label in file_of_label:
             raise InputError(
-                f"prompts file {file}: label {label!r} is also that of {seen[label].name}; expected each once; "
-                f"rename or remove one"
+                f"prompts file {file}: label {label!r} is also that of {file_of_label[label].name}; "
+                f"expected each once; rename or remove one"
             )
-        seen[label] = file
+        file_of_label[label] = file
         conversations.append(conversation)
     return conversations
 
 
 def _files(folder: Path) -> list[Path]:
     """The conversation files of a folder, in order."""
-    # Hidden files are what macOS leaves beside the real ones in an unpacked archive.
+    # Archives that were packed on macOS unpack to a hidden file beside every real one.
     names = sorted(file.name for file in folder.glob("*.json") if file.is_file() and not file.name.startswith("."))
     names = [name for name in names if name != ORDER_FILE]
     if not names:
-        inside = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        folders = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
         hint = (
-            f"choose one of its folders, {', '.join(inside)}, e.g. {folder / inside[0]}"
-            if inside
+            f"choose one of its folders, {', '.join(folders)}, e.g. {folder / folders[0]}"
+            if folders
             else "correct the path"
         )
         raise InputError(f"prompts {folder}: holds no conversation; expected a folder of .json files; {hint}")
-    first: list[str] = []
+    listed: list[str] = []
     for label in _order(folder / ORDER_FILE):
         name = label.replace(" ", "_").replace("/", "_") + ".json"
         if name not in names:
@@ -106,24 +106,24 @@ def _files(folder: Path) -> list[Path]:
                 f"prompts file {folder / ORDER_FILE}: label {label!r}: expected its file {name} in the same folder; "
                 f"add the file or take the label out"
             )
-        if name in first:
+        if name in listed:
             raise InputError(
                 f"prompts file {folder / ORDER_FILE}: label {label!r}: its file {name} is listed twice; expected it "
                 f"once; take one out"
             )
-        first.append(name)
-    return [folder / name for name in [*first, *(name for name in names if name not in first)]]
+        listed.append(name)
+    return [folder / name for name in [*listed, *(name for name in names if name not in listed)]]
 
 
 def _order(file: Path) -> list[str]:
-    """The labels in an order file; none if there is no such file."""
+    """The labels that an order file lists; none if there is no such file."""
     labels = _json(file) if file.exists() else []
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise InputError(f"prompts file {file}: {labels!r:.80}: expected a list of labels; correct it")
     return labels
 
 
-def _conversation(file: Path) -> PublishedConversation:
+def _read_conversation(file: Path) -> PublishedConversation:
     where = f"prompts file {file}: "
     entry = _json(file)
     if not isinstance(entry, dict):
@@ -151,14 +151,14 @@ def _conversation(file: Path) -> PublishedConversation:
         framing=_framing(prompt) or _framing(label),
         family="confusing" if group.endswith("confusing") else _FAMILIES.get(group, group),
         question=_numbered_tail(label) or prompt or label,
-        # The label first: some released files in the 0-1 format say yes-no in the other place.
+        # The label comes first: some published files whose format is 0-1 name yes-no in `extra.format`.
         answer_format=_part(label, "fmt-") or answer_format,
         order=_permutation(extra, where),
     )
 
 
 def _messages(messages: list[Any], where: str) -> list[dict[str, Any]]:
-    """Check the messages, all but which of them are steered."""
+    """Check everything about the messages but which of them are steered."""
     if not messages:
         raise InputError(f"{where}messages []: expected at least the assistant's reply that goes on; add it")
     last = len(messages) - 1
@@ -172,7 +172,7 @@ def _messages(messages: list[Any], where: str) -> list[dict[str, Any]]:
             raise InputError(f"{here}role {role!r:.80}: expected one of {', '.join(ROLES)}; correct it")
         _take(message, "content", str, here)
         _take(message, "add_injection", bool, here, False)
-        # Where the reply is free text, no message is marked as the one that goes on; it is the last one there, too.
+        # Files with a free-text reply mark no message with `continue_msg`; there, too, the last message is continued.
         if _take(message, "continue_msg", bool, here, index == last) != (index == last):
             raise InputError(
                 f"{here}continue_msg {message['continue_msg']}: expected the last message, and no other, to go on; "
@@ -187,10 +187,10 @@ def _messages(messages: list[Any], where: str) -> list[dict[str, Any]]:
 
 
 def _prior_messages(messages: Sequence[Mapping[str, Any]], where: str) -> int:
-    """How many leading messages are steered."""
-    # The authors fill the cache message by message, and what stands before a marked message and is not yet in the
-    # cache goes with it. They never fill it with a system turn alone, so that one is steered although it carries no
-    # mark: the steered part counts from the very start of the conversation.
+    """Number of leading messages that are steered."""
+    # The authors fill the cache message by message, and a message before a marked one that is not yet in the cache is
+    # computed together with it. They never fill the cache with a system turn alone, so a system turn is steered
+    # although it is not marked: the steered part begins at the start of the conversation.
     marked = [index for index, message in enumerate(messages) if message.get("add_injection")]
     if not marked:
         return 0
@@ -210,6 +210,7 @@ def _prior_messages(messages: Sequence[Mapping[str, Any]], where: str) -> int:
 
 
 def _variants(extra: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    """The tokens that mean yes, where a file lists several of them."""
     tokens = _take(extra, "yes_variant_tokens", list, where, [])
     if not all(isinstance(token, str) and token for token in tokens):
         raise InputError(f"{where}yes_variant_tokens {tokens!r:.80}: expected a list of non-empty strings; correct it")
@@ -217,45 +218,47 @@ def _variants(extra: Mapping[str, Any], where: str) -> tuple[str, ...]:
 
 
 def _permutation(extra: Mapping[str, Any], where: str) -> tuple[int, ...]:
+    """The option at each place of a list; empty if the question has no list."""
     places = _take(extra, "perm", list, where, [])
-    # By type, because true and 1.0 equal 1.
+    # The type is compared because true and 1.0 equal 1.
     if not all(type(place) is int for place in places) or sorted(places) != list(range(len(places))):
         raise InputError(f"{where}perm {places!r:.80}: expected each of 0, 1, 2, ... once, in any order; correct it")
     return tuple(places)
 
 
 def _part(name: str, prefix: str) -> str:
-    """What follows the prefix in the part of a name, between underscores, that begins with it; "" if none does."""
+    """The rest of the first underscore-separated part of a name that begins with a prefix; "" if no part does."""
     return next((part.removeprefix(prefix) for part in name.split("_") if part.startswith(prefix)), "")
 
 
 def _framing(name: str) -> str:
-    before, found, _ = name.partition("_info-")
-    return before if found else ""
+    """The part of a name before its document; "" if it names no document."""
+    before, separator, _ = name.partition("_info-")
+    return before if separator else ""
 
 
 def _numbered_tail(label: str) -> str:
-    """The end of a label that numbers the question, e.g. no_15: after document and format; "" if there is none."""
+    """The end of a label that numbers the question, after document and format, e.g. no_15; "" if there is none."""
     parts = label.split("_")
-    named = [index for index, part in enumerate(parts) if part.startswith(("info-", "fmt-"))]
-    tail = parts[named[-1] + 1 :] if named else parts
+    prefixed = [index for index, part in enumerate(parts) if part.startswith(("info-", "fmt-"))]
+    tail = parts[prefixed[-1] + 1 :] if prefixed else parts
     return "_".join(tail) if tail and tail[-1].isdecimal() else ""
 
 
 def _take(entry: Mapping[str, Any], key: str, kind: type[T], where: str, default: T | None = None) -> T:
-    """The value of a key, of the given kind; without a default, it must be there."""
+    """The value of a key, which must have the given type; without a default, the key must be there."""
     if key not in entry:
         if default is None:
-            raise InputError(f"{where}{key} missing: expected {_KINDS[kind]}; add it")
+            raise InputError(f"{where}{key} missing: expected {_TYPE_NAMES[kind]}; add it")
         return default
     value = entry[key]
     if not isinstance(value, kind):
-        raise InputError(f"{where}{key} {value!r:.80}: expected {_KINDS[kind]}; correct it")
+        raise InputError(f"{where}{key} {value!r:.80}: expected {_TYPE_NAMES[kind]}; correct it")
     return value
 
 
 def _expect_keys(entry: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
-    # A slip in an optional key, say add_injection, would otherwise quietly make another experiment.
+    # A misspelt optional key, such as add_injection, would otherwise change the experiment without notice.
     for key in entry:
         if key not in allowed:
             raise InputError(f"{where}{key!r:.80} unknown: expected one of {', '.join(allowed)}; correct it")

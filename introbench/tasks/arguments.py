@@ -3,7 +3,7 @@
 import difflib
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from introbench.errors import InputError
@@ -109,6 +109,11 @@ def user_path(text: str) -> Path:
     path = Path(text).expanduser()
     given_in = Path(os.environ.get("PWD") or ".") / path
     return path if path.is_absolute() or path.exists() or not given_in.exists() else given_in
+
+
+def user_paths(texts: str | Sequence[str]) -> list[Path]:
+    """One or more paths as the user means them; see `user_path`."""
+    return [user_path(text) for text in ([texts] if isinstance(texts, str) else texts)]
 
 
 def _as_list(value: object) -> list[object]:

@@ -7,7 +7,7 @@ from introbench.prompts import data, schema
 from introbench.prompts.battery import battery
 from introbench.prompts.conversation import Conversation
 from introbench.prompts.published import published
-from introbench.tasks.arguments import choose, choose_formats
+from introbench.tasks.arguments import choose, choose_formats, user_paths
 
 
 def asked_conversations(
@@ -37,7 +37,7 @@ def asked_conversations(
         InputError: An argument names what there is not; see also `published` and `battery`.
     """
     if prompts:
-        return published(tokenizer, prompts, lens=lens)
+        return published(tokenizer, user_paths(prompts), lens=lens)
     return list(
         battery(
             tokenizer,

@@ -1,28 +1,23 @@
 """Where a thought was placed: spans, balance of places and labels, scores and contrasts."""
 
-import copy
 import math
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from introbench.analysis.location import CONTRASTS, LocationResult, LocationTrial, location_results, mean_scores, placed
 from introbench.errors import InputError
 from introbench.prompts import data, schema
 from introbench.prompts.chat import tokenize_chat
 from introbench.prompts.location import LEVELS
-from introbench.prompts.token_spans import message_starts, sentence_stretches, token_spans
 from introbench.steering.arms import Bank
 from introbench.steering.injection import Strength, VectorRecipe
 from introbench.tasks.location import KINDS, Scene, early_and_late, scene
 
 PARTS = tuple(schema.LOCATION_PLACES)
-FILE = yaml.safe_load((Path(__file__).parents[2] / "datasets" / "location.yaml").read_text())
 CONCEPTS = ("cats", "bread", "love", "fear", "truth", "music")
 
 
@@ -123,56 +118,6 @@ def test_the_strength_is_learned_from_examples_in_the_prior_turn(tokenizer: Any)
     )
 
 
-def test_a_token_belongs_to_where_it_begins(tokenizer: Any) -> None:
-    messages = [
-        {"role": "user", "content": "One two.Three four"},
-        {"role": "assistant", "content": "Yes"},
-        {"role": "user", "content": "Well?"},
-        {"role": "assistant", "content": "It is"},
-    ]
-    chat = tokenize_chat(tokenizer, messages, 2)
-    start = message_starts(chat, messages)[0]
-    begins, text = [], ""
-    for token in chat.tokens:  # every token of this text is whole characters
-        begins.append(len(text))
-        text += tokenizer.decode([token])
-    assert text == chat.text
-    for boundary in range(start + 1, start + 18):
-        stretches = [(start, boundary), (boundary, start + 18)]
-        expected = [[n for n, begin in enumerate(begins) if a <= begin < b] for a, b in stretches]
-        if all(expected):
-            assert [list(range(*span)) for span in token_spans(tokenizer, chat, stretches)] == expected
-        else:
-            with pytest.raises(InputError, match="no tokens of the prior turn are its own"):
-                token_spans(tokenizer, chat, stretches)
-    with pytest.raises(InputError, match="no tokens of the prior turn"):
-        token_spans(tokenizer, chat, [(message_starts(chat, messages)[2], len(chat.text))])
-
-
-def test_a_space_belongs_to_the_sentence_after_it() -> None:
-    text = "..One. Two! Three?"
-    assert [text[a:b] for a, b in sentence_stretches(["One.", "Two!", "Three?"], 2)] == ["One.", " Two!", " Three?"]
-
-
-def test_a_tokenizer_without_offsets_is_refused(tokenizer: Any) -> None:
-    class Slow:
-        name_or_path = "somebody/slow"
-        is_fast = False
-
-    class Other(Slow):
-        is_fast = True
-
-        def __call__(self, text: str, **_: Any) -> dict[str, Any]:
-            return {"input_ids": [1], "offset_mapping": [(0, len(text))]}
-
-    messages = scene_of(tokenizer, "halves").conversations[0].messages
-    chat = tokenize_chat(tokenizer, messages, 3)
-    with pytest.raises(InputError, match="tokenizer of somebody/slow: does not say which characters"):
-        token_spans(Slow(), chat, [(0, 9)])
-    with pytest.raises(InputError, match="tokenizer of somebody/slow: gives other tokens"):
-        token_spans(Other(), chat, [(0, 9)])
-
-
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("replicates", [1, 2])
 def test_each_option_stands_at_each_label_and_each_place_is_injected_equally_often(
@@ -228,30 +173,6 @@ def test_what_is_asked_says_nothing_of_a_concept_and_stands_once() -> None:
         assert len(set(questions)) == len(questions)
         for question in part.other.values():
             assert not {"thought", "placed", "changed", "hidden"} & {word.strip(".,?") for word in question.split()}
-
-
-def parse(file: dict[str, Any]) -> Any:
-    return data.parse_passages(file["passages"], "test.yaml"), data.parse_location_parts(file["parts"], "test.yaml")
-
-
-@pytest.mark.parametrize(
-    ("change", "complaint"),
-    [
-        (lambda f: f["passages"]["valley"].pop(), "passage 'valley': 4 sentences; expected 5"),
-        (lambda f: f["passages"]["valley"].__setitem__(0, f["passages"]["station"][1]), "stands twice"),
-        (lambda f: f["parts"].update(colours=f["parts"]["halves"]), "part 'colours'"),
-        (lambda f: f["parts"]["halves"]["options"].pop("first"), "options second: expected first, second"),
-        (lambda f: f["parts"]["layers"]["other"].pop("size"), "two or more questions of each kind"),
-        (lambda f: f["parts"]["layers"]["other"].update(thought="Which?"), "with names of their own"),
-        (lambda f: f["parts"]["layers"].pop("setting"), "'setting' missing"),
-        (lambda f: f["parts"]["layers"].update(question="Why?"), "key 'question'"),
-    ],
-)
-def test_bad_files_are_refused(change: Any, complaint: str) -> None:
-    file = copy.deepcopy(FILE)
-    change(file)
-    with pytest.raises(InputError, match=complaint):
-        parse(file)
 
 
 def test_an_answer_is_the_place_that_gains_most() -> None:

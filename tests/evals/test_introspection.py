@@ -594,7 +594,7 @@ def test_published_questions_are_told_apart_and_stay_the_same_under_every_docume
         "echo_info-none_fmt-yes-no_no_03": "echo_info-none",
     }.items():
         published_file(tmp_path / "prompts", label, " yes", " no", "Is there one?", "The answer is", prompt=prompt)
-    found = {each.id: each.factors for each in published(tokenizer, str(tmp_path / "prompts"))}
+    found = {each.id: each.factors for each in published(tokenizer, [tmp_path / "prompts"])}
     items = {name: factors["question"] for name, factors in found.items()}
     assert items["inject_info-none_fmt-yes-no"] == items["inject_info-lorem_fmt-yes-no"] == "inject"
     assert items["echo_info-none_fmt-yes-no"] == "echo"

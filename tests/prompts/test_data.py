@@ -3,6 +3,7 @@
 import copy
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,6 @@ import yaml
 
 from introbench.errors import InputError
 from introbench.prompts import data, schema
-from introbench.prompts.chat import count_tokens
-from introbench.prompts.documents import fitted_texts
 
 FILE = {
     "always_no": {
@@ -19,6 +18,7 @@ FILE = {
         "questions": [{"id": "a", "text": "A?", "expected": "no"}, {"id": "b", "text": "B?", "expected": "no"}],
     }
 }
+LOCATION_FILE = yaml.safe_load((Path(__file__).parents[2] / "datasets" / "location.yaml").read_text())
 
 
 def test_every_family_has_enough_questions() -> None:
@@ -57,10 +57,10 @@ def test_salience_asks_about_the_text_both_ways_round_and_under_the_reference_do
 
 
 def test_each_kind_of_labels_stands_both_ways_round() -> None:
-    for each in data.answer_formats().values():
-        own = [pair for other in data.answer_formats().values() if other.kind == each.kind for pair in other.forms]
-        if each.kind != "words":  # there, reversed questions do it
-            assert {(no, yes) for yes, no in own} == set(own)
+    formats = data.answer_formats().values()
+    for kind in {answer_format.kind for answer_format in formats} - {"words"}:  # there, reversed questions do it
+        pairs = [pair for answer_format in formats if answer_format.kind == kind for pair in answer_format.forms]
+        assert {(no, yes) for yes, no in pairs} == set(pairs)
 
 
 def test_openings_and_concepts() -> None:
@@ -108,26 +108,25 @@ def test_the_same_checks_pass_on_a_good_file() -> None:
     assert [q.id for q in data.parse_questions(yaml.safe_load(yaml.safe_dump(FILE)), "test.yaml")] == ["a", "b"]
 
 
-def test_control_documents_match_the_length_of_info(tokenizer: Any) -> None:
-    texts = fitted_texts(data.documents(), tokenizer)
-    assert list(texts) == ["none", "info", "inaccurate", "lorem", "neutral"]
-    wanted = count_tokens(tokenizer, texts["info"])
-    for name in ("inaccurate", "lorem", "neutral"):
-        assert abs(count_tokens(tokenizer, texts[name]) - wanted) <= 0.02 * wanted, name
-    assert texts["none"] == ""
-    assert texts["inaccurate"] == texts["info"]
-    assert fitted_texts(data.documents(), tokenizer) == texts, "the same text in every run"
+def parse_location(file: dict[str, Any]) -> Any:
+    return data.parse_passages(file["passages"], "test.yaml"), data.parse_location_parts(file["parts"], "test.yaml")
 
 
-class _CoarseTokenizer:
-    """One token per word: another model's tokens give another text of the right length."""
-
-    def __call__(self, text: str, *, add_special_tokens: bool) -> dict[str, list[int]]:
-        return {"input_ids": [0 for _ in text.split()]}
-
-
-def test_lengths_follow_the_models_own_tokens(tokenizer: Any) -> None:
-    coarse = fitted_texts(data.documents(), _CoarseTokenizer())
-    assert coarse["lorem"] != fitted_texts(data.documents(), tokenizer)["lorem"]
-    assert len(coarse["lorem"].split()) == len(coarse["info"].split())
-    assert abs(len(coarse["neutral"].split()) - len(coarse["info"].split())) <= 0.02 * len(coarse["info"].split())
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda f: f["passages"]["valley"].pop(), "passage 'valley': 4 sentences; expected 5"),
+        (lambda f: f["passages"]["valley"].__setitem__(0, f["passages"]["station"][1]), "stands twice"),
+        (lambda f: f["parts"].update(colours=f["parts"]["halves"]), "part 'colours'"),
+        (lambda f: f["parts"]["halves"]["options"].pop("first"), "options second: expected first, second"),
+        (lambda f: f["parts"]["layers"]["other"].pop("size"), "two or more questions of each kind"),
+        (lambda f: f["parts"]["layers"]["other"].update(thought="Which?"), "with names of their own"),
+        (lambda f: f["parts"]["layers"].pop("setting"), "'setting' missing"),
+        (lambda f: f["parts"]["layers"].update(question="Why?"), "key 'question'"),
+    ],
+)
+def test_bad_location_files_are_refused(change: Any, complaint: str) -> None:
+    file = copy.deepcopy(LOCATION_FILE)
+    change(file)
+    with pytest.raises(InputError, match=complaint):
+        parse_location(file)

@@ -1,114 +1,49 @@
-"""Prior turns whose cache is filled by other weights, against two plain forward passes of transformers."""
+"""Documents are fitted to one model: control documents are as long as the one that they are compared with."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
-import pytest
-import torch
-from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
-
-from introbench.engine import Arms, Engine, Reading, Request, Want, Weights
-from introbench.validation.tiny_models import OWN_ATTENTION, VOCABULARY, tiny_model
-
-PRIOR = (5, 9, 33, 2, 71, 18, 40, 11, 64, 3)
-QUESTIONS = ((7,), (7, 90, 4, 52), (7, 90), (8, 1), (7, 3, 3))
-EVERYTHING = Want(forms=tuple(range(VOCABULARY)))
+from introbench.prompts import data
+from introbench.prompts.chat import count_tokens
+from introbench.prompts.documents import fitted_texts
+from introbench.prompts.schema import Document
 
 
-def fine_tuned(model: PreTrainedModel) -> PreTrainedModel:
-    """The same model with slightly other weights."""
-    other = tiny_model(model.config.model_type)
-    draw = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=draw))
-    return other
+def test_control_documents_match_the_length_of_info(tokenizer: Any) -> None:
+    texts = fitted_texts(data.documents(), tokenizer)
+    assert list(texts) == ["none", "info", "inaccurate", "lorem", "neutral"]
+    wanted = count_tokens(tokenizer, texts["info"])
+    for name in ("inaccurate", "lorem", "neutral"):
+        assert abs(count_tokens(tokenizer, texts[name]) - wanted) <= 0.02 * wanted, name
+    assert texts["none"] == ""
+    assert texts["inaccurate"] == texts["info"]
+    assert fitted_texts(data.documents(), tokenizer) == texts, "the same text in every run"
 
 
-def two_passes(
-    filler: PreTrainedModel, model: PreTrainedModel, question: tuple[int, ...], block: int, delta: Tensor
-) -> Tensor:
-    """One model reads the prior turn, steered at one block's output, and another one goes on from its cache."""
-    cache = DynamicCache()
-    layers = next(m for m in filler.modules() if isinstance(m, torch.nn.ModuleList))
+class WordTokenizer:
+    """One token per word: another model's tokens give another text of the right length."""
 
-    def add(_module: object, _args: object, output: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
-        return (output[0] + delta, *output[1:]) if isinstance(output, tuple) else output + delta
-
-    handle = layers[block].register_forward_hook(add)
-    with torch.inference_mode():
-        filler(torch.tensor([PRIOR]), past_key_values=cache, use_cache=True)
-        handle.remove()
-        positions = torch.arange(len(PRIOR), len(PRIOR) + len(question))[None]
-        logits = model(torch.tensor([question]), past_key_values=cache, position_ids=positions, use_cache=True).logits[
-            0, -1
-        ]
-    return torch.log_softmax(logits.float(), dim=-1)
+    def __call__(self, text: str, *, add_special_tokens: bool) -> dict[str, list[int]]:
+        return {"input_ids": [0 for _ in text.split()]}
 
 
-def read(engine: Engine, under: Arms | None) -> list[Reading]:
-    return engine.read([Request(PRIOR + question, len(PRIOR), EVERYTHING, under) for question in QUESTIONS])
+def test_lengths_follow_the_models_own_tokens(tokenizer: Any) -> None:
+    by_word = fitted_texts(data.documents(), WordTokenizer())
+    assert by_word["lorem"] != fitted_texts(data.documents(), tokenizer)["lorem"]
+    assert len(by_word["lorem"].split()) == len(by_word["info"].split())
+    assert abs(len(by_word["neutral"].split()) - len(by_word["info"].split())) <= 0.02 * len(by_word["info"].split())
 
 
-@pytest.mark.parametrize("fast", [True, False])
-@pytest.mark.parametrize("first", [0, 2])
-def test_a_cache_filled_by_a_fine_tune_is_answered_from_by_the_base(
-    any_model: PreTrainedModel, fast: bool, first: int
-) -> None:
-    if any_model.config.model_type in OWN_ATTENTION and fast:
-        fast = False
-    other, engine = fine_tuned(any_model), Engine(any_model, fast=fast)
-    delta = torch.randn(32, generator=torch.Generator().manual_seed(3))
-    rows = torch.stack([torch.zeros(32), delta])
-    swapped = Arms.steered({first: rows}, filler=Weights(other))
-    own = Arms.steered({first: rows})
-    for under, filler in ((own, any_model), (swapped, other), (own, any_model)):
-        for question, reading in zip(QUESTIONS, read(engine, under), strict=True):
-            for row, added in enumerate((torch.zeros(32), delta)):
-                expected = two_passes(filler, any_model, question, first, added)
-                torch.testing.assert_close(reading.forms[row], expected, atol=1e-4, rtol=0)
-    moved = [(a.forms - b.forms).abs().max() for a, b in zip(read(engine, own), read(engine, swapped), strict=True)]
-    assert max(moved) > 1e-2
+def test_sentences_and_fillers_are_chosen_to_come_closest() -> None:
+    target = Document("target", "accurate", text="one two three four five six seven")
+    by_sentences = Document(
+        "other", "accurate", length_of="target", sentences=("a b c.", "d e.", "f g h i."), fillers=("x.", "y z.")
+    )
+    texts = fitted_texts({"other": by_sentences, "target": target}, WordTokenizer())
+    assert texts["other"] == "a b c. d e. y z."
 
 
-@pytest.mark.parametrize("fast", [True, False])
-def test_the_base_itself_as_filler_moves_nothing_bit_for_bit(llama: PreTrainedModel, fast: bool) -> None:
-    engine = Engine(llama, fast=fast)
-    deltas = {1: torch.randn(3, 32, generator=torch.Generator().manual_seed(3))}
-    own = read(engine, Arms.steered(deltas))
-    same = read(engine, Arms.steered(deltas, filler=Weights(tiny_model("llama"))))
-    assert all(torch.equal(a.forms, b.forms) for a, b in zip(own, same, strict=True))
-
-
-def test_weights_are_switched_on_only_while_they_fill(llama: PreTrainedModel) -> None:
-    """As an adapter on the same weights is: nothing of it is left in what the base computes."""
-    model = tiny_model("llama")
-    matrix = model.model.layers[1].mlp.up_proj.weight
-    log: list[str] = []
-
-    @contextmanager
-    def doubled() -> Iterator[None]:
-        log.append("on")
-        matrix.data *= 2
-        try:
-            yield
-        finally:
-            matrix.data /= 2
-            log.append("off")
-
-    other = tiny_model("llama")
-    other.model.layers[1].mlp.up_proj.weight.data *= 2
-    engine = Engine(model)
-    deltas = {2: torch.zeros(1, 32)}
-    before = read(engine, Arms.steered(deltas))
-    switched = read(engine, Arms.steered(deltas, filler=Weights(model, doubled)))
-    after = read(engine, Arms.steered(deltas))
-    for question, was, swapped, still in zip(QUESTIONS, before, switched, after, strict=True):
-        assert torch.equal(was.forms, still.forms)
-        expected = two_passes(other, llama, question, 2, torch.zeros(32))
-        torch.testing.assert_close(swapped.forms[0], expected, atol=1e-4, rtol=0)
-    assert log
-    assert log[::2] == ["on"] * (len(log) // 2)
-    whole = Engine(Weights(model, doubled)).read([Request((*PRIOR, 7), 5, EVERYTHING)])
-    torch.testing.assert_close(whole[0].forms, Engine(other).read([Request((*PRIOR, 7), 5, EVERYTHING)])[0].forms)
+def test_a_document_that_cannot_be_as_long_is_told_to_the_user(told: list[str]) -> None:
+    target = Document("target", "accurate", text="one two three four")
+    short = Document("short", "accurate", length_of="target", sentences=("a b c.",))
+    assert fitted_texts({"target": target, "short": short}, WordTokenizer())["short"] == "a b c."
+    assert told == ["document short has 3 tokens where target has 4"]
