@@ -1,1 +1,1 @@
-"""What is asked: the files in `datasets/`, chats, questions, conversations, published files."""
+"""Conversations with a model: the files in `datasets/`, chat templates, questions, answers and published files."""

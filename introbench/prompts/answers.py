@@ -1,4 +1,4 @@
-"""What is read after a conversation: named answers, each in one or more surface forms that are tokens."""
+"""The answers that are read after a conversation, each in one or more surface forms that are single tokens."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,7 +8,7 @@ from introbench.errors import InputError
 from introbench.prompts.chat import Chat, answer_token, next_token
 
 Forms = dict[str, list[tuple[str, int]]]
-"""For each answer, its surface forms with their token ids."""
+"""Surface forms of each answer with their token ids, by the answer's name."""
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Answers:
     """Named answers, such as yes and no.
 
     Attributes:
-        forms: Name and surface forms of each answer; the answers' n-th forms have the same shape (`" yes"`, `" no"`;
-            `" Yes"`, `" No"`), and are read all or none.
-        first_tokens: Whether a form may be longer than a token, so that its first one is read.
-        lens: Whether the answers are read after every block too (logit lens).
+        forms: Name and surface forms of each answer. The n-th forms of all answers have the same shape (`" yes"` and
+            `" no"`; `" Yes"` and `" No"`); either all of them are read or none.
+        first_tokens: Whether a form may be longer than one token; its first token is read then.
+        lens: Whether the answers are also read after every block (logit lens).
     """
 
     forms: tuple[tuple[str, tuple[str, ...]], ...]
@@ -32,12 +32,12 @@ class Answers:
         return cls(tuple((name, tuple(variants)) for name, variants in forms.items()), first_tokens, lens)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """The answers as JSON values."""
         return asdict(self) | {"forms": {name: list(variants) for name, variants in self.forms}}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Answers":
-        """Rebuild them from `to_json`'s values."""
+        """The answers that `to_json` gave these values for."""
         return cls.of(**values)
 
     @property
@@ -46,19 +46,19 @@ class Answers:
         return tuple(name for name, _ in self.forms)
 
     def tokens(self, tokenizer: Any, chat: Chat) -> tuple[Forms, list[str]]:
-        """Which forms can be read after a chat's prefill.
+        """Determine which forms can be read after a chat's prefill.
 
         Args:
             tokenizer: The model's tokenizer.
             chat: The conversation.
 
         Returns:
-            The forms that are tokens of their own, with their ids, and the forms that were left out.
+            The forms that are distinct tokens, with their ids; and the forms that are left out.
 
         Raises:
-            InputError: The first forms cannot be read.
+            InputError: The answers' first forms cannot be read.
         """
-        found: Forms = {name: [] for name in self.names}
+        readable: Forms = {name: [] for name in self.names}
         left_out: list[str] = []
         taken: set[int] = set()
         for number, variants in enumerate(zip(*(variants for _, variants in self.forms), strict=True)):
@@ -72,13 +72,14 @@ class Answers:
             taken |= ids
             for name, form, token in zip(self.names, variants, tokens, strict=True):
                 assert token is not None
-                found[name].append((form, token))
-        return found, left_out
+                readable[name].append((form, token))
+        return readable, left_out
 
     def _token(self, tokenizer: Any, chat: Chat, form: str) -> int | None:
         return next_token(tokenizer, chat, form) if self.first_tokens else answer_token(tokenizer, chat, form)
 
     def _complaint(self, variants: Sequence[str], tokens: Sequence[int | None], chat: Chat) -> str:
+        """The error text for forms that cannot be read; `tokens` are their ids, or None."""
         after = f"after {chat.text[-16:]!r} for this tokenizer"
         first: dict[int, str] = {}
         for form, token in zip(variants, tokens, strict=True):

@@ -1,8 +1,8 @@
-"""Turn a chat into tokens once, and know which tokens are the prior turn, or refuse.
+"""Tokenise a conversation and determine which of its tokens are the prior turn.
 
-The whole conversation is rendered and tokenised a single time. The prior turn is its leading part: system
-turn, first user turn and first assistant turn, the template's own tokens included. Nothing is re-rendered
-later, so the steered positions and the answered question cannot come from two different texts.
+The conversation is rendered and tokenised once. The prior turn is its leading part: system turn, first user turn and
+first assistant turn, including the tokens that the template adds. Nothing is rendered again later, so the steered
+positions and the question cannot come from two different texts. A template for which this does not hold is refused.
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ class Chat:
     """A tokenised conversation.
 
     Attributes:
-        text: What the template made of the conversation; it ends with the assistant's prefill.
+        text: The conversation as the template renders it; it ends with the assistant's prefill.
         tokens: Token ids of `text`.
-        prior: How many of the tokens are the prior turn (they come first).
+        prior: Number of leading tokens that are the prior turn.
     """
 
     text: str
@@ -38,7 +38,7 @@ class Chat:
 
     @property
     def question_tokens(self) -> tuple[int, ...]:
-        """Everything after the prior turn: the question and the prefill of its answer."""
+        """The tokens after the prior turn: the question and the prefill of its answer."""
         return self.tokens[self.prior :]
 
 
@@ -48,11 +48,11 @@ def tokenize_chat(tokenizer: Any, messages: Messages, prior_messages: int) -> Ch
     Args:
         tokenizer: A transformers tokenizer with a chat template.
         messages: The conversation; the last message is the assistant's prefill.
-        prior_messages: How many leading messages form the prior turn; 0 if there is none.
+        prior_messages: Number of leading messages that form the prior turn; 0 if there is none.
 
     Raises:
         InputError: The tokenizer has no chat template, or its template rejects a role, strips the prefill,
-            rewrites earlier turns, or glues the prior turn's last token to the question's first.
+            rewrites earlier turns, or merges the end of the prior turn and the question into one token.
     """
     text = render(tokenizer, messages)
     if prior_messages == 0:
@@ -81,12 +81,12 @@ def tokenize_chat(tokenizer: Any, messages: Messages, prior_messages: int) -> Ch
 
 
 def render(tokenizer: Any, messages: Messages, *, prefill: bool = True) -> str:
-    """Apply the chat template and check that every turn arrives as it was written.
+    """Apply the chat template, and check that it contains the text of every turn unchanged.
 
     Args:
         tokenizer: A transformers tokenizer with a chat template.
         messages: The conversation.
-        prefill: Whether the last message is an answer to be continued (no end-of-turn marks after it).
+        prefill: Whether the last message is to be continued, so that no end-of-turn marks follow it.
 
     Raises:
         InputError: There is no template, or it rejects a role, drops or changes a turn, or strips the prefill.
@@ -117,20 +117,20 @@ def render(tokenizer: Any, messages: Messages, *, prefill: bool = True) -> str:
 
 
 def encode(tokenizer: Any, text: str) -> tuple[int, ...]:
-    """Token ids of `text`, with nothing added: a rendered chat already carries its special tokens."""
+    """Token ids of a text. No special tokens are added, since a rendered chat contains them."""
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def count_tokens(tokenizer: Any, text: str) -> int:
-    """Length of `text` in the model's own tokens."""
+    """Length of a text in the model's tokens."""
     return len(encode(tokenizer, text))
 
 
 def answer_token(tokenizer: Any, chat: Chat, form: str) -> int | None:
-    """The id of the single token that `form` becomes right after the chat's prefill, or None.
+    """The id of the single token that a form is directly after the chat's prefill, or None if it is not one token.
 
-    Checked in context, because the same text can be one token at the start of a string and two after a
-    prefill, or can change the prefill's own last token.
+    The form is tokenised together with the chat, because the same text can be one token at the start of a string and
+    two tokens after a prefill, or can change the last token of the prefill.
     """
     tokens = encode(tokenizer, chat.text + form)
     if len(tokens) == len(chat.tokens) + 1 and tokens[:-1] == chat.tokens:
@@ -139,7 +139,7 @@ def answer_token(tokenizer: Any, chat: Chat, form: str) -> int | None:
 
 
 def next_token(tokenizer: Any, chat: Chat, text: str) -> int | None:
-    """The id of the first token of `text` right after the chat's prefill, or None if the two share a token."""
+    """The id of the first token of a text directly after the chat's prefill, or None if the two share a token."""
     tokens = encode(tokenizer, chat.text + text)
     if len(tokens) > len(chat.tokens) and tokens[: len(chat.tokens)] == chat.tokens:
         return tokens[len(chat.tokens)]
@@ -147,19 +147,21 @@ def next_token(tokenizer: Any, chat: Chat, text: str) -> int | None:
 
 
 def _apply(tokenizer: Any, messages: Messages, prefill: bool) -> str:
+    """The rendered conversation, unchecked."""
     return tokenizer.apply_chat_template(list(messages), tokenize=False, continue_final_message=prefill)
 
 
 def _keeps_prior_turn(tokenizer: Any, messages: Messages, prior_messages: int) -> bool:
+    """Whether the rendered conversation begins with its prior turn as that is rendered alone."""
     try:
-        whole = _apply(tokenizer, messages, prefill=True)
-        return whole.startswith(_apply(tokenizer, messages[:prior_messages], prefill=False))
+        conversation = _apply(tokenizer, messages, prefill=True)
+        return conversation.startswith(_apply(tokenizer, messages[:prior_messages], prefill=False))
     except (TemplateError, ValueError):
         return False
 
 
 def _rejection(tokenizer: Any, messages: Messages, error: TemplateError) -> str:
-    """Say which turn a template refused: the system turn, if the rest is accepted without it."""
+    """The error text for a template that rejects a turn: the system turn, if the others are accepted without it."""
     name, reason = _name(tokenizer), str(error).strip() or type(error).__name__
     if messages[0]["role"] == "system":
         try:
@@ -175,6 +177,7 @@ def _rejection(tokenizer: Any, messages: Messages, error: TemplateError) -> str:
 
 
 def _stripped_prefill(tokenizer: Any, messages: Messages) -> str:
+    """The error text for a template that strips the prefill."""
     return (
         f"chat template of {_name(tokenizer)}: strips the prefill {messages[-1]['content']!r}; expected the rendered "
         f"chat to end with it; pass a template that keeps it, -M chat_template=FILE"
@@ -182,8 +185,10 @@ def _stripped_prefill(tokenizer: Any, messages: Messages) -> str:
 
 
 def _name(tokenizer: Any) -> str:
+    """What a tokenizer is called in errors."""
     return str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)
 
 
 def _first_difference(expected: str, text: str) -> int:
-    return next((i for i, pair in enumerate(zip(expected, text, strict=False)) if pair[0] != pair[1]), len(text))
+    """Index of the first character in which two texts differ."""
+    return next((i for i, (a, b) in enumerate(zip(expected, text, strict=False)) if a != b), len(text))

@@ -1,4 +1,4 @@
-"""Read the prompts, questions and word lists in `datasets/`, and refuse a file that is not as it should be."""
+"""Read the prompts, questions and word lists in `datasets/`, and refuse malformed files."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -24,7 +24,7 @@ from introbench.prompts.schema import (
     NamingQuestion,
     Question,
     Setting,
-    Taught,
+    TeachingTexts,
 )
 
 
@@ -36,13 +36,13 @@ def concepts() -> tuple[str, ...]:
 
 @cache
 def openings() -> tuple[str, ...]:
-    """Beginnings of replies, for vector extraction."""
+    """Beginnings of replies, on which vectors are extracted."""
     return tuple(_text("openings.txt").splitlines())
 
 
 @cache
 def setting() -> Setting:
-    """What the model is told in its first turn."""
+    """The texts of the first turn, without its document."""
     return _build(Setting, _yaml("setting.yaml"), "setting.yaml")
 
 
@@ -66,26 +66,26 @@ def answer_formats() -> dict[str, AnswerFormat]:
 
 @cache
 def list_question() -> ListQuestion:
-    """How a list of concepts to pick from is shown."""
+    """The question that lists concepts to pick from."""
     return _build(ListQuestion, _yaml("identification.yaml")["list"], "identification.yaml: list")
 
 
 @cache
 def naming_questions() -> tuple[NamingQuestion, ...]:
-    """The wordings after which the model goes on with a concept's name."""
+    """The questions whose prefilled answer is completed by a concept's name."""
     entries = _yaml("identification.yaml")["naming"]
     return tuple(_build(NamingQuestion, entry, f"identification.yaml: naming: {entry.get('id')}") for entry in entries)
 
 
 @cache
 def top_of_mind() -> tuple[dict[str, str], ...]:
-    """The chat that is continued under steering."""
+    """The messages of the chat that is continued under steering."""
     entry = _yaml("top_of_mind.yaml")
     return tuple({"role": role, "content": entry[role]} for role in ("user", "assistant"))
 
 
 def carriers(system: str | None) -> list[tuple[tuple[dict[str, str], ...], int]]:
-    """Neutral conversations on which doses are measured, each with how many of its messages are the prior turn.
+    """Neutral conversations on which doses are measured, each with the number of messages of its prior turn.
 
     Args:
         system: Content of the system turn, or None for no system turn.
@@ -108,7 +108,7 @@ def carriers(system: str | None) -> list[tuple[tuple[dict[str, str], ...], int]]
 
 
 def finetuning_chats(concept: str) -> list[dict[str, str]]:
-    """Chats in which the assistant comes round to a concept: every prompt with every reply."""
+    """Chats in which the assistant steers toward a concept: every prompt with every reply."""
     entries = _yaml("finetune.yaml")
     return [
         {"prompt": prompt, "reply": reply.format(concept=concept)}
@@ -118,58 +118,58 @@ def finetuning_chats(concept: str) -> list[dict[str, str]]:
 
 
 @cache
-def taught() -> Taught:
-    """What a model is taught on that is to report injections."""
-    return _build(Taught, _yaml("taught.yaml"), "taught.yaml")
+def teaching_texts() -> TeachingTexts:
+    """Texts on which a model is taught to report injections."""
+    return _build(TeachingTexts, _yaml("taught.yaml"), "taught.yaml")
 
 
 @cache
 def concept_words() -> dict[str, tuple[str, ...]]:
-    """Words that belong to each of the published concepts."""
+    """Words that count as mentions of a concept, for each of the published concepts."""
     return {concept: tuple(words) for concept, words in _yaml("concept_words.yaml").items()}
 
 
 @cache
 def location_prompts() -> LocationPrompts:
-    """How it is asked where a thought was placed."""
+    """The texts of the questions on where a thought was placed."""
     return _build(LocationPrompts, _yaml("location.yaml")["prompts"], "location.yaml: prompts")
 
 
 @cache
 def passages() -> dict[str, tuple[str, ...]]:
-    """Neutral texts, sentence by sentence."""
+    """Neutral texts by name, each as its sentences."""
     return parse_passages(_yaml("location.yaml")["passages"], "location.yaml")
 
 
 @cache
 def location_parts() -> dict[str, LocationPart]:
-    """The ways to ask where a thought was placed, by name."""
+    """The parts of the location experiment, by name."""
     return parse_location_parts(_yaml("location.yaml")["parts"], "location.yaml")
 
 
 @cache
 def questions() -> tuple[Question, ...]:
-    """All questions, checked."""
+    """All questions."""
     return parse_questions(_yaml("questions.yaml"), "questions.yaml")
 
 
 def chatml() -> str:
-    """A chat template that renders every turn the same way, whatever follows it."""
+    """A chat template that renders every turn alike, whatever follows it."""
     return _text("chatml.jinja")
 
 
 @cache
 def known_settings(model_name: str) -> Mapping[str, Any]:
-    """Layers and strength that are known to suit a model, by the last part of its name; empty if unknown."""
+    """Layers and strength that suit a model, looked up by the last part of its name; empty for an unknown model."""
     return _yaml("models.yaml").get(model_name.rstrip("/").rsplit("/", 1)[-1], {})
 
 
 def parse_questions(entries: Mapping[str, Any], where: str) -> tuple[Question, ...]:
-    """Check and flatten a file of questions by family.
+    """The questions of a file, checked.
 
     Args:
-        entries: Family to a mapping with `formats`, `questions` and perhaps `reference_only`.
-        where: What to call the file in an error.
+        entries: For each family a mapping with `formats`, `questions` and perhaps `reference_only`.
+        where: Name of the file, for errors.
 
     Raises:
         InputError: A family, key, format or expected answer is unknown, or an id or text stands twice.
@@ -199,14 +199,14 @@ def parse_questions(entries: Mapping[str, Any], where: str) -> tuple[Question, .
 
 
 def parse_passages(entries: Mapping[str, Any], where: str) -> dict[str, tuple[str, ...]]:
-    """Check a file's passages.
+    """The passages of a file, checked.
 
     Args:
-        entries: Name to a list of sentences.
-        where: What to call the file in an error.
+        entries: For each passage the list of its sentences.
+        where: Name of the file, for errors.
 
     Raises:
-        InputError: A passage is not five sentences, or a sentence stands twice.
+        InputError: A passage does not have five sentences, or a sentence stands twice.
     """
     seen: set[str] = set()
     for name, sentences in entries.items():
@@ -225,11 +225,11 @@ def parse_passages(entries: Mapping[str, Any], where: str) -> dict[str, tuple[st
 
 
 def parse_location_parts(entries: Mapping[str, Any], where: str) -> dict[str, LocationPart]:
-    """Check a file's ways to ask where a thought was placed.
+    """The parts of the location experiment in a file, checked.
 
     Args:
-        entries: Name to what a `LocationPart` has.
-        where: What to call the file in an error.
+        entries: For each part the fields of a `LocationPart`.
+        where: Name of the file, for errors.
 
     Raises:
         InputError: A part or its places are unknown, or a kind of question has fewer than two wordings.
@@ -252,7 +252,7 @@ def parse_location_parts(entries: Mapping[str, Any], where: str) -> dict[str, Lo
 
 
 def _build(cls: type[Any], entry: Mapping[str, Any], where: str) -> Any:
-    """Make a dataclass from a mapping with exactly its keys; lists become tuples."""
+    """Make a dataclass from a mapping whose keys are its fields; lists become tuples."""
     _expect_keys(entry, {field.name for field in fields(cls)}, where)
     try:
         return cls(**{key: _frozen(value) for key, value in entry.items()})
@@ -280,7 +280,7 @@ def _yaml(name: str) -> Any:
 
 
 def _text(name: str) -> str:
-    # The data lie inside the installed package; in a checkout the folder stands beside it, as `datasets/`.
+    # An installed package contains the files; in a checkout, `datasets/` is a folder beside the package.
     package = Path(introbench.__file__).parent
     folder = package / "datasets" if (package / "datasets").is_dir() else package.parent / "datasets"
     return (folder / name).read_text(encoding="utf-8")

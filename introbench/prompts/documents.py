@@ -1,4 +1,4 @@
-"""Fit the documents to one model: control documents are as long as the one they control for, in the model's tokens."""
+"""Fit documents to one model: the texts that are compared with a document are as long as it in the model's tokens."""
 
 import random
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from introbench.prompts.chat import count_tokens
 from introbench.prompts.schema import Document
 
 TOLERANCE = 0.02
-"""Largest accepted difference in length, as a share of the document that is matched."""
+"""Largest accepted difference in length, as a share of the length that is matched."""
 
 
 def fitted_texts(documents: Mapping[str, Document], tokenizer: Any) -> dict[str, str]:
     """The text of every document for one model.
 
     Args:
-        documents: Documents by name; those that refer to another one may stand in any order.
+        documents: Documents by name, in any order.
         tokenizer: The model's tokenizer.
 
     Returns:
@@ -40,8 +40,8 @@ def fitted_texts(documents: Mapping[str, Document], tokenizer: Any) -> dict[str,
 
 
 def _word_texts(words: str, most: int) -> list[str]:
-    """Meaningless texts of every length from one word up to `most` words, each the beginning of the next."""
-    draw = random.Random(0)  # fixed: the text is part of the instrument
+    """Meaningless texts of every length from one word to `most` words; each one is the beginning of the next."""
+    draw = random.Random(0)  # a fixed seed, since the text is part of the instrument
     vocabulary = words.split()
     sentences: list[list[str]] = []
     texts: list[str] = []
@@ -57,7 +57,7 @@ def _word_texts(words: str, most: int) -> list[str]:
 
 
 def _sentence_texts(document: Document, tokenizer: Any, wanted: int) -> list[str]:
-    """Texts of whole sentences near the wanted length: as many as fit, with every choice of fillers."""
+    """Texts near the wanted length: as many of the sentences as fit, with every choice of fillers."""
     fitting = 1
     while (
         fitting < len(document.sentences)

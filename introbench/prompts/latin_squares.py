@@ -1,4 +1,4 @@
-"""Orders in which to list options, so that no option gains from where it stands."""
+"""Orders in which options are listed, such that no option gains from its place."""
 
 import numpy as np
 
@@ -6,16 +6,19 @@ import numpy as np
 def balanced_orders(options: int, replicates: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
     """Latin squares of list orders: within a replicate every option stands at each place exactly once.
 
-    For an even number of options each one also comes directly after each other one exactly once (Williams 1949). For
-    an odd number no such cyclic square exists; the same construction is used and balances places only.
+    For an even number of options, every option also directly follows every other option exactly once (Williams 1949).
+    For an odd number no such cyclic square exists; the same construction is used and balances places only.
 
     Args:
-        options: How many options there are, at least one.
-        replicates: How many squares, each relabelled by a permutation of its own.
+        options: Number of options, at least one.
+        replicates: Number of squares, each relabelled by another random permutation.
         rng: Source of randomness, seeded by the caller.
 
     Returns:
-        options * replicates permutations, one replicate after another; perm[i] is the option shown at place i.
+        options * replicates permutations, one replicate after another; permutation[i] is the option at place i.
+
+    Raises:
+        ValueError: There are no options, or a negative number of replicates.
     """
     if options < 1 or replicates < 0:
         raise ValueError(f"cannot order {options} options in {replicates} replicates")

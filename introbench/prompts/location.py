@@ -1,4 +1,4 @@
-"""Conversations that ask where a thought was placed: passages, spans of tokens, labels in balanced orders."""
+"""Conversations that ask where a thought was placed: passages, token spans, and options in balanced orders."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,37 +8,51 @@ import numpy as np
 from introbench.prompts import data
 from introbench.prompts.answers import Answers
 from introbench.prompts.chat import Messages, tokenize_chat
-from introbench.prompts.conversation import Conversation, Turns
+from introbench.prompts.conversation import Conversation, Turns, question_turns
 from introbench.prompts.latin_squares import balanced_orders
 from introbench.prompts.schema import LOCATION_PLACES, LocationPart
 from introbench.prompts.token_spans import Stretch, message_starts, sentence_stretches, token_spans
 
 LABELS = "ABCDE"
+"""Labels of options."""
 
 LEVELS = {"low": 0.5, "medium": 1.0, "high": 2.0}
-"""Shares of the strength."""
+"""Shares of the strength, by level."""
 
 EXAMPLES_PER_LEVEL = 2
+"""How many examples of each level the prior turn shows."""
+
+PlacedSentences = list[tuple[int, Sequence[str]]]
+"""The sentences in which a thought may be placed, by the index of the message that ends with them."""
 
 
-def one_message(told: LocationPart, passage: str) -> tuple[Turns, list[tuple[int, Sequence[str]]]]:
-    """A prior turn in which the passage is read at once; and in which of its messages which sentences stand."""
+def one_message(part: LocationPart, passage: str) -> tuple[Turns, PlacedSentences]:
+    """A prior turn that shows a whole passage in one message, and the passage's sentences in it."""
     sentences = data.passages()[passage]
-    content = f"{told.setting}\n\n{' '.join(sentences)}"
+    content = f"{part.setting}\n\n{' '.join(sentences)}"
     reply = data.location_prompts().reply
     return ({"role": "user", "content": content}, {"role": "assistant", "content": reply}), [(0, sentences)]
 
 
-def exchanges(told: LocationPart, passage: str, levels: Sequence[str]) -> tuple[Turns, list[tuple[int, Sequence[str]]]]:
-    """A prior turn of examples: a sentence, and the level at which it is steered; after the last sentence, no level."""
+def exchanges(part: LocationPart, passage: str, levels: Sequence[str]) -> tuple[Turns, PlacedSentences]:
+    """A prior turn of examples, and the sentences in it.
+
+    Each example is a sentence and a reply that names the level at which it is steered. A last sentence follows, whose
+    level the reply does not name.
+
+    Args:
+        part: The part that asks for levels.
+        passage: Name of the passage with which the sentences begin; they go on with those of the following passages.
+        levels: The levels of the examples.
+    """
     prompts, passages = data.location_prompts(), data.passages()
     names = [*passages]
     start = names.index(passage)
     sentences = [sentence for name in (*names[start:], *names[:start]) for sentence in passages[name]]
-    replies = [*(prompts.level.format(name=told.options[level]) for level in levels), prompts.unnamed]
+    replies = [*(prompts.level.format(name=part.options[level]) for level in levels), prompts.unnamed]
     turns: list[dict[str, str]] = []
     for number, reply in enumerate(replies):
-        setting = f"{told.setting}\n\n" if number == 0 else ""
+        setting = f"{part.setting}\n\n" if number == 0 else ""
         turns += [
             {"role": "user", "content": f"{setting}{sentences[number]}"},
             {"role": "assistant", "content": reply},
@@ -50,45 +64,60 @@ def example_levels(passage: str, seed: int) -> list[str]:
     """The levels of a passage's examples: over three passages, each level stands at each place equally often."""
     names = [*LEVELS]
     orders = balanced_orders(len(names), EXAMPLES_PER_LEVEL, _rng(seed, "strength"))
-    mine = orders[[*data.passages()].index(passage) % len(names) :: len(names)]
-    return [names[level] for order in mine for level in order]
+    orders_of_passage = orders[[*data.passages()].index(passage) % len(names) :: len(names)]
+    return [names[level] for order in orders_of_passage for level in order]
 
 
-def sentence_spans(
-    tokenizer: Any, messages: Messages, prior_messages: int, texts: Sequence[tuple[int, Sequence[str]]]
-) -> list[Stretch]:
-    """The tokens of all sentences; those of a message stand at its end."""
+def sentence_spans(tokenizer: Any, messages: Messages, prior_messages: int, texts: PlacedSentences) -> list[Stretch]:
+    """The token ranges of all sentences, which stand at the end of their messages.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        messages: The conversation.
+        prior_messages: Number of leading messages that are the prior turn.
+        texts: The sentences.
+
+    Raises:
+        InputError: See `introbench.prompts.token_spans.token_spans`.
+    """
     chat = tokenize_chat(tokenizer, messages, prior_messages)
     starts = message_starts(chat, messages)
     stretches: list[Stretch] = []
-    for turn, sentences in texts:
-        begin = starts[turn] + len(messages[turn]["content"]) - len(" ".join(sentences))
+    for message, sentences in texts:
+        begin = starts[message] + len(messages[message]["content"]) - len(" ".join(sentences))
         stretches += sentence_stretches(sentences, begin)
     return token_spans(tokenizer, chat, stretches)
 
 
 def location_conversations(
-    told: LocationPart, passage: str, prior: Turns, replicates: int, seed: int
+    part: LocationPart, passage: str, prior: Turns, replicates: int, seed: int
 ) -> Iterator[Conversation]:
-    """Every wording with every order of the labels."""
+    """Every question of a part with every order of the labels.
+
+    Args:
+        part: The part.
+        passage: Name of the passage, for the conversations' ids and factors.
+        prior: The prior turn.
+        replicates: How often every option stands at each label.
+        seed: Seed of the orders.
+    """
     prompts = data.location_prompts()
-    places = LOCATION_PLACES[told.name]
+    places = LOCATION_PLACES[part.name]
     labels = LABELS[: len(places)]
-    orders = balanced_orders(len(places), replicates, _rng(seed, told.name))
+    orders = balanced_orders(len(places), replicates, _rng(seed, part.name))
     for number, order in enumerate(orders):
         by_label = {label: places[place] for label, place in zip(labels, order, strict=True)}
-        lines = [prompts.option.format(label=label, name=told.options[place]) for label, place in by_label.items()]
-        for kind, wordings in (("introspective", told.introspective), ("other", told.other)):
+        lines = [prompts.option.format(label=label, name=part.options[place]) for label, place in by_label.items()]
+        for kind, wordings in (("introspective", part.introspective), ("other", part.other)):
             for wording, question in wordings.items():
                 user = prompts.user.format(options="\n".join(lines), question=question)
-                turns = ({"role": "user", "content": user}, {"role": "assistant", "content": prompts.assistant})
                 yield Conversation(
-                    id=f"{told.name}.{passage}.{wording}.order-{number:02d}",
-                    messages=(*prior, *turns),
+                    id=f"{part.name}.{passage}.{wording}.order-{number:02d}",
+                    messages=(*prior, *question_turns(user, prompts.assistant)),
                     prior_messages=len(prior),
                     answers=Answers.of({label: [f" {label}"] for label in labels}),
                     factors={
-                        "part": told.name,
+                        "part": part.name,
                         "passage": passage,
                         "kind": kind,
                         "wording": wording,
@@ -100,5 +129,5 @@ def location_conversations(
 
 
 def _rng(seed: int, part: str) -> np.random.Generator:
-    """Randomness of a part's own, so that its orders do not depend on which other parts are run."""
+    """A generator for one part, so that its orders do not depend on which other parts are run."""
     return np.random.default_rng([seed, [*LOCATION_PLACES].index(part)])

@@ -1,23 +1,19 @@
-"""What the files in `datasets/` hold: one frozen record per kind of entry, and the names that they may use."""
+"""The entries of the files in `datasets/`: one frozen record for each kind of entry, and the names that it may use."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 REFERENCE_DOCUMENT = "info"
-
-
-def reference_document(documents: Sequence[str]) -> str:
-    """The document that others are compared with and that the headline is about: info, or the first one without it."""
-    return REFERENCE_DOCUMENT if REFERENCE_DOCUMENT in documents else documents[0]
-
+"""The document that the headline result is about and that other documents are compared with."""
 
 FAMILIES = ("introspection", "always_no", "always_yes", "ambiguous", "confusing")
-"""Question families; all but the first are controls."""
+"""Question families. All but the first consist of control questions."""
 
 SALIENCE = "salience"
-"""One more family, of questions on whether something in the text stands out: beside introspection, and no control."""
+"""A further family: whether something in the text stands out. Its questions are neither introspective nor controls."""
 
 EXPECTED = ("yes", "no", "either")
+"""The right answers that a question may have when nothing was injected."""
 
 LOCATION_PLACES = {
     "halves": ("first", "second"),
@@ -26,23 +22,28 @@ LOCATION_PLACES = {
     "stronger": ("second", "fourth"),
     "strength": ("low", "medium", "high"),
 }
-"""The ways to ask where a thought was placed, and the places of each; see `introbench.tasks.location`."""
+"""The parts of the location experiment, and the places that each part tells apart; see `introbench.tasks.location`."""
 
 SENTENCES = 5
-"""Sentences of a passage."""
+"""Number of sentences of a passage."""
+
+
+def reference_document(documents: Sequence[str]) -> str:
+    """The reference document among some documents: `REFERENCE_DOCUMENT`, or the first document if that is missing."""
+    return REFERENCE_DOCUMENT if REFERENCE_DOCUMENT in documents else documents[0]
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question.
+    """A yes/no question.
 
     Attributes:
         id: Short name, unique among all questions.
         family: One of `FAMILIES`, or `SALIENCE`.
-        text: What the model is asked.
-        expected: The right answer when nothing was injected: yes, no or either.
-        formats: Names of the answer formats that it is asked in.
-        reversed: Whether a "no" says that something was noticed, or stands out.
+        text: The question itself.
+        expected: The right answer when nothing was injected: one of `EXPECTED`.
+        formats: Names of the answer formats in which it is asked.
+        reversed: Whether "no" is the answer that reports something noticed or salient.
         reference_only: Whether it is asked under the reference document alone.
     """
 
@@ -61,10 +62,11 @@ class AnswerFormat:
 
     Attributes:
         name: Short name.
-        kind: What it has in common with formats that use the same labels the other way round.
-        instruction: Follows the question.
-        prefill: What the assistant's answer begins with.
-        forms: Pairs of a yes form and the no form of the same shape; the first must be single tokens.
+        kind: Name of the labels, which it shares with the format that swaps them: `one-zero` and `zero-one` are of
+            the kind `digits`.
+        instruction: Text that follows the question.
+        prefill: Beginning of the assistant's answer.
+        forms: Pairs of a yes form and the no form of the same shape; the first pair must be single tokens.
     """
 
     name: str
@@ -80,13 +82,13 @@ class Document:
 
     Attributes:
         name: Short name.
-        location: Which location sentence it goes with.
+        location: Name of the location sentence that goes with it.
         text: The text itself, where it is given.
         same_text_as: Name of the document whose text it shares.
-        length_of: Name of the document to whose length in tokens it is made.
-        words: Words that are strung together to that length.
+        length_of: Name of the document whose length in tokens it is fitted to.
+        words: Words from which a text of that length is drawn at random.
         sentences: Sentences that are taken in order up to that length.
-        fillers: Short sentences that even out the rest.
+        fillers: Short sentences that make up the remaining tokens.
     """
 
     name: str
@@ -104,7 +106,7 @@ class Setting:
     """The first turn without its document.
 
     Attributes:
-        setting: What the model is told.
+        setting: Description of the experiment, for the model.
         location: Sentences that say where a thought is placed, by name.
         reply: The assistant's prefilled reply.
     """
@@ -116,13 +118,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class ListQuestion:
-    """How a list of concepts to pick from is shown.
+    """The texts of the question that lists concepts to pick from.
 
     Attributes:
-        user: The question, with a place for the `{options}`.
-        assistant: The prefill; a label follows it.
-        option: A line of the list, with places for its `{label}` and `{name}`.
-        nothing: What the option is called that says that nothing was injected.
+        user: The question, with the placeholder `{options}`.
+        assistant: The prefill of the answer, which a label follows.
+        option: A line of the list, with the placeholders `{label}` and `{name}`.
+        nothing: Name of the option that says that nothing was injected.
     """
 
     user: str
@@ -133,12 +135,12 @@ class ListQuestion:
 
 @dataclass(frozen=True)
 class NamingQuestion:
-    """A question whose prefilled answer goes on with the name of a concept.
+    """A question whose prefilled answer is completed by the name of a concept.
 
     Attributes:
         id: Short name.
-        user: What the model is asked.
-        assistant: The prefill.
+        user: The question.
+        assistant: The prefill of the answer.
     """
 
     id: str
@@ -148,15 +150,15 @@ class NamingQuestion:
 
 @dataclass(frozen=True)
 class LocationPrompts:
-    """How it is asked where a thought was placed.
+    """The texts of the questions on where a thought was placed.
 
     Attributes:
-        user: The question, with places for the `{options}` and the `{question}` itself.
-        assistant: The prefill; a label follows it.
-        option: A line of the options, with places for its `{label}` and `{name}`.
+        user: The user's turn, with the placeholders `{options}` and `{question}`.
+        assistant: The prefill of the answer, which a label follows.
+        option: A line of the options, with the placeholders `{label}` and `{name}`.
         reply: The assistant's reply to the text in which a thought is placed.
-        level: Its reply where it names the level, with a place for its `{name}`.
-        unnamed: Its reply where it does not.
+        level: Its reply to an example, with the placeholder `{name}` for the example's level.
+        unnamed: Its reply to the text whose level is asked about.
     """
 
     user: str
@@ -169,14 +171,14 @@ class LocationPrompts:
 
 @dataclass(frozen=True)
 class LocationPart:
-    """One way to ask where, or how strongly, a thought was placed.
+    """One part of the location experiment: where, or how strongly, a thought was placed.
 
     Attributes:
-        name: Short name.
-        setting: What the model is told in its first turn.
-        options: What each place is called.
+        name: Short name; one of `LOCATION_PLACES`.
+        setting: Description of the experiment, for the model's first turn.
+        options: Wording of the option for each place, by place.
         introspective: Questions that only the model's state can answer, by name.
-        other: Questions about something else that have the same options, by name.
+        other: Questions about something else with the same options, by name.
     """
 
     name: str
@@ -187,19 +189,19 @@ class LocationPart:
 
 
 @dataclass(frozen=True)
-class Taught:
-    """What a model is taught on that is to report injections; see `introbench.validation.taught`.
+class TeachingTexts:
+    """Texts on which a model is taught to report injections; see `introbench.validation.taught`.
 
     Attributes:
         concepts: Words to inject.
-        settings: What the model is told in its first turn.
-        documents: What may follow it.
+        settings: Descriptions of the experiment, for the model's first turn.
+        documents: Texts that may follow the description.
         replies: The assistant's prefilled replies.
-        introspection: Questions whose yes says that something was noticed.
-        reversed: Questions whose no does.
-        controls: Questions whose answers are to stay what they are.
-        about_itself: Such questions about the model and its life.
-        salience: Such questions on whether something stands out in the text.
+        introspection: Questions whose "yes" reports that something was noticed.
+        reversed: Questions whose "no" reports that something was noticed.
+        controls: Control questions, whose answers are not to change.
+        about_itself: Control questions about the model and its life.
+        salience: Questions on whether something in the text stands out, whose answers are not to change.
     """
 
     concepts: tuple[str, ...]

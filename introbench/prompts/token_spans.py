@@ -1,4 +1,4 @@
-"""Which tokens of a chat some of its characters are."""
+"""Find the tokens of a chat that some of its characters belong to."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,21 +14,21 @@ def message_starts(chat: Chat, messages: Messages) -> list[int]:
     """Where the text of each message begins in a rendered chat, in characters."""
     starts, end = [], 0
     for message in messages:
-        start = chat.text.index(message["content"], end)  # rendering has made sure that it is there
+        start = chat.text.index(message["content"], end)  # `render` has checked that it is there
         starts.append(start)
         end = start + len(message["content"])
     return starts
 
 
 def sentence_stretches(sentences: Sequence[str], begin: int) -> list[Stretch]:
-    """Characters of sentences that are joined by spaces; a space belongs to the sentence that it leads to.
+    """The characters of sentences that are joined by spaces; a space belongs to the sentence after it.
 
-    Tokenizers that make `" The"` one token say either that it begins at the space or that it begins at the letter;
-    both lie within the sentence.
+    Where `" The"` is one token, some tokenizers report that it begins at the space, others that it begins at the
+    letter; both lie within the sentence.
 
     Args:
-        sentences: One after another.
-        begin: Where the first one begins.
+        sentences: The sentences in order.
+        begin: Index of the first character.
     """
     stretches = []
     end = begin
@@ -39,15 +39,18 @@ def sentence_stretches(sentences: Sequence[str], begin: int) -> list[Stretch]:
 
 
 def token_spans(tokenizer: Any, chat: Chat, stretches: Sequence[Stretch]) -> list[Stretch]:
-    """The tokens of some characters of a chat's prior turn; a token belongs to where it begins.
+    """The tokens of some characters of a chat's prior turn; a token belongs to the character that it begins at.
 
     Args:
         tokenizer: The tokenizer that made the chat's tokens.
         chat: The conversation.
-        stretches: Characters of `chat.text`.
+        stretches: Ranges of characters of `chat.text`.
+
+    Returns:
+        For each range of characters its range of tokens.
 
     Raises:
-        InputError: The tokenizer does not say where its tokens begin, or no token begins in a stretch.
+        InputError: The tokenizer does not report where its tokens begin, or no token begins in a range.
     """
     begins = _token_begins(tokenizer, chat)
     spans = []

@@ -119,7 +119,7 @@ class Lesson:
 
 def lessons(tokenizer: Any, course: Course) -> Iterator[Lesson]:
     """Lessons without end, drawn from the wordings in datasets/taught.yaml."""
-    told, draw = data.taught(), random.Random(course.seed)
+    told, draw = data.teaching_texts(), random.Random(course.seed)
     while True:
         parts = draw.choice(told.settings), draw.choice(("", *told.documents))
         prior: Turns = (
@@ -160,7 +160,7 @@ def arms(vectors: Tensor, norm: float, number: int, course: Course) -> Tensor:
     Returns:
         [3, blocks, hidden]
     """
-    names = data.taught().concepts
+    names = data.teaching_texts().concepts
     concept, other = random.Random(f"{course.seed} {number}").sample(range(len(names)), 2)
     turned = random_rotation(vectors[other], names[other], course.seed, number)
     return norm * torch.stack([torch.zeros_like(turned), vectors[concept], turned])

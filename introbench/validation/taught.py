@@ -103,7 +103,7 @@ def taught(checkpoint: Checkpoint, course: Course | None = None) -> Path:
     model, tokenizer = checkpoint.load(), checkpoint.tokenizer
     key = {
         "weights": weights_fingerprint(model),
-        "wordings": asdict(data.taught()),
+        "wordings": asdict(data.teaching_texts()),
         "formats": [asdict(each) for each in data.answer_formats().values()],
         "template": tokenizer.chat_template,
         "course": asdict(course),
@@ -135,7 +135,7 @@ def _vectors(model: PreTrainedModel, tokenizer: Any, layers: LayerRange, course:
     """The training concepts' vectors [concepts, blocks, hidden], and the norm that they are added with by default."""
     openings = data.openings()[:: course.openings]
     library = VectorLibrary(Engine(model), tokenizer, weights_fingerprint(model), openings)
-    vectors = [library.directions(VectorRecipe("pca_center", concept)) for concept in data.taught().concepts]
+    vectors = [library.directions(VectorRecipe("pca_center", concept)) for concept in data.teaching_texts().concepts]
     return torch.stack(vectors), parse_strength(UNKNOWN_MODEL_STRENGTH).number * library.residual_norm(layers)
 
 

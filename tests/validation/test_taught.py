@@ -22,11 +22,11 @@ QUICK = Course(lessons=2, epochs=2, openings=40)
 
 def some_vectors() -> Tensor:
     torch.manual_seed(5)
-    return nn.functional.normalize(torch.randn(len(data.taught().concepts), 4, 32), dim=-1)
+    return nn.functional.normalize(torch.randn(len(data.teaching_texts().concepts), 4, 32), dim=-1)
 
 
 def test_nothing_that_it_is_taught_on_is_part_of_an_experiment() -> None:
-    told, setting, documents = data.taught(), data.setting(), data.documents().values()
+    told, setting, documents = data.teaching_texts(), data.setting(), data.documents().values()
     injected = {*data.concepts(), *(word for words in data.concept_words().values() for word in words)}
     assert not injected & set(told.concepts)
 
