@@ -1,0 +1,66 @@
+"""Which questions the battery asks, in which formats, under which documents."""
+
+from collections import Counter
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from introbench.errors import InputError
+from introbench.prompts import data, schema
+from introbench.prompts.battery import battery
+from introbench.prompts.conversation import Conversation
+
+ALL_FAMILIES = (*schema.FAMILIES, schema.SALIENCE)
+
+
+def asked(tokenizer: PreTrainedTokenizerFast, **changes: object) -> list[Conversation]:
+    arguments: dict[str, object] = {
+        "documents": ["neutral", "info"],
+        "families": ["introspection", "salience"],
+        "formats": ["yes-no", "a-b"],
+        "system": "",
+    }
+    return list(battery(tokenizer, **(arguments | changes)))  # type: ignore[arg-type]
+
+
+def test_chosen_formats_are_asked_under_every_document(tokenizer: PreTrainedTokenizerFast) -> None:
+    conversations = asked(tokenizer, families=["introspection"])
+    questions = [question.id for question in data.questions() if question.family == "introspection"]
+    expected = {f"{d}.{q}.{f}" for d in ("neutral", "info") for q in questions for f in ("yes-no", "a-b")}
+    assert Counter(conversation.id for conversation in conversations) == Counter(expected)
+
+
+def test_by_default_all_formats_are_asked_under_the_reference_document_and_the_first_under_others(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    conversations = asked(tokenizer, families=["introspection"], formats=None)
+    formats: dict[str, set[str]] = {}
+    for conversation in conversations:
+        formats.setdefault(conversation.factors["document"], set()).add(conversation.factors["format"])
+    assert formats == {"info": set(data.answer_formats()), "neutral": {"yes-no"}}
+
+
+def test_some_questions_are_asked_under_the_reference_document_alone(tokenizer: PreTrainedTokenizerFast) -> None:
+    documents = {c.factors["document"] for c in asked(tokenizer, families=["salience"], formats=["yes-no"])}
+    assert documents == {"info"}
+    others = asked(tokenizer, families=["salience"], formats=["yes-no"], documents=["lorem", "neutral"])
+    assert {c.factors["document"] for c in others} == {"lorem"}, "the first document where info is missing"
+
+
+def test_factors_are_those_of_the_question(tokenizer: PreTrainedTokenizerFast) -> None:
+    questions = {question.id: question for question in data.questions()}
+    formats = data.answer_formats()
+    for conversation in asked(tokenizer, families=ALL_FAMILIES):
+        factors = conversation.factors
+        question, answer_format = questions[factors["question"]], formats[factors["format"]]
+        assert (factors["family"], factors["reversed"]) == (question.family, question.reversed)
+        assert factors["expected"] == question.expected
+        user, prefill = conversation.question
+        assert user["content"] == f"{question.text} {answer_format.instruction}"
+        assert prefill["content"] == answer_format.prefill
+        assert conversation.prior_messages == 3
+
+
+def test_formats_in_which_no_question_is_asked_are_refused(tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(InputError, match="families=ambiguous with formats=red-blue: no question is asked in these"):
+        asked(tokenizer, families=["ambiguous"], formats=["red-blue"])
