@@ -1,14 +1,18 @@
 """How strong should an injection be on this model? Dose and response, from too weak to see to too strong to read."""
 
 from inspect_ai import Task, task
+from inspect_ai.model import GenerateConfig
 
 from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.calibrate import dose_response
+from introbench.solvers.continue_steered import continue_steered
 from introbench.steering.injection import Strength
 from introbench.tasks.arguments import parse_count
-from introbench.tasks.arms import make_bank
-from introbench.tasks.continuations import chat_to_continue, choose_strengths, texts_task
+from introbench.tasks.arms import plan_arms
+from introbench.tasks.continuations import TEXT_COLUMNS, chat_to_continue, choose_strengths, continuation_trials
+from introbench.tasks.trials import TRIALS_IN_FLIGHT, run_facts
+from introbench.tasks.viewer import samples_view
 
 SHARES = (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
 """The strengths that are tried by default, as shares of the model's median residual norm."""
@@ -49,7 +53,7 @@ def calibrate(
     with one_line_errors():
         checkpoint = active_checkpoint()
         checkpoint.check()
-        bank = make_bank(
+        arms = plan_arms(
             checkpoint,
             concepts=concepts,
             method=method,
@@ -64,14 +68,13 @@ def calibrate(
         count = parse_count(samples, "samples", most=1000, least=1)
         most = parse_count(length, "length", most=1000, least=1)
         messages = chat_to_continue(checkpoint, None)
-    return texts_task(
-        "calibrate",
-        checkpoint,
-        bank,
-        messages,
-        tried,
-        dose_response(),
-        samples=count,
-        length=most,
-        temperature=1.0,
+        trials = continuation_trials("calibrate", arms, messages, tried, count)
+    return Task(
+        dataset=trials.dataset,
+        solver=continue_steered(trials.arm_batches, trials.seeds, most, 1.0),
+        scorer=dose_response(),
+        config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
+        viewer=samples_view("Texts", "dose_response", TEXT_COLUMNS),
+        version=1,
+        metadata=run_facts(checkpoint, arms) | {"strength": ", ".join(tried)},
     )

@@ -1,6 +1,7 @@
 """Can the model say which concept was injected?"""
 
 from inspect_ai import Task, task
+from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
 from introbench.prompts import data
@@ -9,9 +10,10 @@ from introbench.prompts.published import published
 from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.identification import identified
-from introbench.tasks.arguments import choose, parse_count
-from introbench.tasks.arms import make_bank
-from introbench.tasks.trials import concept_task, system_turn
+from introbench.solvers.inject_prior_turn import inject_prior_turn
+from introbench.tasks.arguments import choose, parse_count, user_paths
+from introbench.tasks.arms import plan_arms
+from introbench.tasks.trials import TRIALS_IN_FLIGHT, concept_trials, plan_of, run_facts, system_turn
 from introbench.tasks.viewer import samples_view
 
 PARTS = ("list", "naming")
@@ -62,7 +64,7 @@ def identification(
     with one_line_errors():
         checkpoint = active_checkpoint()
         checkpoint.check()
-        bank = make_bank(
+        arms = plan_arms(
             checkpoint,
             concepts=concepts,
             method=method,
@@ -73,25 +75,32 @@ def identification(
             vectors=vectors,
         )
         if prompts:
-            choose(bank.concepts, data.concepts(), "concepts")  # the published lists have no others
+            choose(arms.concepts, data.concepts(), "concepts")  # the published lists have no others
         conversations = (
-            published(checkpoint.tokenizer, prompts, options=True, lens=True)
+            published(checkpoint.tokenizer, user_paths(prompts), options=True, lens=True)
             if prompts
             else list(
                 identification_conversations(
                     checkpoint.tokenizer,
-                    concepts=bank.concepts,
+                    concepts=arms.concepts,
                     documents=choose(documents, data.documents(), "documents"),
                     parts=choose(parts, PARTS, "parts"),
                     replicates=parse_count(replicates, "replicates", most=20, least=1),
                     system=system_turn(system),
-                    seed=bank.seed,
+                    seed=arms.seed,
                 )
             )
         )
-        return concept_task(
-            "identification", conversations, bank, checkpoint, scorer=identified(), viewer=_viewer(), version=1
-        )
+        trials = concept_trials("identification", conversations, arms, plan_of(conversations))
+    return Task(
+        dataset=trials.dataset,
+        solver=inject_prior_turn(trials.arm_batches, trials.questions),
+        scorer=identified(),
+        config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
+        viewer=_viewer(),
+        version=1,
+        metadata=run_facts(checkpoint, arms),
+    )
 
 
 def _viewer() -> ViewerConfig:

@@ -1,6 +1,7 @@
 """Does a model notice a concept that was injected while it read an earlier turn?"""
 
 from inspect_ai import Task, task
+from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
 from introbench.analysis.verdict import MARGIN
@@ -8,10 +9,11 @@ from introbench.prompts import schema
 from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.introspection import yes_shift
+from introbench.solvers.inject_prior_turn import inject_prior_turn
 from introbench.tasks.arguments import parse_margin
-from introbench.tasks.arms import make_bank
+from introbench.tasks.arms import plan_arms
 from introbench.tasks.conversations import asked_conversations
-from introbench.tasks.trials import concept_task, system_turn
+from introbench.tasks.trials import TRIALS_IN_FLIGHT, concept_trials, plan_of, run_facts, system_turn
 from introbench.tasks.viewer import samples_view
 
 
@@ -75,7 +77,7 @@ def introspection(
     with one_line_errors():
         checkpoint = active_checkpoint()
         checkpoint.check()
-        bank = make_bank(
+        arms = plan_arms(
             checkpoint,
             concepts=concepts,
             method=method,
@@ -97,17 +99,16 @@ def introspection(
             system=system_turn(system),
             known_families=(*schema.FAMILIES, schema.SALIENCE),
         )
-        both = len(bank.steerings) > 1
-        return concept_task(
-            "introspection",
-            conversations,
-            bank,
-            checkpoint,
-            {"margin": smallest},
-            scorer=yes_shift(),
-            viewer=_viewer(both),
-            version=4,
-        )
+        trials = concept_trials("introspection", conversations, arms, plan_of(conversations, margin=smallest))
+    return Task(
+        dataset=trials.dataset,
+        solver=inject_prior_turn(trials.arm_batches, trials.questions),
+        scorer=yes_shift(),
+        config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
+        viewer=_viewer(both=len(arms.steerings) > 1),
+        version=4,
+        metadata=run_facts(checkpoint, arms),
+    )
 
 
 def _viewer(both: bool) -> ViewerConfig:

@@ -1,24 +1,19 @@
 """Can the model say where a thought was placed, and how strongly?"""
 
-from collections.abc import Iterator
-from typing import Any
-
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
-from introbench.models.checkpoint import Checkpoint
 from introbench.prompts import data
 from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.location import located
 from introbench.solvers.inject_prior_turn import inject_prior_turn
-from introbench.steering.arms import Bank, bank_text, split_into_banks
+from introbench.steering.arms import ArmPlan
 from introbench.tasks.arguments import choose, parse_count
-from introbench.tasks.arms import UNKNOWN_MODEL_STRENGTH, make_bank
-from introbench.tasks.location import Scene, early_and_late, scene
-from introbench.tasks.trials import TRIALS_IN_FLIGHT, facts, question_groups, system_turn, trial
+from introbench.tasks.arms import UNKNOWN_MODEL_STRENGTH, plan_arms
+from introbench.tasks.location import early_and_late, location_trials, scene
+from introbench.tasks.trials import TRIALS_IN_FLIGHT, run_facts, system_turn
 from introbench.tasks.viewer import samples_view
 
 
@@ -75,8 +70,8 @@ def location(
         asked = choose(parts, data.location_parts(), "parts")
         read = choose(None if passages == "all" else passages, data.passages(), "passages")
 
-        def bank_of(layers: object, strength: object) -> Bank:
-            return make_bank(
+        def steered(layers: object, strength: object) -> ArmPlan:
+            return plan_arms(
                 checkpoint,
                 concepts=concepts,
                 method=method,
@@ -87,16 +82,16 @@ def location(
                 vectors=vectors,
             )
 
-        bank = bank_of(layers, strength)
+        arms = steered(layers, strength)
         ranges = early_and_late(checkpoint.n_layers) if "layers" in asked else {}
         same_share = UNKNOWN_MODEL_STRENGTH if strength is None else strength
-        by_depth = {place: bank_of(blocks, same_share) for place, blocks in ranges.items()}
+        by_depth = {place: steered(blocks, same_share) for place, blocks in ranges.items()}
         scenes = [
             scene(
                 checkpoint.tokenizer,
                 part,
                 passage,
-                bank=bank,
+                steering=arms,
                 by_depth=by_depth,
                 replicates=parse_count(replicates, "replicates", most=20, least=1),
                 system=system_turn(system),
@@ -104,41 +99,19 @@ def location(
             for part in asked
             for passage in read
         ]
-        return _task(scenes, bank, by_depth, checkpoint)
-
-
-def _task(scenes: list[Scene], bank: Bank, by_depth: dict[str, Bank], checkpoint: Checkpoint) -> Task:
-    texts: list[str] = []
-    samples: list[Sample] = []
-    plan = {"parts": {each.part: len(each.sites) for each in scenes}}
-    questions: dict[str, list[dict[str, Any]]] = {}
-    for each in scenes:
-        # Several parts have the same prior turn, but a bank of their own: none is to run the others' questions.
-        of_scene, groups = question_groups(each.conversations, f"{each.part}.{each.passage}")
-        questions |= of_scene
-        for group in split_into_banks(bank):
-            samples += _trials(each, groups, group, len(texts), plan)
-            texts.append(bank_text(each.injections(group.vectors, bank.seed)))
+        trials = location_trials(scenes, arms)
     return Task(
-        dataset=MemoryDataset(samples, name="location"),
-        solver=inject_prior_turn(texts, questions),
+        dataset=trials.dataset,
+        solver=inject_prior_turn(trials.arm_batches, trials.questions),
         scorer=located(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),
         version=1,
         metadata={
-            **facts(checkpoint, bank),
-            **{place: f"{each.layers[0]}:{each.layers[1]} at {each.strength}" for place, each in by_depth.items()},
+            **run_facts(checkpoint, arms),
+            **{place: f"{plan.layers[0]}:{plan.layers[1]} at {plan.strength}" for place, plan in by_depth.items()},
         },
     )
-
-
-def _trials(
-    each: Scene, groups: dict[str, str], group: Bank, number: int, plan: dict[str, dict[str, int]]
-) -> Iterator[Sample]:
-    for conversation in each.conversations:
-        for index, concept in enumerate(group.concepts):
-            yield trial(conversation, groups, concept, number, each.arms(index), plan)
 
 
 def _viewer() -> ViewerConfig:

@@ -1,14 +1,16 @@
 """At which layers does an injected thought move the answer?"""
 
 from inspect_ai import Task, task
+from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ViewerConfig
 
 from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.logit_lens import lens_gap
-from introbench.tasks.arms import make_bank
+from introbench.solvers.inject_prior_turn import inject_prior_turn
+from introbench.tasks.arms import plan_arms
 from introbench.tasks.conversations import asked_conversations
-from introbench.tasks.trials import concept_task, system_turn
+from introbench.tasks.trials import TRIALS_IN_FLIGHT, concept_trials, plan_of, run_facts, system_turn
 from introbench.tasks.viewer import samples_view
 
 
@@ -55,7 +57,7 @@ def logit_lens(
     with one_line_errors():
         checkpoint = active_checkpoint()
         checkpoint.check()
-        bank = make_bank(
+        arms = plan_arms(
             checkpoint,
             concepts=concepts,
             method=method,
@@ -74,9 +76,16 @@ def logit_lens(
             system=system_turn(system),
             lens=True,
         )
-        return concept_task(
-            "logit_lens", conversations, bank, checkpoint, scorer=lens_gap(), viewer=_viewer(), version=1
-        )
+        trials = concept_trials("logit_lens", conversations, arms, plan_of(conversations))
+    return Task(
+        dataset=trials.dataset,
+        solver=inject_prior_turn(trials.arm_batches, trials.questions),
+        scorer=lens_gap(),
+        config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
+        viewer=_viewer(),
+        version=1,
+        metadata=run_facts(checkpoint, arms),
+    )
 
 
 def _viewer() -> ViewerConfig:

@@ -14,7 +14,6 @@ from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.model_swap import arm_shifts
 from introbench.solvers.inject_prior_turn import inject_prior_turn
-from introbench.steering.arms import bank_text
 from introbench.steering.injection import parse_layers, parse_strength
 from introbench.steering.model_swap import Swap
 from introbench.tasks.arguments import parse_count, user_path
@@ -87,7 +86,7 @@ def model_swap(
         dataset=MemoryDataset(
             [trial(conversation, groups, name, 0, swap.arms, plan) for conversation in conversations], name="model_swap"
         ),
-        solver=inject_prior_turn([bank_text(swap.injections)], questions),
+        solver=inject_prior_turn([swap.batch.to_text()], questions),
         scorer=arm_shifts(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=samples_view("Arms", "arm_shifts", labels, dict.fromkeys(labels, symmetric)),

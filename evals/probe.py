@@ -10,13 +10,13 @@ from introbench.prompts import data
 from introbench.prompts.battery import battery
 from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.resident import one_line_errors
+from introbench.records.factors import ProbeFactors
 from introbench.scorers.probe import probed
 from introbench.solvers.probe_states import probe_states
-from introbench.steering.arms import bank_text
-from introbench.steering.sweep_grid import probe_injections
+from introbench.steering.arms import separate_batches
 from introbench.tasks.arguments import choose
-from introbench.tasks.arms import make_bank
-from introbench.tasks.trials import TRIALS_IN_FLIGHT, chat_messages, facts, system_turn
+from introbench.tasks.arms import plan_arms
+from introbench.tasks.trials import TRIALS_IN_FLIGHT, chat_messages, run_facts, system_turn
 from introbench.tasks.viewer import samples_view
 
 
@@ -60,7 +60,7 @@ def probe(
     with one_line_errors():
         checkpoint = active_checkpoint()
         checkpoint.check()
-        bank = make_bank(
+        arms = plan_arms(
             checkpoint,
             concepts=concepts,
             method=method,
@@ -70,9 +70,9 @@ def probe(
             seed=seed,
             vectors=vectors,
         )
-        if len(bank.concepts) < 2:
+        if len(arms.concepts) < 2:
             raise InputError(
-                f"concepts={', '.join(bank.concepts)}: one concept; expected at least two, since each is scored by a "
+                f"concepts={', '.join(arms.concepts)}: one concept; expected at least two, since each is scored by a "
                 f"probe that is trained on the others; pass e.g. -T concepts=cats,bread"
             )
         chosen = choose(documents, data.documents(), "documents")
@@ -85,39 +85,47 @@ def probe(
                 system=system_turn(system),
             )
         )
-    first = [each for each in conversations if each.factors["document"] == chosen[0]]
-    openings = {each.factors["document"]: list(each.messages[: each.prior_messages]) for each in conversations}
-    factors = {
-        "questions": [each.factors["question"] for each in first],
-        "reversed": [each.factors["reversed"] for each in first],
-        "first_layer": bank.layers[0],
-        "plan": {"documents": list(chosen), "seed": bank.seed},
-    }
+        asked = [conversation for conversation in conversations if conversation.factors["document"] == chosen[0]]
+        prior_turns = {
+            str(conversation.factors["document"]): list(conversation.messages[: conversation.prior_messages])
+            for conversation in conversations
+        }
     return Task(
         dataset=MemoryDataset(
             [
-                Sample(id=name, input=chat_messages(turns), metadata={"document": name, **factors})
-                for name, turns in openings.items()
+                Sample(
+                    id=document,
+                    input=chat_messages(messages),
+                    metadata=ProbeFactors(
+                        document=document,
+                        questions=[conversation.factors["question"] for conversation in asked],
+                        reversed=[conversation.factors["reversed"] for conversation in asked],
+                        first_layer=arms.layers[0],
+                        documents=chosen,
+                        seed=arms.seed,
+                    ).to_json(),
+                )
+                for document, messages in prior_turns.items()
             ],
             name="probe",
         ),
         solver=probe_states(
-            bank_text(probe_injections(bank)),
+            separate_batches(arms).to_text(),
             [
                 {
-                    "messages": list(each.question),
-                    "answers": each.answers.to_json(),
-                    "reversed": each.factors["reversed"],
+                    "messages": list(conversation.question),
+                    "answers": conversation.answers.to_json(),
+                    "reversed": conversation.factors["reversed"],
                 }
-                for each in first
+                for conversation in asked
             ],
-            openings,
+            prior_turns,
         ),
         scorer=probed(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),
         version=1,
-        metadata=facts(checkpoint, bank),
+        metadata=run_facts(checkpoint, arms),
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
@@ -12,12 +12,12 @@ from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.sweep import swept
 from introbench.solvers.inject_prior_turn import inject_prior_turn
-from introbench.steering.arms import Bank, bank_text
+from introbench.steering.arms import ArmPlan
 from introbench.steering.injection import Strength, parse_strength
 from introbench.steering.sweep_grid import FACTORS, Grid, parse_ranges
-from introbench.tasks.arms import make_bank
+from introbench.tasks.arms import plan_arms
 from introbench.tasks.conversations import asked_conversations
-from introbench.tasks.trials import TRIALS_IN_FLIGHT, facts, plan_of, question_groups, system_turn, trial
+from introbench.tasks.trials import TRIALS_IN_FLIGHT, plan_of, question_groups, run_facts, system_turn, trial
 from introbench.tasks.viewer import samples_view
 
 CONCEPTS = ("cats", "bread", "love")
@@ -71,7 +71,7 @@ def sweep(
         checkpoint.check()
         # Control-vector files hold no direction for block 0.
         cells = parse_ranges(ranges, checkpoint.n_layers, first=1 if vectors else 0)
-        bank = make_bank(
+        arms = plan_arms(
             checkpoint,
             concepts=concepts if concepts is not None or vectors else CONCEPTS,
             method=method,
@@ -81,11 +81,11 @@ def sweep(
             seed=seed,
             vectors=vectors,
         )
-        turned = tuple(
-            replace(bank.vectors[number % len(bank.vectors)], seed=bank.seed, draw=number // len(bank.vectors))
-            for number in range(bank.random_arms)
+        rotated = tuple(
+            replace(arms.vectors[number % len(arms.vectors)], seed=arms.seed, draw=number // len(arms.vectors))
+            for number in range(arms.random_arms)
         )
-        grid = Grid(cells, _strengths(bank, strengths), (*bank.vectors, *turned))
+        grid = Grid(cells, _strengths(arms, strengths), (*arms.vectors, *rotated))
         conversations = asked_conversations(
             checkpoint.tokenizer,
             prompts,
@@ -94,42 +94,37 @@ def sweep(
             formats=formats,
             system=system_turn(system),
         )
-    plan = plan_of(conversations, axes=grid.axes, concepts=list(bank.concepts), seed=bank.seed)
-    questions, groups = question_groups(conversations)
-    arms = grid.arms
+        plan = plan_of(conversations, axes=grid.axes, concepts=list(arms.concepts), seed=arms.seed)
+        questions, groups = question_groups(conversations)
+        cells_by_name = grid.arms
     return Task(
         dataset=MemoryDataset(
-            [_sample(trial(each, groups, "", 0, arms, plan), each.id) for each in conversations],
+            [trial(conversation, groups, "", 0, cells_by_name, plan, silent=True) for conversation in conversations],
             name="sweep",
         ),
-        solver=inject_prior_turn([bank_text(grid.injections)], questions),
+        solver=inject_prior_turn([grid.batch.to_text()], questions),
         scorer=swept(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),
         version=1,
-        metadata=facts(checkpoint, bank) | _swept_facts(grid),
+        metadata=run_facts(checkpoint, arms) | _swept_facts(grid),
     )
-
-
-def _sample(made: Sample, name: str) -> Sample:
-    made.id = name
-    made.metadata = (made.metadata or {}) | {"silent": True}
-    return made
 
 
 def _swept_facts(grid: Grid) -> dict[str, str]:
     return {name: ", ".join(grid.axes[name]) for name in ("layers", "strength")}
 
 
-def _strengths(bank: Bank, strengths: object) -> tuple[Strength, ...]:
+def _strengths(arms: ArmPlan, strengths: object) -> tuple[Strength, ...]:
     if strengths is None:
-        return tuple(bank.strength.times(factor) for factor in FACTORS)
-    several = [parse_strength(each) for each in (strengths if isinstance(strengths, list | tuple) else [strengths])]
-    if not several or len(set(several)) < len(several) or len({each.unit for each in several}) > 1:
+        return tuple(arms.strength.times(factor) for factor in FACTORS)
+    listed = strengths if isinstance(strengths, list | tuple) else [strengths]
+    parsed = [parse_strength(strength) for strength in listed]
+    if not parsed or len(set(parsed)) < len(parsed) or len({strength.unit for strength in parsed}) > 1:
         raise InputError(
             f"strengths={strengths!r}: expected at least one, each once, in one unit; pass e.g. -T strengths=4,8,16"
         )
-    return tuple(sorted(several, key=lambda each: abs(each.number)))
+    return tuple(sorted(parsed, key=lambda strength: abs(strength.number)))
 
 
 def _viewer() -> ViewerConfig:

@@ -1,14 +1,18 @@
 """What comes to the model's mind under active steering? The liveness check behind every other result."""
 
 from inspect_ai import Task, task
+from inspect_ai.model import GenerateConfig
 
 from introbench.errors import InputError
 from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.top_of_mind import top_of_mind_texts
+from introbench.solvers.continue_steered import continue_steered
 from introbench.tasks.arguments import parse_count
-from introbench.tasks.arms import make_bank
-from introbench.tasks.continuations import chat_to_continue, choose_strengths, texts_task
+from introbench.tasks.arms import plan_arms
+from introbench.tasks.continuations import TEXT_COLUMNS, chat_to_continue, choose_strengths, continuation_trials
+from introbench.tasks.trials import TRIALS_IN_FLIGHT, run_facts
+from introbench.tasks.viewer import samples_view
 
 FACTORS = (0.25, 0.5, 1, 2)
 """The strengths that are tried by default, as multiples of the model's own."""
@@ -56,7 +60,7 @@ def top_of_mind(
     with one_line_errors():
         checkpoint = active_checkpoint()
         checkpoint.check()
-        bank = make_bank(
+        arms = plan_arms(
             checkpoint,
             concepts=concepts,
             method=method,
@@ -67,20 +71,19 @@ def top_of_mind(
             steering="active",
             vectors=vectors,
         )
-        tried = choose_strengths(strengths, [bank.strength.times(factor) for factor in FACTORS])
+        tried = choose_strengths(strengths, [arms.strength.times(factor) for factor in FACTORS])
         count = parse_count(samples, "samples", most=1000, least=1)
         most = parse_count(length, "length", most=1000, least=1)
         if isinstance(temperature, bool) or not 0 <= temperature <= 10:
             raise InputError(f"temperature={temperature!r}: expected a number from 0 to 10; pass e.g. -T temperature=1")
         messages = chat_to_continue(checkpoint, prompts)
-    return texts_task(
-        "top_of_mind",
-        checkpoint,
-        bank,
-        messages,
-        tried,
-        top_of_mind_texts(),
-        samples=count,
-        length=most,
-        temperature=float(temperature),
+        trials = continuation_trials("top_of_mind", arms, messages, tried, count)
+    return Task(
+        dataset=trials.dataset,
+        solver=continue_steered(trials.arm_batches, trials.seeds, most, float(temperature)),
+        scorer=top_of_mind_texts(),
+        config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
+        viewer=samples_view("Texts", "top_of_mind_texts", TEXT_COLUMNS),
+        version=1,
+        metadata=run_facts(checkpoint, arms) | {"strength": ", ".join(tried)},
     )

@@ -9,7 +9,7 @@ from inspect_ai.log import list_eval_logs, read_eval_log
 
 from introbench.errors import InputError
 from introbench.models.checkpoint import DTYPES, Checkpoint
-from introbench.provider.loaded_model import Runtime
+from introbench.provider.loaded_model import LoadedModel
 from introbench.regression.baseline import read_records
 from introbench.regression.budget import parse_budget
 from introbench.regression.paired import all_changes, comparison, partner
@@ -99,7 +99,7 @@ def _write_vectors(options: argparse.Namespace) -> int:
     concepts = parse_concepts(options.concepts.split(",") if options.concepts else None)
     checkpoint = Checkpoint(options.model.removeprefix("inject/"), dtype=options.dtype)
     checkpoint.check()
-    runtime = Runtime(checkpoint)
+    runtime = LoadedModel(checkpoint)
     for concept in concepts:
         path = options.folder / f"{concept}.gguf"
         directions = runtime.library.directions(VectorRecipe(options.method, concept))

@@ -13,7 +13,7 @@ def proposal() -> Metric:
     """The proposed strength as a norm and as a dose, and every strength's dose, live vectors and coherent texts."""
 
     def compute(scores: list[SampleScore]) -> Value:
-        found = responses([score.score for score in scores])
+        found = responses([score.score.metadata or {} for score in scores])
         best = proposed(found)
         values = {
             "proposed norm": float(np.mean(best.norms)) if best else float("nan"),

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
@@ -14,6 +13,7 @@ from introbench.analysis.logit_lens import peak
 from introbench.provider.outputs import read_output
 from introbench.report.markdown import options_table
 from introbench.scorers.logit_lens import peak_values
+from introbench.scorers.metric_values import scored_trials
 
 
 @metric(scores="unreduced")
@@ -26,7 +26,7 @@ def reported_information(seed: int = 0) -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         values: dict[str, float] = {}
-        for (part, document), found in identifications(_factors_and_scores(scores), seed=seed).items():
+        for (part, document), found in identifications(scored_trials(scores), seed=seed).items():
             values |= _values(f"{part} | {document}", found)
         return values
 
@@ -42,7 +42,7 @@ def concept_peaks(seed: int = 0) -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        grouped = lens_trials(_factors_and_scores(scores))
+        grouped = lens_trials(scored_trials(scores))
         return peak_values(
             [peak(f"{part} | {document}", each, seed=seed) for (part, document), each in grouped.items()]
         )
@@ -91,10 +91,6 @@ def identified() -> Scorer:
         )
 
     return score
-
-
-def _factors_and_scores(scores: list[SampleScore]) -> list[tuple[Mapping[str, Any], Score]]:
-    return [(score.sample_metadata or {}, score.score) for score in scores]
 
 
 def _among(answers: Mapping[str, float], options: Mapping[str, str]) -> dict[str, float]:

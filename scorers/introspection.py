@@ -1,29 +1,23 @@
 """How far an injection moves a trial's answer toward yes, and what all trials say together."""
 
 import math
-import re
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
 
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
 from introbench.analysis.arm_reading import ArmReading
 from introbench.analysis.contrasts import active_contrasts, contrasts, control_contrasts, mean_shifts
-from introbench.analysis.excess import CONCEPTS, evidence, excesses
-from introbench.analysis.shifts import Plan, TrialShift, live_concepts, plan_of, shift_of_trial
-from introbench.analysis.verdict import NOT_MEASURED, VERDICTS, verdict
-from introbench.provider.outputs import read_output
+from introbench.analysis.introspection import IntrospectionRun
+from introbench.analysis.shifts import exact_numbers, shifts_of_arms
+from introbench.analysis.verdict import VERDICTS
+from introbench.provider.outputs import arm_records, read_output
+from introbench.records.arm import steerings_of
+from introbench.records.arm_record import ArmRecord
+from introbench.records.factors import TrialFactors
 from introbench.report.markdown import arm_table, published_form
-from introbench.scorers.metric_values import result_values
-from introbench.steering.arms import CONTROL_VECTORS, IMPACT
-
-RANDOM_ARM = re.compile(r"random \d+")
-
-ACTIVE_RANDOM_ARM = re.compile(r"random \d+ active")
-
-CONTROL_ARMS = frozenset(name + suffix for name in CONTROL_VECTORS for suffix in ("", IMPACT))
+from introbench.scorers.metric_values import interval_values, result_values, scored_trials
+from introbench.stats.intervals import NOT_MEASURED
 
 
 @metric(scores="unreduced")
@@ -35,7 +29,8 @@ def shift_by_document_and_family(seed: int = 0) -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        return result_values(mean_shifts(trial_shifts(scores), planned(scores), seed=seed))
+        run = IntrospectionRun(scored_trials(scores))
+        return result_values(mean_shifts(run.shifts, run.plan, seed=seed))
 
     return compute
 
@@ -49,7 +44,8 @@ def introspection_contrasts(seed: int = 0) -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        return result_values(contrasts(trial_shifts(scores), planned(scores), seed=seed))
+        run = IntrospectionRun(scored_trials(scores))
+        return result_values(contrasts(run.shifts, run.plan, seed=seed))
 
     return compute
 
@@ -65,25 +61,20 @@ def headline() -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        shifts, plan = trial_shifts(scores), planned(scores)
-        found = excesses(shifts, replace(plan, documents=plan.ordered_documents[:1]))
-        rests_on = evidence(found, shifts, plan, live_concepts(scores))
-        own = [each.confusion for each in found if each.vectors == CONCEPTS]
-        interval = own[0].excess if own else NOT_MEASURED
-        kinds = [each.estimate for each in own[0].by_kind.values()] if own else []
-        name = verdict(rests_on, plan.margin).name if rests_on else "inconclusive"
-        more = rests_on.beyond_salience if rests_on else NOT_MEASURED
+        run = IntrospectionRun(scored_trials(scores))
+        headline = run.headline.confusion if run.headline else None
+        excess = headline.excess if headline else NOT_MEASURED
+        by_kind = [interval.estimate for interval in headline.by_kind.values()] if headline else []
+        name = run.verdict.name if run.verdict else "inconclusive"
         return {
-            "noticed": interval.estimate,
-            "low": interval.low,
-            "high": interval.high,
-            "beyond salience": more.estimate,
-            "beyond salience | low": more.low,
-            "beyond salience | high": more.high,
-            "spread": max(kinds) - min(kinds) if kinds else math.nan,
-            "concepts": interval.units,
-            "not finite": sum(math.isnan(trial.shift) for trial in shifts),
-            **{f"verdict: {each}": float(each == name) for each in VERDICTS},
+            "noticed": excess.estimate,
+            "low": excess.low,
+            "high": excess.high,
+            **interval_values("beyond salience", run.evidence.beyond_salience if run.evidence else NOT_MEASURED),
+            "spread": max(by_kind) - min(by_kind) if by_kind else math.nan,
+            "concepts": excess.units,
+            "not finite": run.not_finite,
+            **{f"verdict: {verdict}": float(verdict == name) for verdict in VERDICTS},
         }
 
     return compute
@@ -95,17 +86,16 @@ def excess_over_controls() -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         values: dict[str, float] = {}
-        for each in excesses(trial_shifts(scores), planned(scores)):
-            named = {
-                "excess": each.confusion.excess,
-                "bias": each.confusion.bias,
-                "flattening": each.confusion.flattening,
-                **({"behind concepts": each.behind_concepts} if each.behind_concepts else {}),
-                **{f"excess in {kind}": interval for kind, interval in each.confusion.by_kind.items()},
+        for excess in IntrospectionRun(scored_trials(scores)).excesses:
+            intervals = {
+                "excess": excess.confusion.excess,
+                "bias": excess.confusion.bias,
+                "flattening": excess.confusion.flattening,
+                **({"behind concepts": excess.behind_concepts} if excess.behind_concepts else {}),
+                **{f"excess in {kind}": interval for kind, interval in excess.confusion.by_kind.items()},
             }
-            for name, interval in named.items():
-                key = f"{name} | {each.vectors} | {each.document}"
-                values |= {key: interval.estimate, f"{key} | low": interval.low, f"{key} | high": interval.high}
+            for name, interval in intervals.items():
+                values |= interval_values(f"{name} | {excess.vectors} | {excess.document}", interval)
         return values
 
     return compute
@@ -120,7 +110,8 @@ def control_vectors(seed: int = 0) -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        return result_values(control_contrasts(trial_shifts(scores), planned(scores), seed=seed))
+        run = IntrospectionRun(scored_trials(scores))
+        return result_values(control_contrasts(run.shifts, run.plan, seed=seed))
 
     return compute
 
@@ -134,10 +125,10 @@ def active_steering(seed: int = 0) -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        active = trial_shifts(scores, "active")
-        return (
-            result_values(active_contrasts(trial_shifts(scores), active, planned(scores), seed=seed)) if active else {}
-        )
+        run = IntrospectionRun(scored_trials(scores))
+        if not run.active_shifts:
+            return {}
+        return result_values(active_contrasts(run.shifts, run.active_shifts, run.plan, seed=seed))
 
     return compute
 
@@ -163,46 +154,39 @@ def yes_shift() -> Scorer:
     """
 
     async def score(state: TaskState, target: Target) -> Score:
-        sign = -1.0 if state.metadata["reversed"] else 1.0
-        recorded = (state.output.metadata or {}).get("arms", [])
-        readings = {reading.arm: reading for reading in read_output(state.output)} if recorded else {}
+        factors = TrialFactors.from_json(state.metadata)
+        question, arms = factors.question, factors.arms
+        records = arm_records(state.output)
+        readings = {reading.arm: reading for reading in read_output(state.output)}
         if "sham" not in readings or "concept" not in readings:
-            return _not_finite([record for record in recorded if not record["finite"]])
+            return _not_finite([record for record in records if not record.finite])
         sham, concept = readings["sham"], readings["concept"]
-        shifts = {
-            record["arm"]: sign * (readings[record["arm"]].log_odds - sham.log_odds) if record["finite"] else math.nan
-            for record in recorded
-            if record["arm"] != "sham"
-        }
-        random = {record["vector"]: shifts[record["arm"]] for record in recorded if RANDOM_ARM.fullmatch(record["arm"])}
-        active = {
-            record["vector"].removesuffix(" (active)"): shifts[record["arm"]]
-            for record in recorded
-            if ACTIVE_RANDOM_ARM.fullmatch(record["arm"])
-        }
-        controls = {arm: shift for arm, shift in shifts.items() if arm in CONTROL_ARMS}
-        shift = shifts["concept"]
-        mean_random = sum(random.values()) / len(random) if random else math.nan
-        both = "concept active" in shifts
+        log_odds = {arm: reading.log_odds for arm, reading in readings.items()}
+        odds_or_nan = {arm: log_odds.get(arm, math.nan) for arm in arms}
+        vectors = {record.arm: record.vector for record in records}
+        by_steering = [
+            shifts_of_arms(question, factors.concept, arms, odds_or_nan, vectors, steering)
+            for steering in steerings_of(arms.values())
+        ]
+        shifts, active = by_steering[0], by_steering[1] if len(by_steering) > 1 else None
+        exact = exact_numbers(shifts, active)
+        random = list(exact["random"].values())
         return Score(
             value={
-                "shift": round(shift, 3),
-                "random": round(mean_random, 3),
+                "shift": round(exact["shift"], 3),
+                "random": round(sum(random) / len(random) if random else math.nan, 3),
                 "p_yes": round(concept.p_yes, 4),
                 "p_yes_sham": round(sham.p_yes, 4),
                 "mass": round(concept.mass, 3),
-                **({"active": round(shifts["concept active"], 3)} if both else {}),
+                **({"active": round(exact["active"]["shift"], 3)} if active else {}),
             },
             answer="yes" if concept.log_odds > 0 else "no",
-            explanation=_explanation(list(readings.values()), shift, bool(state.metadata["reversed"])),
+            explanation=_explanation(list(readings.values()), exact["shift"], question.reversed),
             metadata={
-                "shift": shift,
-                "live": next(record.get("live") for record in recorded if record["arm"] == "concept"),
-                "random": random,
-                **({"controls": controls} if controls else {}),
-                "dose": {record["arm"]: record.get("dose") for record in recorded},
-                **({"active": {"shift": shifts["concept active"], "random": active}} if both else {}),
-                "log_odds": {reading.arm: reading.log_odds for reading in readings.values()},
+                **exact,
+                "live": next(record.live for record in records if record.arm == "concept"),
+                "dose": {record.arm: record.dose for record in records},
+                "log_odds": log_odds,
                 "p_yes": {reading.arm: reading.p_yes for reading in readings.values()},
                 "p_no": {reading.arm: reading.p_no for reading in readings.values()},
             },
@@ -211,25 +195,9 @@ def yes_shift() -> Scorer:
     return score
 
 
-def trial_shifts(scores: list[SampleScore], steering: str = "cache") -> list[TrialShift]:
-    """What the metrics work on, from scores and the factors that the dataset put into the samples' metadata."""
-    shifts = [shift_of_trial(score.sample_metadata or {}, score.score, steering) for score in scores]
-    return [shift for shift in shifts if shift is not None]
-
-
-def planned(scores: list[SampleScore]) -> Plan:
-    """What the run set out to ask, which every sample's metadata tell."""
-    return plan_of(scores[0].sample_metadata or {}) if scores else Plan([], [])
-
-
-def _not_finite(lost: list[Mapping[str, Any]]) -> Score:
+def _not_finite(lost: Sequence[ArmRecord]) -> Score:
     """A trial that cannot be scored: kept in every count, with NaN as its value."""
-    strengths = [
-        "no finite strength" if record["strength"] is None else f"strength {record['strength']:g}" for record in lost
-    ]
-    what = ", ".join(
-        f"{record['arm']} ({record['vector']}, {strength})" for record, strength in zip(lost, strengths, strict=True)
-    )
+    what = ", ".join(f"{record.arm} ({record.vector}, {record.strength_text})" for record in lost)
     return Score(
         value=dict.fromkeys(("shift", "random", "p_yes", "p_yes_sham", "mass"), math.nan),
         reason="not_finite",

@@ -19,9 +19,12 @@ from introbench.analysis.location import (
     planned_parts,
 )
 from introbench.provider.outputs import read_output
+from introbench.records.arm import CONCEPT, RANDOM, Arm
+from introbench.records.factors import TrialFactors
 from introbench.report.markdown import markdown
-from introbench.stats.intervals import Interval
-from introbench.tasks.location import KINDS, arm_name
+
+KINDS = (CONCEPT, RANDOM)
+"""The vectors that are injected at each place: the concept's own, and a random rotation of it."""
 
 VALUES = ("accuracy", "nats", "random_accuracy", "random_nats", "mass")
 
@@ -44,10 +47,10 @@ def location_contrasts(seed: int = 0) -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         values: dict[str, float] = {}
-        for each in _results(scores, seed):
-            if each.counts:
-                name = f"{each.part}: {SHORT[each.name]}"
-                values |= _values(each, name, accuracy=name)
+        for result in _results(scores, seed):
+            if result.counts:
+                name = f"{result.part}: {SHORT[result.name]}"
+                values |= _values(result, name, accuracy=name)
         return values
 
     return compute
@@ -63,10 +66,10 @@ def location_scores(seed: int = 0) -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         values: dict[str, float] = {}
-        for each in _results(scores, seed):
-            if not each.counts:
-                name = f"{each.part} | {each.name}"
-                values |= _values(each, name, accuracy=f"{name} | accuracy") | {f"{name} | chance": each.chance}
+        for result in _results(scores, seed):
+            if not result.counts:
+                name = f"{result.part} | {result.name}"
+                values |= _values(result, name, accuracy=f"{name} | accuracy") | {f"{name} | chance": result.chance}
         return values
 
     return compute
@@ -83,31 +86,36 @@ def located() -> Scorer:
     """
 
     async def score(state: TaskState, target: Target) -> Score:
-        recorded = (state.output.metadata or {}).get("arms", [])
-        readings = {reading.arm: reading for reading in read_output(state.output)} if recorded else {}
-        return score_of(state.metadata["options"], readings)
+        factors = TrialFactors.from_json(state.metadata)
+        readings = {reading.arm: reading for reading in read_output(state.output)}
+        return score_of(factors.place.options, factors.arms, readings)
 
     return score
 
 
-def score_of(options: Mapping[str, str], readings: Mapping[str, ArmReading]) -> Score:
+def score_of(options: Mapping[str, str], arms: Mapping[str, Arm], readings: Mapping[str, ArmReading]) -> Score:
     """A trial's score.
 
     Args:
         options: The place that each label stands for.
+        arms: The trial's arms, by name.
         readings: The arms that have finite numbers, by name.
     """
     changes = _changes(options, readings)
-    scores = {kind: _scores(kind, options, changes) for kind in KINDS}
+    scores = {kind: _scores(kind, options, arms, changes) for kind in KINDS}
     if all(scores[kind] == NOT_KNOWN for kind in KINDS):
         return Score(
             value=dict.fromkeys(VALUES, math.nan),
             reason="not_finite",
             explanation="The model's numbers are not finite. Lower the strength, or load it with -M dtype=float32.",
         )
-    masses = [_mass(reading) for arm, reading in readings.items() if arm.startswith("concept")]
+    masses = [_mass(reading) for name, reading in readings.items() if arms[name].kind == CONCEPT]
     (accuracy, nats), (random_accuracy, random_nats) = (scores[kind] for kind in KINDS)
-    picked = {arm: max(each, key=lambda place: each[place]) for arm, each in changes.items()}
+    picked = {
+        arms[name].place: max(by_place, key=lambda place: by_place[place])
+        for name, by_place in changes.items()
+        if arms[name].kind == CONCEPT
+    }
     return Score(
         value={
             "accuracy": round(accuracy, 3),
@@ -116,29 +124,28 @@ def score_of(options: Mapping[str, str], readings: Mapping[str, ArmReading]) -> 
             "random_nats": round(random_nats, 4),
             "mass": round(math.fsum(masses) / len(masses), 4) if masses else math.nan,
         },
-        answer=", ".join(f"{place} for {arm.split(' at ')[1]}" for arm, place in picked.items() if "concept" in arm),
-        explanation=_table(options, readings, changes),
+        answer=", ".join(f"{pick} for {place}" for place, pick in picked.items()),
+        explanation=_table(options, arms, readings, changes),
         metadata={
-            "scores": {kind: list(each) for kind, each in scores.items()},
+            "scores": {kind: list(score) for kind, score in scores.items()},
             "changes": changes,
-            "among": {arm: _among(options, reading) for arm, reading in readings.items()},
-            "mass": {arm: _mass(reading) for arm, reading in readings.items()},
+            "among": {name: _among(options, reading) for name, reading in readings.items()},
+            "mass": {name: _mass(reading) for name, reading in readings.items()},
         },
     )
 
 
 def _results(scores: Sequence[SampleScore], seed: int) -> list[LocationResult]:
-    trials = [location_trial(each.sample_metadata or {}, each.score) for each in scores]
-    return location_results(trials, planned_parts(scores[0].sample_metadata or {}), seed=seed) if scores else []
+    if not scores:
+        return []
+    trials = scored_trials(scores)
+    plan = TrialFactors.from_json(trials[0][0]).plan
+    return location_results([location_trial(trial) for trial in trials], planned_parts(plan), seed=seed)
 
 
 def _values(result: LocationResult, name: str, accuracy: str) -> dict[str, float]:
-    values = _interval_values(accuracy, result.accuracy) | _interval_values(f"{name} | nats", result.nats)
+    values = interval_values(accuracy, result.accuracy) | interval_values(f"{name} | nats", result.nats)
     return values | {f"{name} | missing": result.missing}
-
-
-def _interval_values(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.estimate, f"{name} | low": interval.low, f"{name} | high": interval.high}
 
 
 def _changes(options: Mapping[str, str], readings: Mapping[str, ArmReading]) -> dict[str, dict[str, float]]:
@@ -153,12 +160,14 @@ def _changes(options: Mapping[str, str], readings: Mapping[str, ArmReading]) -> 
     }
 
 
-def _scores(kind: str, options: Mapping[str, str], changes: Mapping[str, Mapping[str, float]]) -> Scores:
+def _scores(
+    kind: str, options: Mapping[str, str], arms: Mapping[str, Arm], changes: Mapping[str, Mapping[str, float]]
+) -> Scores:
     """Mean over the places where one kind of vector was; not known unless all of them are."""
-    arms = {place: arm_name(kind, place) for place in options.values()}
-    if not all(arm in changes for arm in arms.values()):
+    names = {arm.place: name for name, arm in arms.items() if arm.kind == kind}
+    if not all(names.get(place) in changes for place in options.values()):
         return NOT_KNOWN
-    return mean_scores([placed(changes[arm], place) for place, arm in arms.items()])
+    return mean_scores([placed(changes[names[place]], place) for place in options.values()])
 
 
 def _among(options: Mapping[str, str], reading: ArmReading) -> dict[str, float]:
@@ -176,17 +185,18 @@ def _mass(reading: ArmReading) -> float:
 
 def _table(
     options: Mapping[str, str],
+    arms: Mapping[str, Arm],
     readings: Mapping[str, ArmReading],
     changes: Mapping[str, Mapping[str, float]],
 ) -> str:
     """Markdown table: for each arm, the probability of each place among the places, and how its label changed."""
     by_place = {place: label for label, place in sorted(options.items(), key=lambda option: option[0])}
     rows = []
-    for arm, reading in readings.items():
-        among, own = _among(options, reading), changes.get(arm)
-        cells = [f"{among[place]:.1%}" + (f" ({own[place]:+.3f})" if own else "") for place in by_place]
-        right = f"{placed(own, arm.split(' at ')[1])[0]:.2g}" if own else ""
-        rows.append([arm, *cells, f"{_mass(reading):.2%}", right])
+    for name, reading in readings.items():
+        among, change = _among(options, reading), changes.get(name)
+        cells = [f"{among[place]:.1%}" + (f" ({change[place]:+.3f})" if change else "") for place in by_place]
+        right = f"{placed(change, arms[name].place)[0]:.2g}" if change else ""
+        rows.append([name, *cells, f"{_mass(reading):.2%}", right])
     headers = ["arm", *(f"{label}: {place}" for place, label in by_place.items()), "all labels", "right"]
     legend = "Probability of each place among the places, and by how many nats its label changed from the sham's."
     return f"{legend}\n\n{markdown([headers, ['---'] * len(headers), *rows])}"

@@ -10,7 +10,9 @@ from inspect_ai.solver import TaskState
 from introbench.analysis.arm_reading import ArmReading, log_odds
 from introbench.analysis.logit_lens import Peak, by_document, lens_trial, peak
 from introbench.provider.outputs import read_output
+from introbench.records.factors import TrialFactors
 from introbench.report.markdown import lens_table
+from introbench.scorers.metric_values import scored_trials
 
 
 @metric(scores="unreduced")
@@ -22,9 +24,12 @@ def lens_peaks(seed: int = 0) -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        trials = [lens_trial(score.sample_metadata or {}, score.score) for score in scores]
-        documents = (scores[0].sample_metadata or {})["plan"]["documents"] if scores else []
-        return peak_values([peak(name, each, seed=seed) for name, each in by_document(trials, documents).items()])
+        if not scores:
+            return {}
+        trials = scored_trials(scores)
+        documents = TrialFactors.from_json(trials[0][0]).plan.documents
+        grouped = by_document([lens_trial(trial) for trial in trials], documents)
+        return peak_values([peak(document, of_document, seed=seed) for document, of_document in grouped.items()])
 
     return compute
 

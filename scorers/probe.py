@@ -9,6 +9,7 @@ from inspect_ai.solver import TaskState
 from introbench.analysis.probe import COMPARISONS, aurocs, balanced_weights, plain, scores_of
 from introbench.analysis.probe_results import Result, apart, probe_results
 from introbench.report.markdown import markdown
+from introbench.scorers.metric_values import scored_trials
 from introbench.stats.intervals import Interval
 
 VALUES = ("probe", "report", "recovered", "random", "cache")
@@ -19,7 +20,7 @@ def headline() -> Metric:
     """What is recovered, with probe and report: last layer, each state against its own sham, document info or first."""
 
     def compute(scores: list[SampleScore]) -> Value:
-        found = probe_results([(score.sample_metadata or {}, score.score) for score in scores])
+        found = probe_results(scored_trials(scores))
         if not found:
             return {}
         own = found[0].last
@@ -36,7 +37,7 @@ def detections() -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         values: dict[str, float] = {}
-        for each in probe_results([(score.sample_metadata or {}, score.score) for score in scores]):
+        for each in probe_results(scored_trials(scores)):
             key = f"{each.state} | {each.vectors} | {each.comparison} sham | {each.document}"
             values |= _with_ends(f"report | {key}", each.last.report)
             for name, found in (("last layer", each.last), ("mean of layers", each.mean)):
@@ -76,7 +77,7 @@ def probed() -> Scorer:
             "answer": {name: plain(aurocs(answer, weights, name)) for name in COMPARISONS},
             "cache": record["cache"],
         }
-        found = probe_results([(state.metadata, Score(value=0, metadata=exact))])
+        found = probe_results([(state.metadata, exact)])
         same = {(each.state, each.vectors): each for each in found if each.comparison == "same"}
         own, random = found[0].last, same.get(("answer", "random"))
         values = {

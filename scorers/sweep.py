@@ -11,6 +11,7 @@ from inspect_ai.solver import TaskState
 from introbench.analysis.sweep import EXCESS, SweepTrial, broken_from, group_trials, held_out, interval_in_cell, maps
 from introbench.provider.outputs import read_arms
 from introbench.report.markdown import markdown
+from introbench.scorers.metric_values import scored_trials
 
 
 @metric(scores="unreduced")
@@ -104,7 +105,7 @@ def swept() -> Scorer:
 
 def by_document(scores: Sequence[SampleScore]) -> dict[str, list[SweepTrial]]:
     """The trials of each document."""
-    return group_trials([(score.sample_metadata or {}, score.score) for score in scores])
+    return group_trials(scored_trials(scores))
 
 
 def _plain(values: Any) -> Any:

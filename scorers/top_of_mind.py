@@ -17,7 +17,7 @@ def liveness() -> Metric:
     """How many vectors are live at the reference strength; for every strength, how many, and the means behind it."""
 
     def compute(scores: list[SampleScore]) -> Value:
-        judged = [judged_strengths(score.score) for score in scores]
+        judged = [judged_strengths(score.score.metadata or {}) for score in scores]
         reference = [(score.sample_metadata or {})["reference"] for score in scores]
         values: dict[str, float] = {
             "live vectors": sum(

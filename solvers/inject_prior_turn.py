@@ -10,6 +10,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from introbench.prompts.answers import Answers
 from introbench.provider.calls import Asking, TrialSpec, asked_together
 from introbench.provider.outputs import read_output
+from introbench.records.factors import TrialFactors
 from introbench.report.markdown import arm_table
 
 QUESTIONS_TOGETHER = 64
@@ -17,30 +18,27 @@ QUESTIONS_TOGETHER = 64
 
 
 @solver
-def inject_prior_turn(banks: list[str], questions: dict[str, list[dict[str, Any]]]) -> Solver:
+def inject_prior_turn(arm_batches: list[str], questions: dict[str, list[dict[str, Any]]]) -> Solver:
     """Run all arms of a trial in one model call: the sham, the concept, the random vectors.
 
-    A sample's metadata give its `bank` (an index), its `arms` (names, and rows of the bank), the number of
-    `prior_messages`, the `answers` to read, the group of questions that it is `asked_with`, and `silent`, if only the
-    first arm is to have a choice of its own.
+    A sample's metadata are its factors, see `introbench.records.factors.TrialFactors`.
 
     Args:
-        banks: The banks of the task, as `introbench.steering.arms.bank_text` writes them.
+        arm_batches: The arm batches of the task, as `introbench.steering.arms.ArmBatch.to_text` writes them.
         questions: What the task asks after its prior turns: `messages` and `answers`, by group, see
             `introbench.tasks.trials.question_groups`. Those that stand near each other in a group are run as one.
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        prior_messages = state.metadata["prior_messages"]
-        answers = Answers.from_json(state.metadata["answers"])
-        silent = state.metadata.get("silent", False)
-        spec = TrialSpec(prior_messages, banks[state.metadata["bank"]], state.metadata["arms"], answers, silent)
+        factors = TrialFactors.from_json(state.metadata)
+        prior_messages, answers = factors.prior_messages, Answers.from_json(factors.answers)
+        spec = TrialSpec(prior_messages, arm_batches[factors.arm_batch], factors.rows, answers, factors.silent)
         config = GenerateConfig(max_tokens=1, logprobs=True, extra_body={"injection": spec.to_json()})
         messages = list(state.messages)
-        near = questions[state.metadata["asked_with"]]
+        near = questions[factors.asked_with]
         with asked_together(lambda: _run_as_one(messages, prior_messages, answers, near)):
             state.output = await get_model().generate(state.messages, config=config)
-        readings = [] if silent else read_output(state.output)
+        readings = [] if factors.silent else read_output(state.output)
         if readings and set(readings[0].answers) <= {"yes", "no"}:
             transcript().info(arm_table(readings), source="arms")
         return state
@@ -51,13 +49,13 @@ def inject_prior_turn(banks: list[str], questions: dict[str, list[dict[str, Any]
 def _run_as_one(
     messages: Sequence[ChatMessage], prior_messages: int, answers: Answers, questions: Sequence[dict[str, Any]]
 ) -> list[Asking]:
-    """The conversations that are run together with a sample's: its prior turn with the questions near its own."""
+    """The conversations that are run together with a sample's: its prior turn with the questions near it."""
     turns = tuple((message.role, message.text) for message in messages)
-    prior, own = turns[:prior_messages], (turns[prior_messages:], answers)
+    prior, this = turns[:prior_messages], (turns[prior_messages:], answers)
     asked = [_asking(question) for question in questions]
-    if own not in asked:
+    if this not in asked:
         return []
-    start = asked.index(own) // QUESTIONS_TOGETHER * QUESTIONS_TOGETHER
+    start = asked.index(this) // QUESTIONS_TOGETHER * QUESTIONS_TOGETHER
     return [(prior + question, read) for question, read in asked[start : start + QUESTIONS_TOGETHER]]
 
 

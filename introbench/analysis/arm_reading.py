@@ -3,7 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+
+from introbench.records.arm_record import ArmRecord
 
 RESOLUTION = 1e-6
 """Probability of all other answers below which float32 log-probabilities do not tell it from 0."""
@@ -57,21 +58,16 @@ def _no(answers: Mapping[str, float]) -> float:
     return answers["no"] if "no" in answers else math.log(max(-math.expm1(answers["yes"]), RESOLUTION))
 
 
-def arm_readings(arms: Sequence[Mapping[str, Any]], top: Sequence[Sequence[tuple[str, float]]]) -> list[ArmReading]:
-    """Measures of every arm whose numbers are finite.
+def arm_reading(record: ArmRecord, top: Sequence[tuple[str, float]] = ()) -> ArmReading:
+    """Measures of an arm whose numbers are finite.
 
     Args:
-        arms: Per arm, the provider's record with the log-probabilities of each answer's forms.
-        top: Per arm, the most likely tokens with their log-probabilities.
+        record: The provider's record, with the log-probabilities of each answer's forms.
+        top: The most likely tokens with their log-probabilities.
     """
-    readings = []
-    for record, tokens in zip(arms, top, strict=True):
-        if not record["finite"]:
-            continue
-        likely = tuple((token, math.exp(logprob)) for token, logprob in tokens)
-        answers = {name: _logsumexp(values) for name, values in record["logprobs"].items()}
-        readings.append(ArmReading(record["arm"], record["vector"], answers, likely, record.get("lens", {})))
-    return readings
+    likely = tuple((token, math.exp(logprob)) for token, logprob in top)
+    answers = {name: _logsumexp(logprobs) for name, logprobs in record.logprobs.items()}
+    return ArmReading(record.arm, record.vector, answers, likely, record.lens)
 
 
 def _logsumexp(values: Sequence[float]) -> float:

@@ -1,10 +1,10 @@
 """Dose and response: what each strength does, and which strength to propose."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from inspect_ai.scorer import Score
 
 from introbench.analysis.top_of_mind import judged_strengths, number
 
@@ -38,33 +38,36 @@ class Response:
         return len(self.doses) - self.coherent <= MOST_INCOHERENT * len(self.doses)
 
 
-def responses(scores: Sequence[Score]) -> list[Response]:
-    """What every strength does, from the scores of all concepts, in the order in which they were tried."""
-    known = [score for score in scores if score.metadata]
-    judged = [judged_strengths(score) for score in known]
-    found = []
+def responses(scores: Sequence[Mapping[str, Any]]) -> list[Response]:
+    """What every strength does, in the order in which they were tried.
+
+    Args:
+        scores: The metadata of each concept's score; empty where nothing was written.
+    """
+    exact = [score for score in scores if score]
+    judged = [judged_strengths(score) for score in exact]
+    results = []
     for strength in judged[0] if judged else ():
-        each = [strengths[strength] for strengths in judged]
-        exact = [score.metadata or {} for score in known]
-        found.append(
+        texts = [strengths[strength] for strengths in judged]
+        results.append(
             Response(
                 strength,
-                tuple(number(one["norms"][strength]) for one in exact),
-                tuple(number(one["doses"][strength]) for one in exact),
-                sum(one.live for one in each),
-                sum(one.coherent for one in each),
-                float(np.mean([one.gain for one in each])),
+                tuple(number(score["norms"][strength]) for score in exact),
+                tuple(number(score["doses"][strength]) for score in exact),
+                sum(text.live for text in texts),
+                sum(text.coherent for text in texts),
+                float(np.mean([text.gain for text in texts])),
             )
         )
-    return found
+    return results
 
 
-def proposed(found: Sequence[Response]) -> Response | None:
+def proposed(responses: Sequence[Response]) -> Response | None:
     """The strength to take: the largest dose up to which all are usable, and at least one vector is live; else None."""
     best = None
-    for each in sorted(found, key=lambda response: abs(float(np.mean(response.norms)))):
-        if not each.is_usable:
+    for response in sorted(responses, key=lambda response: abs(float(np.mean(response.norms)))):
+        if not response.is_usable:
             break
-        if each.live:
-            best = each
+        if response.live:
+            best = response
     return best

@@ -10,7 +10,7 @@ every answer toward even odds, up where it was no and down where it was yes. On 
 says that something was noticed, so its shift is counted with the sign turned, and
 
 * against one control family, the control's shift is given the same signs: the contrast is the mean of
-  sign x (introspection - control). A mere push toward yes scores 0, flattening does not;
+  side x (introspection - control). A mere push toward yes scores 0, flattening does not;
 * against `matched controls`, each question is compared with the family that has the same answer when nothing was
   injected: always_no for plain questions, always_yes for reversed ones. A push toward yes scores 0, and so does
   flattening as far as the baseline log-odds agree.
@@ -29,8 +29,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from introbench.analysis.shifts import MATCHED, NO_CONTROLS, Plan, Result, TrialShift
+from introbench.analysis.shifts import MATCHED, SIDED, Result, TrialShift
 from introbench.prompts.schema import REFERENCE_DOCUMENT, SALIENCE
+from introbench.records.factors import Plan
 from introbench.stats.intervals import Interval, difference_interval, mean_interval, own_rng
 
 
@@ -47,7 +48,7 @@ def mean_shifts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> l
     for document in plan.ordered_documents:
         for family in plan.families_under(document):
             kept, missing = _balanced([t for t in trials if t.document == document and t.family == family])
-            means = list(_concept_means(kept).values())
+            means = list(_noticed_by_concept(kept).values())
             results.append(_result((family, document), _paired(means), len(kept), missing, seed))
     return results
 
@@ -68,14 +69,14 @@ def contrasts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> lis
     for document in present:
         families = plan.families_under(document)
         cells = {family: [t for t in trials if t.document == document and t.family == family] for family in families}
-        comparisons = {f"introspection - {f}": {1.0: f, -1.0: f} for f in families if f not in NO_CONTROLS}
+        comparisons = {f"introspection - {f}": {1.0: f, -1.0: f} for f in families if f not in SIDED}
         if {"always_no", "always_yes"} <= set(families):
             comparisons[MATCHED] = {1.0: "always_no", -1.0: "always_yes"}
         if SALIENCE in families:
-            sides = {1.0: f"{SALIENCE}, plain", -1.0: f"{SALIENCE}, reversed"}
-            for sign, side in sides.items():  # toward yes, as the shifts of controls are
-                cells[side] = [replace(t, shift=sign * t.shift) for t in cells[SALIENCE] if t.sign == sign]
-            comparisons[f"introspection - {SALIENCE}"] = sides
+            by_side = {1.0: f"{SALIENCE}, plain", -1.0: f"{SALIENCE}, reversed"}
+            for side, name in by_side.items():
+                cells[name] = [trial for trial in cells[SALIENCE] if trial.side == side]
+            comparisons[f"introspection - {SALIENCE}"] = by_side
         results += [_against_controls(name, cells, beside, document, seed) for name, beside in comparisons.items()]
     if REFERENCE_DOCUMENT in present:
         results += [_against_document(trials, other, seed) for other in present if other != REFERENCE_DOCUMENT]
@@ -96,15 +97,18 @@ def control_contrasts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0
     """
     results = []
     for arm in dict.fromkeys(name for t in trials for name in t.controls):
-        own = [replace(t, shift=t.controls.get(arm, math.nan), random={}) for t in trials]
-        more = [replace(t, shift=t.shift - t.controls.get(arm, math.nan), random={}) for t in trials]
-        found = [*mean_shifts(own, plan, seed=seed), *contrasts(own, plan, seed=seed)]
+        under_control = [t.under(t.controls.get(arm, math.nan)) for t in trials]
+        beyond_control = [t.under(t.shift - t.controls.get(arm, math.nan)) for t in trials]
         results += [
-            replace(each, name=f"{arm}: {each.name}") for each in found if each.name in (*plan.families, MATCHED)
+            replace(result, name=f"{arm}: {result.name}")
+            for result in (*mean_shifts(under_control, plan, seed=seed), *contrasts(under_control, plan, seed=seed))
+            if result.name in (*plan.families, MATCHED)
         ]
-        compared = [*mean_shifts(more, plan, seed=seed), *contrasts(more, plan, seed=seed)]
-        kept = [each for each in compared if each.name in ("introspection", MATCHED)]
-        results += [replace(each, name=f"concept - {arm}: {each.name}") for each in kept]
+        results += [
+            replace(result, name=f"concept - {arm}: {result.name}")
+            for result in (*mean_shifts(beyond_control, plan, seed=seed), *contrasts(beyond_control, plan, seed=seed))
+            if result.name in ("introspection", MATCHED)
+        ]
     return results
 
 
@@ -121,13 +125,13 @@ def document_shift(trials: Sequence[TrialShift], other: str, *, seed: int = 0) -
     baselines: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
     for t in trials:
         if t.family == "introspection" and math.isfinite(t.baseline):
-            baselines[t.document][t.item, t.answer_format] = t.sign * t.baseline
+            baselines[t.document][t.item, t.answer_format] = t.side * t.baseline
     first, second = baselines[REFERENCE_DOCUMENT], baselines[other]
     by_item: dict[str, list[float]] = defaultdict(list)
     for key in sorted(first.keys() & second.keys()):
         by_item[key[0]].append(first[key] - second[key])
-    values = [float(np.mean(each)) for each in by_item.values()]
-    return mean_interval(values, rng=np.random.default_rng(seed))
+    means = [float(np.mean(differences)) for differences in by_item.values()]
+    return mean_interval(means, rng=np.random.default_rng(seed))
 
 
 def active_contrasts(
@@ -145,13 +149,13 @@ def active_contrasts(
         seed: Seed of the bootstrap.
     """
     before = {_identity(t): t for t in _collapsed(cached)}
-    more = [
+    added = [
         replace(t, shift=t.shift - before[_identity(t)].shift) for t in _collapsed(active) if _identity(t) in before
     ]
-    own = [*mean_shifts(active, plan, seed=seed), *contrasts(active, plan, seed=seed)]
+    results = [*mean_shifts(active, plan, seed=seed), *contrasts(active, plan, seed=seed)]
     return [
-        *(replace(result, name=f"{result.name} (active)") for result in own),
-        *(replace(result, name=f"{result.name}: active - cache") for result in mean_shifts(more, plan, seed=seed)),
+        *(replace(result, name=f"{result.name} (active)") for result in results),
+        *(replace(result, name=f"{result.name}: active - cache") for result in mean_shifts(added, plan, seed=seed)),
     ]
 
 
@@ -172,18 +176,20 @@ def _against_controls(
     for family in families:
         formats &= {t.answer_format for t in cells[family]} or formats
     introspection, missing = _balanced([t for t in cells["introspection"] if t.answer_format in formats])
-    means: dict[tuple[str, str], dict[str, float]] = {}
+    toward_yes: dict[tuple[str, str], dict[str, float]] = {}
     for family in families:
         kept, lost = _balanced([t for t in cells[family] if t.answer_format in formats])
-        for asked_in in formats:
-            means[family, asked_in] = _concept_means(t for t in kept if t.answer_format == asked_in)
+        for answer_format in formats:
+            toward_yes[family, answer_format] = _means(
+                (t.concept, t.shift) for t in kept if t.answer_format == answer_format
+            )
         missing += lost
     by_concept: dict[str, list[float]] = defaultdict(list)
     for trial in introspection:
         # In each format beside controls in that format: some control questions are asked in yes and no alone.
-        if all(trial.concept in means[family, trial.answer_format] for family in families):
-            control = means[beside[trial.sign], trial.answer_format][trial.concept]
-            by_concept[trial.concept].append(trial.shift - trial.sign * control)
+        if all(trial.concept in toward_yes[family, trial.answer_format] for family in families):
+            control = toward_yes[beside[trial.side], trial.answer_format][trial.concept]
+            by_concept[trial.concept].append(trial.noticed - trial.side * control)
         else:
             missing += 1
     differences = [float(np.mean(values)) for values in by_concept.values()]
@@ -199,7 +205,7 @@ def _against_document(trials: Sequence[TrialShift], other: str, seed: int) -> Re
     both = formats[0] & formats[1] or formats[0] | formats[1]
     sides = [
         {
-            (t.concept, t.item, t.answer_format): t.shift
+            (t.concept, t.item, t.answer_format): t.noticed
             for t in trials
             if t.document == document and t.family == "introspection" and t.answer_format in both
         }
@@ -228,10 +234,10 @@ def _against_random(trials: Sequence[TrialShift], document: str, seed: int) -> R
     kept, missing = _balanced(complete)
     by_vector: dict[str, dict[str, float]] = defaultdict(dict)
     for trial in kept:  # a random vector serves several concepts, with the same number each time
-        for vector, shift in trial.random.items():
-            by_vector[vector][f"{trial.item} {trial.answer_format}"] = shift
-    concept_means = list(_concept_means(kept).values())
-    random_means = [float(np.mean(list(shifts.values()))) for shifts in by_vector.values()]
+        for vector, noticed in trial.noticed_under_random.items():
+            by_vector[vector][f"{trial.item} {trial.answer_format}"] = noticed
+    concept_means = list(_noticed_by_concept(kept).values())
+    random_means = [float(np.mean(list(by_question.values()))) for by_question in by_vector.values()]
 
     def interval(rng: np.random.Generator) -> Interval:
         return difference_interval(concept_means, random_means, rng=rng)
@@ -255,12 +261,17 @@ def _balanced(trials: Sequence[TrialShift]) -> tuple[list[TrialShift], int]:
     return kept, expected - len(kept)
 
 
-def _concept_means(trials: Iterable[TrialShift]) -> dict[str, float]:
-    """Mean shift per concept."""
-    shifts: dict[str, list[float]] = defaultdict(list)
-    for trial in trials:
-        shifts[trial.concept].append(trial.shift)
-    return {concept: float(np.mean(values)) for concept, values in shifts.items()}
+def _noticed_by_concept(trials: Iterable[TrialShift]) -> dict[str, float]:
+    """What was noticed, as the mean of each concept."""
+    return _means((trial.concept, trial.noticed) for trial in trials)
+
+
+def _means(numbers: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """The mean of the numbers of each concept."""
+    by_concept: dict[str, list[float]] = defaultdict(list)
+    for concept, number in numbers:
+        by_concept[concept].append(number)
+    return {concept: float(np.mean(values)) for concept, values in by_concept.items()}
 
 
 def _paired(differences: Sequence[float]) -> Callable[[np.random.Generator], Interval]:
@@ -282,11 +293,11 @@ def _collapsed(trials: Iterable[TrialShift]) -> list[TrialShift]:
     for t in trials:
         repeats[_identity(t)].append(t)
     collapsed = []
-    for _, same in sorted(repeats.items()):
-        finite = sorted((t for t in same if not math.isnan(t.shift)), key=lambda t: t.shift) or same[:1]
+    for _, epochs in sorted(repeats.items()):
+        finite = sorted((t for t in epochs if not math.isnan(t.shift)), key=lambda t: t.shift) or epochs[:1]
         random, controls = (
-            {name: float(np.mean([each[name] for each in several])) for name in sorted(several[0])}
-            for several in ([t.random for t in finite], [t.controls for t in finite])
+            {name: float(np.mean([shifts[name] for shifts in of_epochs])) for name in sorted(of_epochs[0])}
+            for of_epochs in ([t.random for t in finite], [t.controls for t in finite])
         )
         shift = float(np.mean([t.shift for t in finite]))
         collapsed.append(replace(finite[0], shift=shift, random=random, controls=controls))

@@ -12,18 +12,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from introbench.analysis.contrasts import document_shift
-from introbench.analysis.shifts import NO_CONTROLS, Plan, TrialShift
+from introbench.analysis.shifts import SIDED, TrialShift
 from introbench.analysis.verdict import NOT_MEASURED, Evidence
-from introbench.prompts import data
 from introbench.prompts.schema import REFERENCE_DOCUMENT, SALIENCE
+from introbench.records.factors import Plan
 from introbench.stats.balanced_answers import Answer
-from introbench.stats.control_line import Confusion, beyond, confusion, difference
+from introbench.stats.control_line import (
+    ControlLineFit,
+    excess_difference,
+    fit_control_line,
+    paired_excess_difference,
+)
 from introbench.stats.intervals import Interval, own_rng
 
 CONCEPTS, RANDOM = "concepts", "random vectors"
 
 
-PLAIN_DOCUMENTS = ("neutral", "lorem")
+NEUTRAL_DOCUMENTS = ("neutral", "lorem")
 """What the reference document is compared with, with nothing injected; the first of them that was run."""
 
 
@@ -40,22 +45,25 @@ class Excess:
 
     document: str
     vectors: str
-    confusion: Confusion
+    confusion: ControlLineFit
     behind_concepts: Interval | None
 
 
-def excesses(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> list[Excess]:
-    """The excess of every population under every document; none without introspection and control questions.
+def excesses(
+    trials: Sequence[TrialShift], plan: Plan, *, documents: Sequence[str] | None = None, seed: int = 0
+) -> list[Excess]:
+    """The excess of every population under each document; none without introspection and control questions.
 
     Args:
         trials: All trials of a run, or of the part that has finished.
         plan: What the run set out to ask.
+        documents: Under which documents; all of the plan's by default.
         seed: Seed of the bootstrap.
     """
-    if "introspection" not in plan.families or not set(plan.families) - set(NO_CONTROLS):
+    if "introspection" not in plan.families or not set(plan.families) - set(SIDED):
         return []
-    found = []
-    for document in plan.ordered_documents:
+    results = []
+    for document in plan.ordered_documents if documents is None else documents:
         here = [trial for trial in trials if trial.document == document and trial.family != SALIENCE]
         populations = {CONCEPTS: [_answer(t, t.concept, t.shift) for t in here]}
         if any(t.random for t in here):
@@ -65,79 +73,83 @@ def excesses(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> list
         for vectors, answers in populations.items():
             distinct = _distinct(answers)
             rng = own_rng(seed, document, vectors)
-            own = confusion(distinct, rng=rng)
-            behind = None if vectors == CONCEPTS else difference(_distinct(populations[CONCEPTS]), distinct, rng=rng)
-            found.append(Excess(document, vectors, own, behind))
-    return found
+            of_these = fit_control_line(distinct, rng=rng)
+            behind = (
+                None if vectors == CONCEPTS else excess_difference(_distinct(populations[CONCEPTS]), distinct, rng=rng)
+            )
+            results.append(Excess(document, vectors, of_these, behind))
+    return results
 
 
 def evidence(
-    found: Sequence[Excess], trials: Sequence[TrialShift], plan: Plan, live: Mapping[str, bool | None]
+    excesses: Sequence[Excess], trials: Sequence[TrialShift], plan: Plan, live: Mapping[str, bool | None]
 ) -> Evidence | None:
     """What a verdict rests on: the reference document's excesses; None without introspection and control questions.
 
     Args:
-        found: The excesses under the reference document, or under all of them.
+        excesses: The excesses under the reference document, or under all of them.
         trials: All trials of a run.
         plan: What the run set out to ask.
         live: For each concept, whether its vector is live; None if that is not known.
     """
-    found = [each for each in found if each.document == plan.ordered_documents[0]]
-    if not found:
+    by_vectors = {excess.vectors: excess for excess in excesses if excess.document == plan.ordered_documents[0]}
+    if not by_vectors:
         return None
-    by_vectors = {each.vectors: each for each in found}
-    own, random = by_vectors[CONCEPTS].confusion, by_vectors.get(RANDOM)
-    beside = [each for each in PLAIN_DOCUMENTS if each in plan.documents and REFERENCE_DOCUMENT in plan.documents]
-    asked = [t for t in trials if t.family == "introspection" and t.document == found[0].document]
-    baselines = [abs(t.baseline) for t in asked if math.isfinite(t.baseline)]
-    known = [each for each in live.values() if each is not None]
-    salience, beyond_salience = _salience([t for t in trials if t.document == found[0].document])
+    here = [t for t in trials if t.document == plan.ordered_documents[0]]
+    concepts, random = by_vectors[CONCEPTS].confusion, by_vectors.get(RANDOM)
+    neutral = [name for name in NEUTRAL_DOCUMENTS if name in plan.documents and REFERENCE_DOCUMENT in plan.documents]
+    baselines = [abs(t.baseline) for t in here if t.family == "introspection" and math.isfinite(t.baseline)]
+    tested = [is_live for is_live in live.values() if is_live is not None]
+    salience, beyond_salience = _salience(here)
     return Evidence(
-        live=sum(known),
-        tested=len(known),
-        excess=own.excess,
+        live=sum(tested),
+        tested=len(tested),
+        excess=concepts.excess,
         random=random.confusion.excess if random else NOT_MEASURED,
         beyond_random=(random.behind_concepts if random else None) or NOT_MEASURED,
-        bias=own.bias,
-        flattening=own.flattening,
+        bias=concepts.bias,
+        flattening=concepts.flattening,
         baseline=float(np.mean(baselines)) if baselines else 0.0,
-        document=document_shift(trials, beside[0]) if beside else NOT_MEASURED,
+        document=document_shift(trials, neutral[0]) if neutral else NOT_MEASURED,
         salience_asked=SALIENCE in plan.families,
         salience=salience,
         beyond_salience=beyond_salience,
-        within_reach=own.within_reach,
-        over_pull=own.over_pull,
+        within_reach=concepts.within_reach,
+        over_pull=concepts.over_pull,
     )
 
 
 def _salience(trials: Sequence[TrialShift], seed: int = 0) -> tuple[Interval, Interval]:
     """Under the concepts' vectors: the excess of what stands out, and by how much that of introspection is more."""
     introspection, salience, controls = (
-        _distinct(
-            [_answer(t, t.concept, t.shift) for t in trials if (t.family if t.family in NO_CONTROLS else "") == f]
+        _distinct([_answer(t, t.concept, t.shift) for t in of_family])
+        for of_family in (
+            [t for t in trials if t.family == "introspection"],
+            [t for t in trials if t.family == SALIENCE],
+            [t for t in trials if t.family not in SIDED],
         )
-        for f in (*NO_CONTROLS, "")
     )
     if not salience:
         return NOT_MEASURED, NOT_MEASURED
     rng = own_rng(seed, SALIENCE)
-    return confusion([*salience, *controls], rng=rng).excess, beyond(introspection, salience, controls, rng=rng)
+    return fit_control_line([*salience, *controls], rng=rng).excess, paired_excess_difference(
+        introspection, salience, controls, rng=rng
+    )
 
 
 def _answer(trial: TrialShift, unit: str, shift: float) -> Answer:
     """One answer as the line needs it: the shift toward yes itself, whatever a yes says."""
-    known = data.answer_formats().get(trial.answer_format)
     return Answer(
         unit=unit,
         item=trial.item,
-        kind=known.kind if known else trial.answer_format,
+        kind=trial.answer_kind,
         labels=trial.answer_format,
-        sign=trial.sign if trial.family in NO_CONTROLS else 0.0,
+        side=trial.side if trial.family in SIDED else 0.0,
         baseline=trial.baseline,
-        shift=trial.sign * shift,
+        shift=shift,
     )
 
 
 def _distinct(answers: Sequence[Answer]) -> list[Answer]:
     """Each answer once: a random vector serves several concepts, with the same number each time."""
-    return list({(each.unit, each.item, each.labels): each for each in answers}.values())
+    return list({(answer.unit, answer.item, answer.labels): answer for answer in answers}.values())

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from inspect_ai.scorer import Score
 from numpy.typing import NDArray
 
-from introbench.analysis.logit_lens import LensTrial
-from introbench.stats.information import ConceptLift, Information, concept_lifts, confusion, information
+from introbench.analysis.logit_lens import LensTrial, lens_trial_of
+from introbench.analysis.shifts import ScoredTrial
+from introbench.records.factors import TrialFactors
+from introbench.stats.information import ConceptLift, Information, concept_lifts, confusion_matrix, information
 from introbench.stats.intervals import Interval, mean_interval
 
 Array = NDArray[np.float64]
@@ -30,6 +31,7 @@ class Report:
         item: The order of the list, or the wording.
         concept: The injected concept.
         arms: For each arm, the probability of each option, among the options; empty if it is not finite.
+        kinds: The kind of each arm.
         lens: The same under the concept's vector after every block: for each option one number per layer.
     """
 
@@ -38,6 +40,7 @@ class Report:
     item: str
     concept: str
     arms: Mapping[str, Mapping[str, float]]
+    kinds: Mapping[str, str]
     lens: Mapping[str, Sequence[float]]
 
 
@@ -101,7 +104,7 @@ def identify(reports: Sequence[Report], *, seed: int = 0, by_layer: bool = False
         document=first.document,
         concepts=concepts,
         options=options,
-        confusion=confusion(_square(table, len(concepts))),
+        confusion=confusion_matrix(_square(table, len(concepts))),
         information=information(_square(table, len(concepts)), rng=rng),
         lifts=concept_lifts(_square(table, len(concepts))),
         nothing=_nothing(kept, "concept", rng),
@@ -123,12 +126,12 @@ def _square(table: Array, concepts: int) -> Array:
     return table if table.shape[2] - concepts <= 1 else np.concatenate([table[:, :, :concepts], rest], axis=-1)
 
 
-def _nothing(kept: Sequence[Sequence[Report]], arms: str, rng: np.random.Generator) -> Interval:
-    """How much more, or less, often "nothing" is reported under some arms than under the sham, over concepts."""
+def _nothing(kept: Sequence[Sequence[Report]], kind: str, rng: np.random.Generator) -> Interval:
+    """How much more, or less, often "nothing" is reported under one kind of arm than under the sham, over concepts."""
     differences = []
     for row in kept:
         reports = [
-            [own[NOTHING] for arm, own in report.arms.items() if arm.startswith(arms) and NOTHING in own]
+            [own[NOTHING] for arm, own in report.arms.items() if report.kinds[arm] == kind and NOTHING in own]
             for report in row
         ]
         if all(reports):  # an arm that is not finite is left out, and with the last of them the item
@@ -154,53 +157,52 @@ def _rng(seed: int, what: str) -> np.random.Generator:
 
 
 def identifications(
-    trials: Sequence[tuple[Mapping[str, Any], Score]], *, seed: int = 0, by_layer: bool = False
+    trials: Sequence[ScoredTrial], *, seed: int = 0, by_layer: bool = False
 ) -> dict[tuple[str, str], Identification]:
-    """What is reported in each part under each document, from the trials' factors and scores."""
-    reports = [_report(factors, score) for factors, score in trials]
-    found = {
+    """What is reported in each part under each document, from the samples' metadata and their scores'."""
+    read = [(TrialFactors.from_json(factors), exact) for factors, exact in trials]
+    reports = [_report(factors, exact) for factors, exact in read]
+    identified = {
         cell: identify([r for r in reports if (r.part, r.document) == cell], seed=seed, by_layer=by_layer)
-        for cell in _cells(trials)
+        for cell in _cells(read)
     }
-    return {cell: each for cell, each in found.items() if each is not None}
+    return {cell: result for cell, result in identified.items() if result is not None}
 
 
-def lens_trials(trials: Sequence[tuple[Mapping[str, Any], Score]]) -> dict[tuple[str, str], list[LensTrial]]:
+def lens_trials(trials: Sequence[ScoredTrial]) -> dict[tuple[str, str], list[LensTrial]]:
     """How much the injected concept's own token gains after every block, for each part and document."""
-    grouped: dict[tuple[str, str], list[LensTrial]] = {cell: [] for cell in _cells(trials)}
-    for factors, score in sorted(trials, key=lambda trial: (trial[0]["question"], trial[0]["concept"])):
-        own = {arm: np.array(values) for arm, values in (score.metadata or {}).get("own", {}).items()}
-        gaps = {arm: values - own["sham"] for arm, values in own.items()}
-        nothing = np.array([math.nan])
-        random = [values for arm, values in gaps.items() if arm.startswith("random")]
-        grouped[factors["family"], factors["document"]].append(
-            LensTrial(
-                document=factors["document"],
-                item=factors["question"],
-                concept=factors["concept"],
-                gap=gaps.get("concept", nothing),
-                random=np.mean(random, axis=0) if random else np.full_like(gaps.get("concept", nothing), math.nan),
-                curves={"P(concept) sham": np.exp(own["sham"]), "P(concept) injected": np.exp(own["concept"])}
-                if own
-                else {},
-            )
+    read = [(TrialFactors.from_json(factors), exact) for factors, exact in trials]
+    grouped: dict[tuple[str, str], list[LensTrial]] = {cell: [] for cell in _cells(read)}
+    for factors, exact in sorted(read, key=lambda trial: (trial[0].question.question, trial[0].concept)):
+        question = factors.question
+        by_arm = {arm: np.array(values) for arm, values in exact.get("own", {}).items()}
+        gaps = {arm: values - by_arm["sham"] for arm, values in by_arm.items()}
+        curves = (
+            {"P(concept) sham": np.exp(by_arm["sham"]), "P(concept) injected": np.exp(by_arm["concept"])}
+            if by_arm
+            else {}
+        )
+        grouped[question.family, question.document].append(
+            lens_trial_of(question.document, question.question, factors, gaps, curves)
         )
     return grouped
 
 
-def _cells(trials: Sequence[tuple[Mapping[str, Any], Score]]) -> list[tuple[str, str]]:
+def _cells(trials: Sequence[tuple[TrialFactors, Mapping[str, Any]]]) -> list[tuple[str, str]]:
     """Parts and documents, in the order of the plan."""
-    plan = trials[0][0]["plan"] if trials else {"families": [], "documents": []}
-    return [(part, document) for part in plan["families"] for document in plan["documents"]]
+    if not trials:
+        return []
+    plan = trials[0][0].plan
+    return [(part, document) for part in plan.families for document in plan.documents]
 
 
-def _report(factors: Mapping[str, Any], score: Score) -> Report:
-    exact = score.metadata or {}
+def _report(factors: TrialFactors, exact: Mapping[str, Any]) -> Report:
     return Report(
-        part=factors["family"],
-        document=factors["document"],
-        item=factors["question"],
-        concept=factors["concept"],
+        part=factors.question.family,
+        document=factors.question.document,
+        item=factors.question.question,
+        concept=factors.concept,
         arms=exact.get("arms", {}),
+        kinds={name: arm.kind for name, arm in factors.arms.items()},
         lens=exact.get("lens", {}),
     )

@@ -16,11 +16,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from inspect_ai.scorer import Score
 
+from introbench.analysis.shifts import ScoredTrial
+from introbench.records.factors import Plan, TrialFactors
 from introbench.stats.intervals import Interval, difference_interval, mean_interval
 
 TIE = 1e-5
@@ -228,19 +228,20 @@ def _collapsed(trials: Iterable[LocationTrial]) -> list[LocationTrial]:
     ]
 
 
-def location_trial(factors: Mapping[str, Any], score: Score) -> LocationTrial:
-    """What the statistics work on, from a sample's metadata and its score."""
-    scores = (score.metadata or {}).get("scores", {})
+def location_trial(scored: ScoredTrial) -> LocationTrial:
+    """What the statistics work on, from a sample's metadata and its score's."""
+    factors, exact = TrialFactors.from_json(scored[0]), scored[1]
+    place = factors.place
     return LocationTrial(
-        part=factors["part"],
-        introspective=factors["kind"] == "introspective",
-        item=f"{factors['passage']} {factors['wording']} {factors['order']}",
-        concept=factors["concept"],
-        scores={kind: (each[0], each[1]) for kind, each in scores.items()},
+        part=place.part,
+        introspective=place.kind == "introspective",
+        item=place.item,
+        concept=factors.concept,
+        scores={kind: (accuracy, nats) for kind, (accuracy, nats) in exact.get("scores", {}).items()},
     )
 
 
-def planned_parts(factors: Mapping[str, Any]) -> dict[str, int]:
+def planned_parts(plan: Plan) -> dict[str, int]:
     """For each part that the run set out to ask, how many places there are."""
-    parts: dict[str, int] = factors["plan"]["parts"]
+    parts: dict[str, int] = plan.more["parts"]
     return parts

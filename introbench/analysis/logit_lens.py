@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from inspect_ai.scorer import Score
 from numpy.typing import NDArray
 
+from introbench.analysis.shifts import ScoredTrial
+from introbench.records.arm import CONCEPT, RANDOM
+from introbench.records.factors import TrialFactors
 from introbench.stats.intervals import Interval, mean_interval, own_rng, simultaneous_intervals
 
 Array = NDArray[np.float64]
@@ -125,19 +127,36 @@ def by_document(trials: Sequence[LensTrial], documents: Sequence[str]) -> dict[s
     return {document: [t for t in ordered if t.document == document] for document in documents}
 
 
-def lens_trial(factors: Mapping[str, Any], score: Score) -> LensTrial:
-    """One trial's lens from its factors and its score."""
-    exact = score.metadata or {}
-    nothing = np.array([math.nan])
+def lens_trial(scored: ScoredTrial) -> LensTrial:
+    """One trial's lens from its sample's metadata and its score's."""
+    factors, exact = TrialFactors.from_json(scored[0]), scored[1]
+    question = factors.question
     gaps = {arm: np.array(values) for arm, values in exact.get("gaps", {}).items()}
-    random = [values for arm, values in gaps.items() if arm.startswith("random")]
+    item = f"{question.question} {question.answer_format}"
+    return lens_trial_of(question.document, item, factors, gaps, _curves(exact, question.reversed))
+
+
+def lens_trial_of(
+    document: str, item: str, factors: TrialFactors, gaps: Mapping[str, Array], curves: Mapping[str, Array]
+) -> LensTrial:
+    """A trial's lens from the gap of every arm after every block.
+
+    Args:
+        document: Document in the first turn.
+        item: The question.
+        factors: The trial's factors.
+        gaps: For each arm, how far it is from the sham after every block, in nats; empty if it is not finite.
+        curves: What else is shown after every block.
+    """
+    gap = gaps.get(CONCEPT, np.array([math.nan]))
+    random = [gaps[name] for name, arm in factors.arms.items() if arm.kind == RANDOM and name in gaps]
     return LensTrial(
-        document=factors["document"],
-        item=f"{factors['question']} {factors['format']}",
-        concept=factors["concept"],
-        gap=gaps.get("concept", nothing),
-        random=np.mean(random, axis=0) if random else np.full_like(gaps.get("concept", nothing), math.nan),
-        curves=_curves(exact, bool(factors["reversed"])),
+        document=document,
+        item=item,
+        concept=factors.concept,
+        gap=gap,
+        random=np.mean(random, axis=0) if random else np.full_like(gap, math.nan),
+        curves=dict(curves),
     )
 
 

@@ -1,8 +1,8 @@
 """What each arm does on its own: mean shifts and contrasts with control questions, over questions.
 
 Where there is one fine-tune rather than many concepts, questions are the exchangeable units, as if the questions asked
-were a sample of those that could have been asked; formats are averaged within a question first. The signs are those of
-`introbench.analysis.contrasts`: on a reversed introspection question a no says that something was noticed.
+were a sample of those that could have been asked; formats are averaged within a question first. Shifts are toward
+yes, and `ArmTrial.noticed` turns those of reversed questions, on which a no says that something was noticed.
 """
 
 import math
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from inspect_ai.scorer import Score
 
-from introbench.analysis.shifts import MATCHED, NO_CONTROLS, Plan, Result
-from introbench.scorers.introspection import RANDOM_ARM
+from introbench.analysis.shifts import MATCHED, SIDED, Result, ScoredTrial
+from introbench.records.arm import RANDOM, SHAM, Arm
+from introbench.records.factors import Plan, QuestionFactors, TrialFactors
 from introbench.stats.intervals import Interval, combination_interval, own_rng
 
 
@@ -28,16 +28,20 @@ class ArmTrial:
         family: Question family.
         item: The question.
         answer_format: How it was asked for and read.
-        sign: -1 if a no says that something was noticed, else +1; it is already in the shifts.
-        shifts: Shift of each arm against the sham, in nats; empty or NaN where it is not finite.
+        side: +1 if a yes says that something was noticed, -1 if a no does.
+        shifts: Shift toward yes under each arm, in nats; empty or NaN where it is not finite.
     """
 
     document: str
     family: str
     item: str
     answer_format: str
-    sign: float
+    side: float
     shifts: Mapping[str, float]
+
+    def noticed(self, arm: str) -> float:
+        """The shift under an arm, positive where it says "noticed", in nats; NaN where it is not finite."""
+        return self.side * self.shifts.get(arm, math.nan)
 
 
 def arm_shifts(trials: Sequence[ArmTrial], arms: Sequence[str], plan: Plan, *, seed: int = 0) -> list[Result]:
@@ -54,7 +58,7 @@ def arm_shifts(trials: Sequence[ArmTrial], arms: Sequence[str], plan: Plan, *, s
         for arm in arms:
             for family in plan.families:
                 cell = _Cell.of(trials, document, family, arm)
-                results.append(_result(f"{arm}: {family}", document, [cell.values], cell.lost, seed))
+                results.append(_result(f"{arm}: {family}", document, [cell.noticed], cell.lost, seed))
     return results
 
 
@@ -69,7 +73,7 @@ def arm_contrasts(trials: Sequence[ArmTrial], arms: Sequence[str], plan: Plan, *
     """
     if "introspection" not in plan.families:
         return []
-    comparisons = {f"introspection - {f}": {1.0: f, -1.0: f} for f in plan.families if f not in NO_CONTROLS}
+    comparisons = {f"introspection - {f}": {1.0: f, -1.0: f} for f in plan.families if f not in SIDED}
     if {"always_no", "always_yes"} <= set(plan.families):
         comparisons[MATCHED] = {1.0: "always_no", -1.0: "always_yes"}
     return [
@@ -82,10 +86,10 @@ def arm_contrasts(trials: Sequence[ArmTrial], arms: Sequence[str], plan: Plan, *
 
 @dataclass(frozen=True)
 class _Cell:
-    """One arm's mean shift on each question of a family under a document, with the questions' signs."""
+    """What one arm makes of each question of a family under a document: noticed, in nats, with the questions' sides."""
 
-    values: list[float]
-    signs: list[float]
+    noticed: list[float]
+    sides: list[float]
     lost: int
 
     @classmethod
@@ -93,18 +97,20 @@ class _Cell:
         cls, trials: Sequence[ArmTrial], document: str, family: str, arm: str, formats: set[str] | None = None
     ) -> "_Cell":
         by_item: dict[str, list[float]] = defaultdict(list)
-        signs: dict[str, float] = {}
+        sides: dict[str, float] = {}
         lost = 0
-        for t in sorted(trials, key=lambda t: (t.item, t.answer_format)):
-            if (t.document, t.family) != (document, family) or (formats is not None and t.answer_format not in formats):
+        for trial in sorted(trials, key=lambda t: (t.item, t.answer_format)):
+            if (trial.document, trial.family) != (document, family):
                 continue
-            shift = t.shifts.get(arm, math.nan)
-            if math.isnan(shift):
+            if formats is not None and trial.answer_format not in formats:
+                continue
+            noticed = trial.noticed(arm)
+            if math.isnan(noticed):
                 lost += 1
             else:
-                by_item[t.item].append(shift)
-                signs[t.item] = t.sign
-        return cls([float(np.mean(each)) for each in by_item.values()], list(signs.values()), lost)
+                by_item[trial.item].append(noticed)
+                sides[trial.item] = trial.side
+        return cls([float(np.mean(values)) for values in by_item.values()], list(sides.values()), lost)
 
 
 def _against(
@@ -118,14 +124,14 @@ def _against(
     for family in families:
         formats = formats & formats_of(family) or formats
     introspection = _Cell.of(trials, document, "introspection", arm, formats)
-    samples, lost = [introspection.values], introspection.lost
+    samples, lost = [introspection.noticed], introspection.lost
     for family in families:
         control = _Cell.of(trials, document, family, arm, formats)
         lost += control.lost
-        # What stands beside plain questions is taken away from them; beside reversed ones, whose sign is turned, added.
-        weight = sum(sign for sign in introspection.signs if beside[sign] == family) / max(1, len(introspection.signs))
+        # A control question that stands beside a question is taken away from it; beside a reversed one it is added.
+        weight = sum(side for side in introspection.sides if beside[side] == family) / max(1, len(introspection.sides))
         if weight:
-            samples.append([-weight * value for value in control.values])
+            samples.append([-weight * value for value in control.noticed])
     return _result(f"{arm}: {name}", document, samples, lost, seed)
 
 
@@ -136,19 +142,62 @@ def _result(name: str, document: str, samples: Sequence[Sequence[float]], lost: 
     return Result(name, document, combination_interval(samples, rng=rng), len(samples[0]), lost)
 
 
-def compared_arms(factors: Mapping[str, Any]) -> list[str]:
-    """The arms that are compared with the sham; random vectors count as one."""
-    named = [arm for arm in factors["arms"] if arm != "sham" and not RANDOM_ARM.fullmatch(arm)]
-    return [*named, "random"] if any(RANDOM_ARM.fullmatch(arm) for arm in factors["arms"]) else named
+def compared_arms(arms: Mapping[str, Arm]) -> list[str]:
+    """Names of the arms that are compared with the sham; random vectors count as one, `random`."""
+    named = [name for name, arm in arms.items() if arm.kind not in (SHAM, RANDOM)]
+    return [*named, RANDOM] if any(arm.kind == RANDOM for arm in arms.values()) else named
 
 
-def arm_trial(factors: Mapping[str, Any], score: Score) -> ArmTrial:
-    """One trial's shifts from its factors and its score."""
+def shifts_toward_yes(arms: Mapping[str, Arm], log_odds: Mapping[str, float]) -> dict[str, float]:
+    """The shift of every arm that is compared with the sham, in nats; that of random vectors is their mean.
+
+    Args:
+        arms: The trial's arms by name.
+        log_odds: Log-odds of yes under the arms whose numbers are finite, the sham's among them.
+    """
+    sham = next(log_odds[name] for name, arm in arms.items() if arm.kind == SHAM)
+    shifts = {name: log_odds.get(name, math.nan) - sham for name in arms}
+    random = [shifts[name] for name, arm in arms.items() if arm.kind == RANDOM]
+    named = {name: shifts[name] for name, arm in arms.items() if arm.kind not in (SHAM, RANDOM)}
+    return named | ({RANDOM: sum(random) / len(random)} if random else {})
+
+
+def exact_numbers(question: QuestionFactors, shifts: Mapping[str, float]) -> dict[str, Any]:
+    """What a score's metadata hold of a trial's shifts: what was noticed, unrounded; `arm_trial` reads it."""
+    return {"shifts": {arm: question.side * shift for arm, shift in shifts.items()}}
+
+
+def arm_trial(scored: ScoredTrial) -> ArmTrial:
+    """One trial's shifts from its sample's metadata and its score's."""
+    factors, exact = TrialFactors.from_json(scored[0]), scored[1]
+    question = factors.question
     return ArmTrial(
-        document=factors["document"],
-        family=factors["family"],
-        item=factors["question"],
-        answer_format=factors["format"],
-        sign=-1.0 if factors["reversed"] else 1.0,
-        shifts=(score.metadata or {}).get("shifts", {}),
+        document=question.document,
+        family=question.family,
+        item=question.question,
+        answer_format=question.answer_format,
+        side=question.side,
+        shifts={arm: question.side * noticed for arm, noticed in exact.get("shifts", {}).items()},
     )
+
+
+class SwapRun:
+    """What the trials of one run of the model swap say together.
+
+    Args:
+        trials: For each trial its sample's metadata and its score's.
+        seed: Seed of the bootstrap.
+    """
+
+    def __init__(self, trials: Sequence[ScoredTrial], seed: int = 0) -> None:
+        self._trials = [arm_trial(trial) for trial in trials]
+        first = TrialFactors.from_json(trials[0][0])
+        self._arms, self._plan, self._seed = compared_arms(first.arms), first.plan, seed
+
+    def shifts(self) -> list[Result]:
+        """Mean shift of every arm for every document and question family."""
+        return arm_shifts(self._trials, self._arms, self._plan, seed=self._seed)
+
+    def contrasts(self) -> list[Result]:
+        """Introspection against every family of control questions, for every arm and document."""
+        return arm_contrasts(self._trials, self._arms, self._plan, seed=self._seed)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from inspect_ai.scorer import Score
 
 from introbench.analysis.probe import COMPARISONS, Array, Detection, Scores, aurocs, detection, scores_of
+from introbench.analysis.shifts import ScoredTrial
 from introbench.prompts.schema import REFERENCE_DOCUMENT
 from introbench.stats.intervals import own_rng
 
@@ -132,9 +132,9 @@ def _result(
     )
 
 
-def probe_results(scored: Sequence[tuple[Mapping[str, Any], Score]]) -> list[Result]:
+def probe_results(scored: Sequence[ScoredTrial]) -> list[Result]:
     """All results from factors and scores; none without a document that was scored."""
-    found = {factors["document"]: _probed(factors, score.metadata) for factors, score in scored if score.metadata}
+    found = {factors["document"]: _probed(factors, exact) for factors, exact in scored if exact}
     if not found:
         return []
     factors = scored[0][0]

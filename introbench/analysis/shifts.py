@@ -1,50 +1,78 @@
-"""One trial's shifts, read from its factors and its score, and what a run set out to ask."""
+"""One trial's shifts, always toward yes, and the one place where they are turned into "noticed".
+
+A shift is the log-odds of yes under an injection minus the log-odds of yes under the sham, on the same tokens. On a
+reversed question a no says that something was noticed; there, and only in `TrialShift.noticed`, the sign is turned.
+Scores keep what was noticed, since that is what a person looks for in the log viewer; `exact_numbers` and `trial_shift`
+write and read them.
+"""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from inspect_ai.scorer import SampleScore, Score
-
-from introbench.analysis.verdict import MARGIN
-from introbench.prompts import data
-from introbench.prompts.schema import SALIENCE, reference_document
+from introbench.prompts.schema import SALIENCE
+from introbench.records.arm import ACTIVE, CONCEPT, RANDOM, SHAM, Arm, steerings_of
+from introbench.records.factors import QuestionFactors, TrialFactors
 from introbench.stats.intervals import Interval
 
 MATCHED = "introspection - matched controls"
 
-NO_CONTROLS = ("introspection", SALIENCE)
-"""Question families with a side, on which something was noticed or stands out; all others are controls."""
+SIDED = ("introspection", SALIENCE)
+"""Question families with a side, on which something was noticed or stands out; all others are control questions."""
+
+ScoredTrial = tuple[Mapping[str, Any], Mapping[str, Any]]
+"""A sample's metadata and the metadata of its score; the latter is empty where nothing could be read."""
 
 
 @dataclass(frozen=True)
 class TrialShift:
-    """One trial's shifts, signed so that "noticed" is positive on introspection, "stands out" on salience questions.
+    """One trial's shifts toward yes.
 
     Attributes:
         document: Document in the first turn.
         family: Question family.
         item: The question.
         answer_format: How it was asked for and read.
+        answer_kind: What the format has in common with others that use the same labels.
         concept: The injected concept.
-        sign: -1 if a no says that something was noticed or stands out, else +1; it is already in the shifts.
-        shift: Shift under the concept's vector, in nats; NaN if the trial has no finite numbers.
-        random: Shifts under the random vectors, by vector; NaN likewise.
+        side: +1 if a yes says that something was noticed or stands out, -1 if a no does.
+        shift: Shift toward yes under the concept's vector, in nats; NaN if the trial has no finite numbers.
+        random: Shifts toward yes under the random vectors, by vector; NaN likewise.
         baseline: Log-odds of yes under the sham, in nats.
-        controls: Shifts under the concept's control vectors, by arm; NaN likewise.
+        controls: Shifts toward yes under the concept's control vectors, by arm; NaN likewise.
     """
 
     document: str
     family: str
     item: str
     answer_format: str
+    answer_kind: str
     concept: str
-    sign: float
+    side: float
     shift: float
-    random: dict[str, float]
+    random: Mapping[str, float]
     baseline: float = math.nan
     controls: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def noticed(self) -> float:
+        """The shift under the concept's vector, positive where it says "noticed" (or "stands out"), in nats."""
+        return self.side * self.shift
+
+    @property
+    def noticed_under_random(self) -> dict[str, float]:
+        """The same under each random vector."""
+        return {vector: self.side * shift for vector, shift in self.random.items()}
+
+    @property
+    def noticed_under_controls(self) -> dict[str, float]:
+        """The same under each control vector."""
+        return {arm: self.side * shift for arm, shift in self.controls.items()}
+
+    def under(self, shift: float) -> "TrialShift":
+        """The same trial with another shift toward yes in place of the concept's, and no random vectors."""
+        return replace(self, shift=shift, random={})
 
 
 @dataclass(frozen=True)
@@ -72,73 +100,91 @@ class Result:
         return f"{self.name} | {self.document}" if self.document else self.name
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a run set out to ask: every planned result is listed, also one that is left without pairs.
-
-    Attributes:
-        documents: Names of documents.
-        families: Names of question families.
-        margin: Smallest effect that matters to the user, in nats; see `introbench.analysis.verdict`.
-    """
-
-    documents: Sequence[str]
-    families: Sequence[str]
-    margin: float = MARGIN
-
-    @property
-    def ordered_documents(self) -> list[str]:
-        """The reference document first, the others as planned."""
-        reference = reference_document(self.documents)
-        return sorted(self.documents, key=lambda name: name != reference)
-
-    def families_under(self, document: str) -> list[str]:
-        """The families that are asked under a document, as planned."""
-        elsewhere = document != reference_document(self.documents)
-        skipped = {question.family for question in data.questions() if question.reference_only and elsewhere}
-        return [family for family in self.families if family not in skipped]
-
-
-def live_concepts(scores: list[SampleScore]) -> dict[str, bool | None]:
-    """For each concept, whether its vector is live."""
-    return {
-        (score.sample_metadata or {})["concept"]: (score.score.metadata or {}).get("live")
-        for score in scores
-        if "live" in (score.score.metadata or {})
-    }
-
-
-def plan_of(factors: Mapping[str, Any]) -> Plan:
-    """What the run set out to ask, from one trial's factors."""
-    return Plan(**factors["plan"])
-
-
-def shift_of_trial(factors: Mapping[str, Any], score: Score, steering: str = "cache") -> TrialShift | None:
-    """One trial's shifts, exact, from its factors and its score.
+def shifts_of_arms(
+    question: QuestionFactors,
+    concept: str,
+    arms: Mapping[str, Arm],
+    log_odds: Mapping[str, float],
+    vectors: Mapping[str, str],
+    steering: str,
+) -> TrialShift:
+    """A trial's shifts from the log-odds of its arms.
 
     Args:
-        factors: What the dataset put into the sample's metadata.
-        score: Its score.
-        steering: "cache" for what was steered first (everything, unless both were asked for), or "active" for what
-            was steered to the end beside it.
+        question: What was asked.
+        concept: What was injected.
+        arms: The trial's arms by name.
+        log_odds: Log-odds of yes under each arm, in nats; NaN where they are not finite. The sham's are.
+        vectors: Label of each arm's vector.
+        steering: The injections that are on while the prior turn is read (`cache`) or to the end (`active`).
+    """
+    sham = next(log_odds[name] for name, arm in arms.items() if arm.kind == SHAM)
+    steered = {name: arm for name, arm in arms.items() if arm.steering == steering}
+    # A random vector is one unit whenever it is on: it is called what it is called where the run's own injections are.
+    (first, *_) = steerings_of(arms.values())
+    labels = {arm.number: vectors[name] for name, arm in arms.items() if arm.kind == RANDOM and arm.steering == first}
+    return TrialShift(
+        document=question.document,
+        family=question.family,
+        item=question.question,
+        answer_format=question.answer_format,
+        answer_kind=question.answer_kind,
+        concept=concept,
+        side=question.side,
+        shift=next(log_odds[name] for name, arm in steered.items() if arm.kind == CONCEPT) - sham,
+        random={labels[arm.number]: log_odds[name] - sham for name, arm in steered.items() if arm.kind == RANDOM},
+        baseline=sham,
+        controls={name: log_odds[name] - sham for name, arm in steered.items() if arm.is_control_vector},
+    )
+
+
+def exact_numbers(shifts: TrialShift, active: TrialShift | None) -> dict[str, Any]:
+    """What a score's metadata hold of a trial's shifts: what was noticed, unrounded; `trial_shift` reads it.
+
+    Args:
+        shifts: Under the injections that the run is about.
+        active: Under the same injections while the model answers too, if they were run beside them.
+    """
+    exact: dict[str, Any] = {"shift": shifts.noticed, "random": shifts.noticed_under_random}
+    if shifts.controls:
+        exact["controls"] = shifts.noticed_under_controls
+    if active:
+        exact["active"] = {"shift": active.noticed, "random": active.noticed_under_random}
+    return exact
+
+
+def trial_shift(factors: TrialFactors, exact: Mapping[str, Any], *, active: bool = False) -> TrialShift | None:
+    """One trial's shifts from its factors and the metadata of its score.
+
+    Args:
+        factors: The trial's factors.
+        exact: What `exact_numbers` wrote, and `log_odds` by arm; empty if the trial has no finite numbers.
+        active: Whether to read what was steered to the end beside the run's own injections.
 
     Returns:
-        None if a trial was not run with active steering beside it.
+        None if there was nothing beside the run's own injections.
     """
-    exact = score.metadata or {}
-    if steering == "active":
-        if "concept active" not in factors.get("arms", {}):
-            return None
-        exact = exact.get("active", {})
+    if active and ACTIVE not in steerings_of(factors.arms.values())[1:]:
+        return None
+    question = factors.question
+    side = question.side
+    noticed = exact.get("active", {}) if active else exact
     return TrialShift(
-        document=factors["document"],
-        family=factors["family"],
-        item=factors["question"],
-        answer_format=factors["format"],
-        concept=factors["concept"],
-        sign=-1.0 if factors["reversed"] else 1.0,
-        shift=exact.get("shift", math.nan),
-        random=exact.get("random", {}),
-        baseline=(score.metadata or {}).get("log_odds", {}).get("sham", math.nan),
-        controls=exact.get("controls", {}),
+        document=question.document,
+        family=question.family,
+        item=question.question,
+        answer_format=question.answer_format,
+        answer_kind=question.answer_kind,
+        concept=factors.concept,
+        side=side,
+        shift=side * noticed.get("shift", math.nan),
+        random={vector: side * shift for vector, shift in noticed.get("random", {}).items()},
+        baseline=exact.get("log_odds", {}).get("sham", math.nan),
+        controls={arm: side * shift for arm, shift in noticed.get("controls", {}).items()},
     )
+
+
+def trial_shifts(trials: Iterable[ScoredTrial], *, active: bool = False) -> list[TrialShift]:
+    """The shifts of all trials; those steered to the end, for trials that have them, if `active`."""
+    shifts = (trial_shift(TrialFactors.from_json(factors), exact, active=active) for factors, exact in trials)
+    return [shift for shift in shifts if shift is not None]

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from inspect_ai.scorer import Score
 from numpy.typing import NDArray
 
-from introbench.prompts import data
+from introbench.analysis.shifts import ScoredTrial
+from introbench.records.factors import QuestionFactors, TrialFactors
 from introbench.stats.balanced_answers import Answer
-from introbench.stats.control_line import confusion, excess_by_unit
+from introbench.stats.control_line import excess_by_unit, fit_control_line
 from introbench.stats.intervals import Interval, mean_interval, own_rng
 
 Array = NDArray[np.float64]
@@ -82,7 +82,7 @@ class Held:
         best: Cell with the largest mean excess over all concepts and questions; what is read there flatters.
         at_best: Mean excess there.
         excess: Of every concept and question at the cell that the others chose. The interval allows for concepts and
-            for questions; see `confusion`.
+            for questions; see `fit_control_line`.
         families: Shift of every family there; of introspection toward "noticed". Units are concepts.
     """
 
@@ -107,7 +107,7 @@ def family_maps(trials: Sequence[SweepTrial]) -> dict[str, Array]:
 
 
 def excess_map(trials: Sequence[SweepTrial], vectors: Sequence[int]) -> Array:
-    """Introspection in excess of the line through the control questions, [layers, strength, vectors]; see `confusion`.
+    """Introspection in excess of the control line, [layers, strength, vectors]; see `fit_control_line`.
 
     Args:
         trials: Trials of one document.
@@ -144,7 +144,7 @@ def excess_interval(trials: Sequence[SweepTrial], cell: Cell, vectors: Sequence[
     if not all(np.isfinite(t.shift[cell][list(vectors)]).all() for t in trials):
         return Interval(np.nan, np.nan, np.nan, 0)
     rng = own_rng(seed, EXCESS, trials[0].document, *map(str, cell))
-    return confusion(_answers(trials, cell, vectors), rng=rng).excess
+    return fit_control_line(_answers(trials, cell, vectors), rng=rng).excess
 
 
 def interval_in_cell(
@@ -233,7 +233,7 @@ def held_out(document: str, trials: Sequence[SweepTrial], concepts: Sequence[str
         tuple(chosen),
         best,
         float(excess[best].mean()),
-        confusion(answers, rng=own_rng(seed, document, EXCESS)).excess,
+        fit_control_line(answers, rng=own_rng(seed, document, EXCESS)).excess,
         {
             family: _finite_interval(np.mean(values, axis=1), own_rng(seed, document, family))
             for family, values in moved.items()
@@ -266,9 +266,9 @@ def maps(trials: Sequence[SweepTrial], vectors: Sequence[int]) -> dict[str, np.n
     return {EXCESS: excess_map(trials, vectors), **several} if len(several) > 1 else several
 
 
-def group_trials(scored: Sequence[tuple[Mapping[str, Any], Score]]) -> dict[str, list[SweepTrial]]:
+def group_trials(scored: Sequence[ScoredTrial]) -> dict[str, list[SweepTrial]]:
     """The trials of each document from factors and scores, in an order of their own."""
-    trials = [_trial(factors, each) for factors, each in scored if each.metadata]
+    trials = [_trial(TrialFactors.from_json(factors).question, exact) for factors, exact in scored if exact]
     trials.sort(key=lambda t: (t.document, t.family, t.item, t.labels))
     grouped: dict[str, list[SweepTrial]] = {}
     for each in trials:
@@ -276,16 +276,14 @@ def group_trials(scored: Sequence[tuple[Mapping[str, Any], Score]]) -> dict[str,
     return grouped
 
 
-def _trial(factors: Mapping[str, Any], score: Score) -> SweepTrial:
-    exact, known = score.metadata or {}, data.answer_formats().get(factors["format"])
-    noticing = -1.0 if factors["reversed"] else 1.0
+def _trial(question: QuestionFactors, exact: Mapping[str, Any]) -> SweepTrial:
     return SweepTrial(
-        document=factors["document"],
-        family=factors["family"],
-        item=factors["question"],
-        kind=known.kind if known else factors["format"],
-        labels=factors["format"],
-        sign=noticing if factors["family"] == "introspection" else 0.0,
+        document=question.document,
+        family=question.family,
+        item=question.question,
+        kind=question.answer_kind,
+        labels=question.answer_format,
+        sign=question.side if question.family == "introspection" else 0.0,
         baseline=np.array(exact["baseline"], dtype=float),
         shift=np.array(exact["shift"], dtype=float),
     )

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from inspect_ai.scorer import Score
 
 from introbench.analysis.coherence import score_text
 
@@ -113,9 +112,9 @@ def judge(sham: Texts, own: Texts, random: Sequence[Texts], gains: Sequence[floa
     )
 
 
-def judged_strengths(score: Score) -> dict[str, Strength]:
-    """What a score says about every strength."""
-    return judged_by_strength(score.metadata) if score.metadata else {}
+def judged_strengths(exact: Mapping[str, Any]) -> dict[str, Strength]:
+    """What a score's metadata say about every strength; nothing, where nothing was written."""
+    return judged_by_strength(exact) if exact else {}
 
 
 def judged_by_strength(exact: Mapping[str, Any]) -> dict[str, Strength]:

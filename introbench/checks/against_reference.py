@@ -57,7 +57,8 @@ class AgainstPlain:
         self._bank = bank
         self._parts = parts
         self._tolerance = tolerated(engine.model.dtype)
-        self._norms = strengths.norms(bank)
+        self._resolved = strengths.resolve(bank)
+        self._norms = [resolved.norm for resolved in self._resolved]
         self._plain: Callable[[int], Tensor] = cache(self._computed)
 
     def check(self, run: Reading) -> dict[str, Value]:
@@ -120,7 +121,7 @@ class AgainstPlain:
     def _watched(self, group: Sequence[int]) -> tuple[Reading, Watched]:
         """Read some rows afresh, looking at the first block where anything is to be added."""
         filler = self._filler(group[0])
-        arms = self._strengths.arms([self._bank[row] for row in group], filler, self._chat.prior)
+        arms = self._strengths.arms([self._resolved[row] for row in group], filler, self._chat.prior)
         added = [self._added(row).vectors for row in group]
         steered = {block for vectors in added for block, vector in vectors.items() if vector.any()}
         block = min(steered - {self._engine.n_layers - 1}, default=None)
@@ -189,7 +190,7 @@ class AgainstPlain:
             return found
         # Alone in its batch and with nothing kept, it is as plain as it can be: then others have spoilt it.
         self._engine.release()
-        alone = self._strengths.arms([self._bank[sham]], None, self._chat.prior)
+        alone = self._strengths.arms([self._resolved[sham]], None, self._chat.prior)
         by_itself = self._distance(_Numbers("a reading by itself", [sham], self._read(alone)), sham)
         self._refuse("cache is clean" if by_itself <= self._tolerance else "sham is plain", fresh, sham, found)
         return found

@@ -19,6 +19,7 @@ from introbench.engine import Engine, Reading, Weights
 from introbench.engine.memory import is_out_of_memory
 from introbench.errors import SelfCheckError
 from introbench.prompts.tokenized import QuestionSource, TokenizedQuestion
+from introbench.steering.arms import ArmBatch
 from introbench.steering.injection import MODEL_CONTRAST, Injection
 from introbench.steering.strength import Strengths
 from introbench.steering.vectors import VectorLibrary
@@ -48,8 +49,8 @@ class SelfChecks:
         self._tokenizer = tokenizer
         self._library = library
         self._strengths = strengths
-        self._records: dict[tuple[Injection, ...], Record] = {}
-        self._checked: set[tuple[Injection, ...]] = set()
+        self._records: dict[ArmBatch, Record] = {}
+        self._checked: set[ArmBatch] = set()
         self._texts: dict[TokenizedQuestion, dict[str, Value]] = {}
         self._failure: SelfCheckError | None = None
         self._hooks: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
@@ -60,7 +61,7 @@ class SelfChecks:
         self._checked.clear()
         self._failure = None
 
-    def record(self, bank: tuple[Injection, ...]) -> Record:
+    def record(self, bank: ArmBatch) -> Record:
         """What was found about a bank that was read."""
         return self._records[bank]
 
@@ -77,7 +78,7 @@ class SelfChecks:
     def after(
         self,
         several: Sequence[TokenizedQuestion],
-        bank: tuple[Injection, ...],
+        bank: ArmBatch,
         parts: Parts,
         readings: Sequence[Reading],
     ) -> None:
@@ -113,7 +114,7 @@ class SelfChecks:
             record.seconds += time.perf_counter() - begun
 
     def _numbers(
-        self, asked: TokenizedQuestion, bank: tuple[Injection, ...], parts: Parts, reading: Reading
+        self, asked: TokenizedQuestion, bank: ArmBatch, parts: Parts, reading: Reading
     ) -> dict[str, Value]:
         count = len(self._checked)
         if count & (count - 1):
@@ -154,7 +155,7 @@ class SelfChecks:
     def _vectors_live(self, bank: Sequence[Injection], parts: Parts) -> Value:
         """Every vector is added at every layer of its range, as strong as its record says."""
         worst = 0.0
-        norms = self._strengths.norms(bank)
+        norms = [resolved.norm for resolved in self._strengths.resolve(bank)]
         for rows, arms in parts:
             for layer, delta in arms.deltas.items():
                 added = delta.double().norm(dim=-1).tolist()

@@ -303,6 +303,15 @@ def _cascade(
 AttentionInterface.register(NAME, _cascade)
 
 
+def attention_implementation(model: PreTrainedModel) -> str:
+    """Which of transformers' attention implementations a model uses.
+
+    transformers has no public way to ask, nor to change it for a while: its setter converts the whole model. The
+    private attribute that its own attention layers look at is used in this file alone.
+    """
+    return str(model.config._attn_implementation)
+
+
 @contextmanager
 def attending(model: PreTrainedModel, view: View) -> Iterator[None]:
     """Let a model attend by `view` while the context is open."""

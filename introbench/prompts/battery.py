@@ -69,6 +69,7 @@ def battery(
                         "family": question.family,
                         "question": question.id,
                         "format": answer_format.name,
+                        "answer_kind": answer_format.kind,
                         "reversed": question.reversed,
                         "expected": question.expected,
                     },

@@ -38,11 +38,14 @@ def published(
             if options
             else {"yes": source.yes, **({"no": source.no} if source.no else {})}
         )
+        answer_format = source.answer_format or "yes-no"
+        known = data.answer_formats().get(answer_format)
         factors = {
             "document": source.document or "none",
             "family": source.family,
             "question": source.label if options else _question_name(source),
-            "format": source.answer_format or "yes-no",
+            "format": answer_format,
+            "answer_kind": known.kind if known else answer_format,
             "reversed": False,
             "expected": _EXPECTED.get(source.family, "either"),
         }

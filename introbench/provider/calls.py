@@ -15,14 +15,14 @@ class ProbeSpec:
     """What a call carries as `extra_body={"probe": spec.to_json()}`; its messages are the prior turn of a document.
 
     Attributes:
-        bank: The injections, as `introbench.steering.arms.bank_text` writes them; each batch begins with its sham.
+        arm_batch: The injections, as `introbench.steering.arms.ArmBatch.to_text` writes them; each batch begins with its sham.
         questions: What is asked after the prior turn: `messages`, `answers`, and whether a no says "noticed",
             `reversed`.
         elsewhere: The prior turns of the run's other documents, as messages: states that the probe of the cache is
             trained on.
     """
 
-    bank: str
+    arm_batch: str
     questions: Sequence[Mapping[str, Any]]
     elsewhere: Sequence[Sequence[Mapping[str, str]]]
 
@@ -37,14 +37,14 @@ class TrialSpec:
 
     Attributes:
         prior_messages: How many leading messages are the prior turn.
-        bank: The injections that share a batch, as `introbench.steering.arms.bank_text` writes them.
-        arms: Names of the trial's arms and their rows in the bank.
+        arm_batch: The injections that share a batch, as `introbench.steering.arms.ArmBatch.to_text` writes them.
+        arms: Names of the trial's arms and their rows in the arm batch.
         answers: What is read after the conversation.
         silent: Whether only the first arm has a choice of its own; of a sweep's hundreds nobody looks at the tokens.
     """
 
     prior_messages: int
-    bank: str
+    arm_batch: str
     arms: Mapping[str, int]
     answers: Answers
     silent: bool = False
@@ -53,7 +53,7 @@ class TrialSpec:
         """Plain JSON values."""
         return {
             "prior_messages": self.prior_messages,
-            "bank": self.bank,
+            "arm_batch": self.arm_batch,
             "arms": dict(self.arms),
             "answers": self.answers.to_json(),
             "silent": self.silent,
@@ -79,8 +79,8 @@ class ContinuationSpec:
     """What a call carries as `extra_body={"continuation": spec.to_json()}` to continue a chat under active steering.
 
     Attributes:
-        bank: The injections, as `introbench.steering.arms.bank_text` writes them.
-        arms: Names of the arms that write texts, and their rows in the bank; of the other rows only the concept's word
+        arm_batch: The injections, as `introbench.steering.arms.ArmBatch.to_text` writes them.
+        arms: Names of the arms that write texts, and their rows in the arm batch; of the other rows only the concept's word
             is read.
         concept: What is injected.
         seeds: Seeds of the texts under each arm.
@@ -88,7 +88,7 @@ class ContinuationSpec:
         temperature: 0 for the most likely token.
     """
 
-    bank: str
+    arm_batch: str
     arms: Mapping[str, int]
     concept: str
     seeds: Sequence[int]
@@ -112,7 +112,7 @@ TOGETHER: ContextVar[Callable[[], Sequence[Asking]]] = ContextVar("introbench_to
 def asked_together(conversations: Callable[[], Sequence[Asking]]) -> Iterator[None]:
     """Say which conversations are to be run as one with those that are asked for in this context.
 
-    They have the prior turn and the bank in common. The engine then runs a prior turn and what its questions share
+    They have the prior turn and the arm batch in common. The engine then runs a prior turn and what its questions share
     once, and a conversation's numbers do not depend on which others happen to be in flight.
 
     Args:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import anyio
 
 
-class Turns:
+class ModelQueue:
     """Grants turns to callers of several models.
 
     The event loop stays free while a turn lasts, and within one model the order is that of the dataset.

@@ -3,15 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-import anyio.to_thread
+import anyio
+import anyio.from_thread
 from anyio.lowlevel import RunVar
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.util import display_counter, display_type
 
 from introbench.errors import InputError, first_line
 from introbench.models.checkpoint import Checkpoint
-from introbench.provider.loaded_model import Runtime
-from introbench.provider.model_queue import Turns
+from introbench.progress import cancel_by, listen
+from introbench.provider.inspect_private import PrerequisiteError
+from introbench.provider.loaded_model import LoadedModel
+from introbench.provider.model_queue import ModelQueue
 
 
 @contextmanager
@@ -37,12 +39,15 @@ def end_if_cancelled() -> None:
         anyio.from_thread.check_cancelled()
 
 
-RESIDENT: dict[str, Runtime | InputError] = {}
+listen(show)
+cancel_by(end_if_cancelled)
 
-_current_turns: RunVar[Turns] = RunVar("introbench_turns")
+RESIDENT: dict[str, LoadedModel | InputError] = {}
+
+_current_queue: RunVar[ModelQueue] = RunVar("introbench_queue")
 
 
-def resident(checkpoint: Checkpoint) -> Runtime:
+def resident(checkpoint: Checkpoint) -> LoadedModel:
     """The loaded model; loading another one lets go of the last.
 
     Raises:
@@ -52,7 +57,7 @@ def resident(checkpoint: Checkpoint) -> Runtime:
     if key not in RESIDENT:
         RESIDENT.clear()
         try:
-            RESIDENT[key] = Runtime(checkpoint)
+            RESIDENT[key] = LoadedModel(checkpoint)
         except Exception as error:
             RESIDENT[key] = InputError(
                 f"model inject/{checkpoint.name}: cannot be loaded ({first_line(error)}); expected weights that fit "
@@ -66,10 +71,16 @@ def resident(checkpoint: Checkpoint) -> Runtime:
     return loaded
 
 
-def current_queue() -> Turns:
-    """This event loop's turns."""
+def loaded_already(checkpoint: Checkpoint) -> LoadedModel | None:
+    """The loaded model, if it is this one."""
+    loaded = RESIDENT.get(repr(checkpoint))
+    return loaded if isinstance(loaded, LoadedModel) else None
+
+
+def current_queue() -> ModelQueue:
+    """This event loop's queue."""
     try:
-        return _current_turns.get()
+        return _current_queue.get()
     except LookupError:
-        _current_turns.set(Turns())
-        return _current_turns.get()
+        _current_queue.set(ModelQueue())
+        return _current_queue.get()

@@ -6,8 +6,8 @@ from functools import cached_property
 from inspect_ai.log import EvalLog, EvalSample
 
 from introbench.analysis.contrasts import contrasts, mean_shifts
-from introbench.analysis.excess import CONCEPTS, excesses
-from introbench.analysis.shifts import Plan, Result, TrialShift, plan_of, shift_of_trial
+from introbench.analysis.introspection import IntrospectionRun
+from introbench.analysis.shifts import Result
 from introbench.errors import InputError
 from introbench.prompts.schema import reference_document
 from introbench.regression.baseline import Record
@@ -58,7 +58,7 @@ class Evaluation:
         Raises:
             InputError: That was not asked.
         """
-        return self._found(mean_shifts(self._shifts, self._plan), family, self._document(document))
+        return self._found(mean_shifts(self._run.shifts, self._run.plan), family, self._document(document))
 
     def contrast(self, first: str, second: str, document: str | None = None) -> Interval:
         """How much more one thing moves than another, in nats, with its 95% interval.
@@ -72,9 +72,9 @@ class Evaluation:
             InputError: That was not asked.
         """
         name = f"{first} - {second}"
-        between_documents = {first, second} <= set(self._plan.documents)
+        between_documents = {first, second} <= set(self._run.plan.documents)
         return self._found(
-            contrasts(self._shifts, self._plan), name, "" if between_documents else self._document(document)
+            contrasts(self._run.shifts, self._run.plan), name, "" if between_documents else self._document(document)
         )
 
     @cached_property
@@ -84,12 +84,10 @@ class Evaluation:
         Raises:
             InputError: Introspection or control questions were not asked.
         """
-        document = self._document(None)
-        for each in excesses(self._shifts, self._plan):
-            if each.vectors == CONCEPTS and each.document == document:
-                return each.confusion.excess
+        if self._run.headline:
+            return self._run.headline.confusion.excess
         raise InputError(
-            f"families={', '.join(self._plan.families)}: no excess; expected introspection and control questions"
+            f"families={', '.join(self._run.plan.families)}: no excess; expected introspection and control questions"
         )
 
     @property
@@ -102,16 +100,13 @@ class Evaluation:
         return found
 
     @cached_property
-    def _plan(self) -> Plan:
-        return plan_of(self._samples[0].metadata)
-
-    @cached_property
-    def _shifts(self) -> list[TrialShift]:
-        several = [shift_of_trial(each.metadata, (each.scores or {})["yes_shift"]) for each in self._samples]
-        return [each for each in several if each is not None]
+    def _run(self) -> IntrospectionRun:
+        return IntrospectionRun(
+            [(sample.metadata, (sample.scores or {})["yes_shift"].metadata or {}) for sample in self._samples]
+        )
 
     def _document(self, document: str | None) -> str:
-        return document or reference_document(self._plan.documents)
+        return document or reference_document(self._run.plan.documents)
 
     @staticmethod
     def _found(results: list[Result], name: str, document: str) -> Interval:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from tabulate import tabulate
 
 from introbench.analysis.contrasts import contrasts, mean_shifts
-from introbench.analysis.shifts import Plan, Result, TrialShift
+from introbench.analysis.shifts import Result, TrialShift
 from introbench.errors import InputError
+from introbench.records.factors import Plan, QuestionFactors
 from introbench.regression.baseline import Record
 from introbench.report.text import interval_text, number_text
 from introbench.stats.intervals import Interval
@@ -139,8 +140,8 @@ def changes(before: Record, now: Record, metric: str = "shift", *, with_contrast
     pairs = [
         (
             _trial(before, question, concept),
-            _sign(before, question, metric) * values[metric],
-            _sign(now, question, metric) * now.trials[question][concept][metric],
+            _toward_yes(before, question, metric) * values[metric],
+            _toward_yes(now, question, metric) * now.trials[question][concept][metric],
         )
         for question, concepts in before.trials.items()
         for concept, values in concepts.items()
@@ -226,21 +227,22 @@ def _with_ends(interval: Interval, metric: str) -> Interval:
     return interval.without_ends if metric in SHARED else interval
 
 
-def _sign(record: Record, question: str, metric: str) -> float:
-    """What a value is multiplied with, so that "noticed" is positive."""
-    return -1.0 if metric in WITHOUT_INJECTION and record.questions[question]["reversed"] else 1.0
+def _toward_yes(record: Record, question: str, metric: str) -> float:
+    """What a value is multiplied with, so that yes is positive: baselines hold log-odds of yes, and what was noticed."""
+    return 1.0 if metric in WITHOUT_INJECTION else QuestionFactors.from_json(record.questions[question]).side
 
 
 def _trial(record: Record, question: str, concept: str) -> TrialShift:
     """A trial, as yet without a value."""
-    factors = record.questions[question]
+    factors = QuestionFactors.from_json(record.questions[question])
     return TrialShift(
-        document=factors["document"],
-        family=factors["family"],
-        item=factors["question"],
-        answer_format=factors["format"],
+        document=factors.document,
+        family=factors.family,
+        item=factors.question,
+        answer_format=factors.answer_format,
+        answer_kind=factors.answer_kind,
         concept=concept,
-        sign=-1.0 if factors["reversed"] else 1.0,
+        side=factors.side,
         shift=math.nan,
         random={},
     )

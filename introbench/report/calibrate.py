@@ -1,14 +1,17 @@
 """The table of the calibration task: doses and responses by strength, and the proposal."""
 
+from collections.abc import Sequence
+
 import numpy as np
-from inspect_ai.log import EvalSample
 from tabulate import tabulate
 
 from introbench.analysis.calibrate import MOST_INCOHERENT, proposed, responses
+from introbench.analysis.shifts import ScoredTrial
 
 
-def tables(scored: list[EvalSample]) -> list[str]:
-    found = responses([(sample.scores or {})["dose_response"] for sample in scored])
+def tables(trials: Sequence[ScoredTrial]) -> list[str]:
+    """The paragraphs of the task's tables."""
+    found = responses([exact for _, exact in trials])
     best = proposed(found)
     rows = [
         [

@@ -1,16 +1,18 @@
 """Tables of the identification task: information, confusion matrices and lifts."""
 
+from collections.abc import Sequence
+
 import numpy as np
-from inspect_ai.log import EvalSample
 from tabulate import tabulate
 
 from introbench.analysis.identification import NOTHING, Identification, identifications, lens_trials
+from introbench.analysis.shifts import ScoredTrial
 from introbench.report.logit_lens import layer_tables
 from introbench.report.text import interval_text, number_text
 
 
-def tables(scored: list[EvalSample]) -> list[str]:
-    trials = [(sample.metadata, (sample.scores or {})["identified"]) for sample in scored]
+def tables(trials: Sequence[ScoredTrial]) -> list[str]:
+    """The paragraphs of the task's tables."""
     found = identifications(trials, by_layer=True)
     rows = []
     for each in found.values():

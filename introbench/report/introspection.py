@@ -3,82 +3,68 @@
 from collections.abc import Sequence
 
 import numpy as np
-from inspect_ai.log import EvalSample
 from tabulate import tabulate
 
 from introbench.analysis.contrasts import active_contrasts, contrasts, control_contrasts, mean_shifts
-from introbench.analysis.excess import Excess, evidence, excesses
-from introbench.analysis.shifts import Plan, TrialShift, plan_of, shift_of_trial
-from introbench.analysis.verdict import ladder, verdict
+from introbench.analysis.excess import Excess
+from introbench.analysis.introspection import IntrospectionRun
+from introbench.analysis.shifts import ScoredTrial
+from introbench.analysis.verdict import ladder
+from introbench.records.arm import RANDOM, SHAM
+from introbench.records.factors import TrialFactors
 from introbench.report.text import estimate_and_interval, number_text, results_table
-from introbench.stats.intervals import Interval
 
 
-def tables(scored: list[EvalSample]) -> list[str]:
-    trials, active = (
-        [
-            shift
-            for sample in scored
-            if (shift := shift_of_trial(sample.metadata, (sample.scores or {})["yes_shift"], steering))
-        ]
-        for steering in ("cache", "active")
-    )
-    plan = plan_of(scored[0].metadata)
-    found = excesses(trials, plan)
+def tables(trials: Sequence[ScoredTrial]) -> list[str]:
+    """The paragraphs of the task's tables."""
+    run = IntrospectionRun(trials)
     return [
-        *_verdict(found, scored, trials, plan),
-        *_excess(found),
+        *_verdict(run),
+        *_excess(run.excesses),
         "Mean shift toward yes under the concept's vector, against the sham; for introspection toward 'noticed',\n"
         "for salience toward 'something stands out'",
-        results_table(mean_shifts(trials, plan)),
+        results_table(mean_shifts(run.shifts, run.plan)),
         "Contrasts: does introspection move more than what has nothing to do with it?",
-        results_table(contrasts(trials, plan)),
-        *_control_part(trials, plan),
-        *_active_part(trials, active, plan),
-        *_doses(scored),
-        *_not_live(scored),
+        results_table(contrasts(run.shifts, run.plan)),
+        *_control_part(run),
+        *_active_part(run),
+        *_doses(trials),
+        *_not_live(run),
         _legend(),
     ]
 
 
-def _verdict(found: Sequence[Excess], scored: list[EvalSample], trials: Sequence[TrialShift], plan: Plan) -> list[str]:
+def _verdict(run: IntrospectionRun) -> list[str]:
     """The verdict, with every step of the ladder."""
-    live = {
-        sample.metadata["concept"]: (sample.scores or {})["yes_shift"].metadata.get("live")
-        for sample in scored
-        if (sample.scores or {})["yes_shift"].metadata
-    }
-    rests_on = evidence(found, trials, plan, live)
-    if rests_on is None:
+    verdict = run.verdict
+    if verdict is None:
         return []
-    drawn = verdict(rests_on, plan.margin)
     return [
-        f"Verdict under document {plan.ordered_documents[0]}: {drawn.name.upper()}"
-        + (f"\n{drawn.settle}" if drawn.settle else ""),
-        tabulate(ladder(drawn), ["question", "answer", "numbers"], tablefmt="simple", disable_numparse=True),
+        f"Verdict under document {run.plan.ordered_documents[0]}: {verdict.name.upper()}"
+        + (f"\n{verdict.settle}" if verdict.settle else ""),
+        tabulate(ladder(verdict), ["question", "answer", "numbers"], tablefmt="simple", disable_numparse=True),
     ]
 
 
-def _excess(found: Sequence[Excess]) -> list[str]:
+def _excess(excesses: Sequence[Excess]) -> list[str]:
     """Introspection in excess of the line through the control questions."""
-    kinds = list(dict.fromkeys(kind for each in found for kind in each.confusion.by_kind))
-    rows = [
-        [
-            each.document,
-            each.vectors,
-            *estimate_and_interval(each.confusion.excess),
-            *(
-                number_text(each.confusion.by_kind[kind].estimate) if kind in each.confusion.by_kind else ""
-                for kind in kinds
-            ),
-            *(estimate_and_interval(each.behind_concepts) if each.behind_concepts else ("", "")),
-            number_text(each.confusion.bias.estimate),
-            f"{each.confusion.flattening.estimate:+.1%}",
-            f"{each.confusion.covered:.0%}",
-            each.confusion.missing or "",
-        ]
-        for each in found
-    ]
+    kinds = list(dict.fromkeys(kind for excess in excesses for kind in excess.confusion.by_kind))
+    rows = []
+    for excess in excesses:
+        confusion = excess.confusion
+        rows.append(
+            [
+                excess.document,
+                excess.vectors,
+                *estimate_and_interval(confusion.excess),
+                *(number_text(confusion.by_kind[kind].estimate) if kind in confusion.by_kind else "" for kind in kinds),
+                *(estimate_and_interval(excess.behind_concepts) if excess.behind_concepts else ("", "")),
+                number_text(confusion.bias.estimate),
+                f"{confusion.flattening.estimate:+.1%}",
+                f"{confusion.covered:.0%}",
+                confusion.missing or "",
+            ]
+        )
     headers = ["document", "vectors", "excess (nats)", "95% interval", *kinds, "concepts minus these", "95% interval"]
     headers += ["yes-bias", "flattening", "covered", "missing"]
     if not rows:
@@ -92,12 +78,8 @@ def _excess(found: Sequence[Excess]) -> list[str]:
     ]
 
 
-def _estimate(interval: Interval | None) -> str:
-    return number_text(interval.estimate) if interval else ""
-
-
-def _control_part(trials: Sequence[TrialShift], plan: Plan) -> list[str]:
-    results = control_contrasts(trials, plan)
+def _control_part(run: IntrospectionRun) -> list[str]:
+    results = control_contrasts(run.shifts, run.plan)
     if not results:
         return []
     return [
@@ -106,29 +88,23 @@ def _control_part(trials: Sequence[TrialShift], plan: Plan) -> list[str]:
     ]
 
 
-def _doses(scored: list[EvalSample]) -> list[str]:
+def _doses(trials: Sequence[ScoredTrial]) -> list[str]:
     """Mean dose of each kind of arm."""
     doses: dict[str, list[float]] = {}
-    for sample in scored:
-        recorded = ((sample.scores or {})["yes_shift"].metadata or {}).get("dose", {})
-        for arm, dose in recorded.items():
-            if arm != "sham" and dose is not None:
-                doses.setdefault("random" if arm.startswith("random") else arm, []).append(dose)
+    for metadata, exact in trials:
+        arms = TrialFactors.from_json(metadata).arms
+        for name, dose in exact.get("dose", {}).items():
+            if arms[name].kind != SHAM and dose is not None:
+                doses.setdefault(RANDOM if arms[name].kind == RANDOM else name, []).append(dose)
     if not doses:
         return []
-    several = ", ".join(f"{arm} {np.mean(each):.3f}" for arm, each in doses.items())
-    return [f"Dose on neutral questions (KL in nats, mean over vectors): {several}."]
+    means = ", ".join(f"{name} {np.mean(values):.3f}" for name, values in doses.items())
+    return [f"Dose on neutral questions (KL in nats, mean over vectors): {means}."]
 
 
-def _not_live(scored: list[EvalSample]) -> list[str]:
+def _not_live(run: IntrospectionRun) -> list[str]:
     """The concepts whose vectors do nothing even where the model is steered while it answers."""
-    silent = sorted(
-        {
-            sample.metadata["concept"]
-            for sample in scored
-            if ((sample.scores or {})["yes_shift"].metadata or {}).get("live") is False
-        }
-    )
+    silent = sorted(concept for concept, is_live in run.live.items() if is_live is False)
     if not silent:
         return []
     return [
@@ -137,12 +113,12 @@ def _not_live(scored: list[EvalSample]) -> list[str]:
     ]
 
 
-def _active_part(cached: Sequence[TrialShift], active: Sequence[TrialShift], plan: Plan) -> list[str]:
-    if not active:
+def _active_part(run: IntrospectionRun) -> list[str]:
+    if not run.active_shifts:
         return []
     return [
         "The same trials with the injection on while the model answers, too, and how much that adds",
-        results_table(active_contrasts(cached, active, plan)),
+        results_table(active_contrasts(run.shifts, run.active_shifts, run.plan)),
     ]
 
 

@@ -1,18 +1,21 @@
 """Tables of the location task: accuracy and nats of every score."""
 
 import math
+from collections.abc import Sequence
 
-from inspect_ai.log import EvalSample
 from tabulate import tabulate
 
 from introbench.analysis.location import location_results, location_trial, planned_parts
+from introbench.analysis.shifts import ScoredTrial
+from introbench.records.factors import TrialFactors
 from introbench.report.text import interval_text, number_text
 from introbench.stats.intervals import Interval
 
 
-def tables(scored: list[EvalSample]) -> list[str]:
-    trials = [location_trial(sample.metadata, (sample.scores or {})["located"]) for sample in scored]
-    results = location_results(trials, planned_parts(scored[0].metadata))
+def tables(trials: Sequence[ScoredTrial]) -> list[str]:
+    """The paragraphs of the task's tables."""
+    plan = TrialFactors.from_json(trials[0][0]).plan
+    results = location_results([location_trial(trial) for trial in trials], planned_parts(plan))
 
     def table(counts: bool) -> str:
         rows = [

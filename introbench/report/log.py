@@ -1,14 +1,17 @@
 """Any log's tables and pictures: which experiment a log is of, and what is printed above and below its tables."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 
+from introbench.analysis.shifts import ScoredTrial
+from introbench.analysis.sweep import group_trials
 from introbench.checks.record import SECONDS
 from introbench.errors import InputError
+from introbench.records.factors import TrialFactors
 from introbench.report import (
     calibrate,
     identification,
@@ -23,7 +26,7 @@ from introbench.report import (
 from introbench.report.self_checks import summary
 from introbench.report.sweep_plot import draw_sweep
 
-TABLES: dict[str, Callable[[list[EvalSample]], list[str]]] = {
+TABLES: dict[str, Callable[[Sequence[ScoredTrial]], list[str]]] = {
     "dose_response": calibrate.tables,
     "yes_shift": introspection.tables,
     "lens_gap": logit_lens.tables,
@@ -47,7 +50,9 @@ def log_table(location: str) -> str:
     for scorer, paragraphs in TABLES.items():
         scored = [sample for sample in log.samples or [] if sample.scores and scorer in sample.scores]
         if scored:
-            return "\n\n".join([_headline(log, len(scored)), *paragraphs(scored), *_self_checks(log, scored)])
+            return "\n\n".join(
+                [_headline(log, len(scored)), *paragraphs(scored_trials(scored, scorer)), *_self_checks(log, scored)]
+            )
     raise InputError(
         f"log {location}: no scored trials of an introbench task; status {log.status}; run the task to its end"
     )
@@ -63,7 +68,14 @@ def plot_log(location: str, path: Path) -> None:
     scored = [sample for sample in log.samples or [] if sample.scores and "swept" in sample.scores]
     if not scored:
         raise InputError(f"log {location}: no scored trials of a sweep; run evals/sweep.py, and pass its log")
-    draw_sweep(sweep.sweep_trials(scored), scored[0].metadata["plan"], f"{log.eval.model}: shift in log-odds", path)
+    trials = scored_trials(scored, "swept")
+    plan = TrialFactors.from_json(trials[0][0]).plan
+    draw_sweep(group_trials(trials), plan.more, f"{log.eval.model}: shift in log-odds", path)
+
+
+def scored_trials(samples: Sequence[EvalSample], scorer: str) -> list[ScoredTrial]:
+    """The metadata of every sample and of its score."""
+    return [(sample.metadata, (sample.scores or {})[scorer].metadata or {}) for sample in samples]
 
 
 def _self_checks(log: EvalLog, scored: list[EvalSample]) -> list[str]:

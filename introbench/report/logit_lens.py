@@ -4,18 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from inspect_ai.log import EvalSample
 from tabulate import tabulate
 
 from introbench.analysis.logit_lens import LensTrial, by_document, concept_means, lens_trial, peak
-from introbench.analysis.shifts import plan_of
+from introbench.analysis.shifts import ScoredTrial
+from introbench.records.factors import TrialFactors
 from introbench.report.text import interval_text, number_text
 from introbench.stats.intervals import simultaneous_intervals
 
 
-def tables(scored: list[EvalSample]) -> list[str]:
-    trials = [lens_trial(sample.metadata, (sample.scores or {})["lens_gap"]) for sample in scored]
-    grouped = by_document(trials, plan_of(scored[0].metadata).documents)
+def tables(trials: Sequence[ScoredTrial]) -> list[str]:
+    """The paragraphs of the task's tables."""
+    plan = TrialFactors.from_json(trials[0][0]).plan
+    grouped = by_document([lens_trial(trial) for trial in trials], plan.documents)
     rows: list[list[Any]] = []
     for document, each in grouped.items():
         found = peak(document, each)

@@ -1,26 +1,24 @@
 """What the probes of a log say, as plain text."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-from inspect_ai.log import EvalSample
-from inspect_ai.scorer import Score
 from tabulate import tabulate
 
 from introbench.analysis.probe import as_units, clipped
 from introbench.analysis.probe_results import Result, probe_results
+from introbench.analysis.shifts import ScoredTrial
 from introbench.stats.intervals import Interval, simultaneous_intervals
 
 
-def probe_paragraphs(scored: Sequence[tuple[Mapping[str, Any], Score]]) -> list[str]:
+def tables(trials: Sequence[ScoredTrial]) -> list[str]:
     """The paragraphs of a table.
 
     Args:
-        scored: Factors and score of every sample.
+        trials: The metadata of every sample and of its score.
     """
-    found = probe_results(scored)
+    found = probe_results(trials)
     if not found:
         return ["No document was scored."]
     rows = [
@@ -95,7 +93,3 @@ def _share(interval: Interval) -> str:
         return ""
     ends = "" if math.isnan(interval.low) else f" [{interval.low:.2f}, {interval.high:.2f}]"
     return f"{interval.estimate:.2f}{ends}"
-
-
-def tables(scored: list[EvalSample]) -> list[str]:
-    return probe_paragraphs([(sample.metadata, (sample.scores or {})["probed"]) for sample in scored])

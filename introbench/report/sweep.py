@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from inspect_ai.log import EvalSample
 from tabulate import tabulate
 
+from introbench.analysis.shifts import ScoredTrial
 from introbench.analysis.sweep import (
     EXCESS,
     Held,
@@ -17,6 +17,7 @@ from introbench.analysis.sweep import (
     interval_in_cell,
     maps,
 )
+from introbench.records.factors import TrialFactors
 from introbench.report.text import interval_text, number_text
 
 NEEDED = "Needs two concepts, two introspection questions and six control questions in one format."
@@ -91,9 +92,6 @@ def _random_paragraph(trials: Sequence[SweepTrial], vectors: Any) -> str:
     return f"Random vectors: the mean excess of a cell is at most {np.nanmax(excess.mean(axis=2)):+.3f} nats."
 
 
-def tables(scored: list[EvalSample]) -> list[str]:
-    return sweep_paragraphs(sweep_trials(scored), scored[0].metadata["plan"])
-
-
-def sweep_trials(scored: list[EvalSample]) -> dict[str, list[SweepTrial]]:
-    return group_trials([(sample.metadata, (sample.scores or {})["swept"]) for sample in scored])
+def tables(trials: Sequence[ScoredTrial]) -> list[str]:
+    """The paragraphs of the task's tables."""
+    return sweep_paragraphs(group_trials(trials), TrialFactors.from_json(trials[0][0]).plan.more)

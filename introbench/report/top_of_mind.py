@@ -1,18 +1,21 @@
 """The table of the top-of-mind task: what the model writes while it is steered."""
 
-from inspect_ai.log import EvalSample
+from collections.abc import Sequence
+
 from tabulate import tabulate
 
+from introbench.analysis.shifts import ScoredTrial
 from introbench.analysis.top_of_mind import LEAST_WORDS, MOST_LOGPROB_LOST, MOST_REPETITION, judged_strengths
 
 
-def tables(scored: list[EvalSample]) -> list[str]:
+def tables(trials: Sequence[ScoredTrial]) -> list[str]:
+    """The paragraphs of the task's tables."""
     rows = []
-    for sample in scored:
-        for strength, each in judged_strengths((sample.scores or {})["top_of_mind_texts"]).items():
+    for factors, exact in trials:
+        for strength, each in judged_strengths(exact).items():
             rows.append(
                 [
-                    sample.metadata["concept"],
+                    factors["concept"],
                     strength,
                     "live" if each.live else "",
                     "coherent" if each.coherent else "",

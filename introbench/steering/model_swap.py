@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from introbench.records.arm import CONTRAST, FINETUNE, RANDOM, SHAM, Arm
+from introbench.steering.arms import ArmBatch
 from introbench.steering.injection import MODEL_CONTRAST, Injection, LayerRange, Strength, VectorRecipe, sham
 
 
@@ -31,24 +33,30 @@ class Swap:
     seed: int
 
     @cached_property
-    def injections(self) -> tuple[Injection, ...]:
+    def batch(self) -> ArmBatch:
         """The batch, row by row: what the base fills, then the same filled by the fine-tune."""
         contrast = VectorRecipe(MODEL_CONTRAST, self.finetune)
-        turned = [replace(contrast, seed=self.seed, draw=draw) for draw in range(self.random_arms)]
-        own = (
+        rotated = [replace(contrast, seed=self.seed, draw=draw) for draw in range(self.random_arms)]
+        base = (
             sham(self.layers),
             self._injection(contrast, 1),
             self._injection(contrast, -1),
-            *(self._injection(vector, 1) for vector in turned),
+            *(self._injection(vector, 1) for vector in rotated),
         )
-        return (*own, *(replace(injection, filler=self.finetune) for injection in own))
+        return ArmBatch((*base, *(replace(injection, filler=self.finetune) for injection in base)))
 
     @property
-    def arms(self) -> Mapping[str, int]:
-        """Names of the arms, and their rows in the batch."""
-        swapped = 3 + self.random_arms
-        rows = {"sham": 0, "finetune": swapped, "contrast +": 1, "contrast -": 2, "finetune, contrast -": swapped + 2}
-        return rows | {f"random {draw + 1}": 3 + draw for draw in range(self.random_arms)}
+    def arms(self) -> Mapping[str, Arm]:
+        """The arms by name, with their rows in the batch."""
+        finetuned = 3 + self.random_arms
+        return {
+            "sham": Arm(SHAM, 0),
+            "finetune": Arm(FINETUNE, finetuned),
+            "contrast +": Arm(CONTRAST, 1, number=1),
+            "contrast -": Arm(CONTRAST, 2, number=-1),
+            "finetune, contrast -": Arm(FINETUNE, finetuned + 2, number=-1),
+            **{f"random {draw + 1}": Arm(RANDOM, 3 + draw, draw + 1) for draw in range(self.random_arms)},
+        }
 
     def _injection(self, vector: VectorRecipe, sign: int) -> Injection:
         return Injection(vector, self.layers, self.strength.times(sign))

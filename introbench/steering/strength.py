@@ -1,8 +1,12 @@
-"""How strong injections are on one model: the norms of what they add, whatever they are given in, and their doses."""
+"""How strong injections are on one model: the norms of what they add, whatever they are given in, and their doses.
+
+A strength is resolved once, before arms are made: `Strengths.resolve` gives every injection of a batch its norm, and
+whatever needs norms (the arms, the doses, the self-checks) takes them from there.
+"""
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,8 +26,22 @@ BEGINNING = 0.05
 """Where the search for a norm begins, as a share of the residual norm."""
 
 
+@dataclass(frozen=True)
+class ResolvedInjection:
+    """An injection with the norm of what it adds.
+
+    Attributes:
+        injection: The injection.
+        norm: Norm of what it adds at each layer; below 0, the opposite of its vector is added. NaN if no norm has the
+            dose that is asked for.
+    """
+
+    injection: Injection
+    norm: float
+
+
 class Strengths:
-    """Finds the norms and the doses of injections; norms are kept, those found by doses in the store as well.
+    """Resolves strengths to norms, and measures doses; norms are kept, those found by doses in the store as well.
 
     Args:
         engine: The model.
@@ -39,140 +57,148 @@ class Strengths:
         self._fingerprint = fingerprint
         self._norms: dict[Injection, float] = {}
 
-    def arms(self, injections: Sequence[Injection], filler: Weights | None = None, prior: int | None = None) -> Arms:
-        """The arms of injections, row by row; see `introbench.steering.deltas.side_by_side`."""
-        return self._arms(injections, self.norms(injections), filler, prior)
-
-    def _arms(
-        self,
-        injections: Sequence[Injection],
-        norms: Sequence[float],
-        filler: Weights | None = None,
-        prior: int | None = None,
-    ) -> Arms:
-        return side_by_side(injections, norms, self._library, self._engine.hidden_size, filler, prior)
-
-    def doses(self, injections: Sequence[Injection]) -> list[float]:
-        """The doses of injections in nats, as if each were on in the cache alone, and in all of the prior turn.
-
-        Args:
-            injections: The first is a sham.
-
-        Returns:
-            One number per injection; NaN where it is not finite.
-        """
-        return self._carriers.doses(self.arms([_plain(each) for each in injections]))
-
-    def doses_in(self, bank: Sequence[Injection], parts: Sequence[tuple[Sequence[int], Arms]]) -> list[float | None]:
-        """The doses of a bank's injections, None where they are not finite, or other weights fill the cache.
-
-        Args:
-            bank: The injections.
-            parts: Rows of the bank, and the arms that run them side by side.
-        """
-        doses: list[float | None] = [None] * len(bank)
-        for rows, arms in parts:
-            if arms.filler is None:
-                plain = [_plain(bank[row]) for row in rows]
-                distinct = list(dict.fromkeys(plain))
-                # Arms that are plain already have caches that can be used again.
-                same = distinct == [bank[row] for row in rows]
-                measured = self._carriers.doses(arms if same else self.arms(distinct))
-                by_injection = dict(zip(distinct, measured, strict=True))
-                for row, injection in zip(rows, plain, strict=True):
-                    doses[row] = by_injection[injection] if math.isfinite(by_injection[injection]) else None
-        return doses
-
-    def norms(self, injections: Sequence[Injection]) -> list[float]:
-        """The norms of what injections add at each layer; those that are given as doses are found together.
-
-        Args:
-            injections: Below 0, the opposite of their vector is added.
-
-        Returns:
-            One number per injection; NaN where no norm has the dose that is asked for.
+    def resolve(self, injections: Sequence[Injection]) -> tuple[ResolvedInjection, ...]:
+        """Injections with the norms of what they add at each layer; those that are given as doses are found together.
 
         Raises:
             InputError: None of those that are given as doses can be reached, and no other batch stands beside them.
         """
-        plain = [_plain(each) for each in injections]
-        unknown = [each for each in dict.fromkeys(plain) if each not in self._norms]
-        for each in unknown:
-            if each.vector is None or each.strength.number == 0:
-                self._norms[each] = 0.0
-            elif each.like is None and each.strength.unit != "kl":
-                residual = each.strength.unit == "residual"
-                scale = self._library.residual_norm(each.layers) if residual else 1.0
-                self._norms[each] = each.strength.number * scale
-        by_dose = [each for each in unknown if each not in self._norms and each.like is None]
-        self._find_norms(by_dose, [abs(each.strength.number) for each in by_dose])
-        if by_dose and all(math.isnan(self._norms[each]) for each in by_dose) and not any(i.batch for i in injections):
+        in_cache = [_in_cache(injection) for injection in injections]
+        unknown = [injection for injection in dict.fromkeys(in_cache) if injection not in self._norms]
+        self._resolve_given([injection for injection in unknown if injection.like is None])
+        by_dose = [injection for injection in unknown if _is_dose(injection) and injection.like is None]
+        if by_dose and all(math.isnan(self._norms[i]) for i in by_dose) and not any(i.batch for i in injections):
+            start, stop = by_dose[0].layers
             raise InputError(
-                f"strength={by_dose[0].strength}: no vector reaches this dose in layers "
-                f"{by_dose[0].layers[0]}:{by_dose[0].layers[1]}; expected one that it can have; ask for another, or "
-                f"give a norm"
+                f"strength={by_dose[0].strength}: no vector reaches this dose in layers {start}:{stop}; expected one "
+                f"that it can have; ask for another, or give a norm"
             )
-        self._find_like([each for each in unknown if each not in self._norms])
-        return [self._norms[each] for each in plain]
+        self._resolve_controls([injection for injection in unknown if injection.like is not None])
+        return tuple(
+            ResolvedInjection(injection, self._norms[bare])
+            for injection, bare in zip(injections, in_cache, strict=True)
+        )
 
-    def _find_like(self, controls: Sequence[Injection]) -> None:
-        """Find the norms of controls from those, or from the doses, of the vectors that they are controls of."""
+    def arms(
+        self, resolved: Sequence[ResolvedInjection], filler: Weights | None = None, prior: int | None = None
+    ) -> Arms:
+        """The arms of injections, row by row; see `introbench.steering.deltas.side_by_side`."""
+        injections, norms = [r.injection for r in resolved], [r.norm for r in resolved]
+        return side_by_side(injections, norms, self._library, self._engine.hidden_size, filler, prior)
+
+    def doses(self, resolved: Sequence[ResolvedInjection]) -> list[float]:
+        """The doses of injections in nats, as if each were on in the cache alone, and in all of the prior turn.
+
+        Args:
+            resolved: The first is a sham.
+
+        Returns:
+            One number per injection; NaN where it is not finite.
+        """
+        in_cache = [ResolvedInjection(_in_cache(r.injection), r.norm) for r in resolved]
+        return self._carriers.doses(self.arms(in_cache))
+
+    def doses_of_batch(
+        self, resolved: Sequence[ResolvedInjection], parts: Sequence[tuple[Sequence[int], Arms]]
+    ) -> list[float | None]:
+        """The doses of a batch's injections, None where they are not finite, or other weights fill the cache.
+
+        Args:
+            resolved: The injections.
+            parts: Rows of the batch, and the arms that run them side by side.
+        """
+        doses: list[float | None] = [None] * len(resolved)
+        for rows, arms in parts:
+            if arms.filler is not None:
+                continue
+            in_cache = {row: ResolvedInjection(_in_cache(resolved[row].injection), resolved[row].norm) for row in rows}
+            distinct = list(dict.fromkeys(in_cache.values()))
+            # Arms that are on in the cache alone have keys and values that can be used again.
+            can_reuse = distinct == [resolved[row] for row in rows]
+            measured = self._carriers.doses(arms if can_reuse else self.arms(distinct))
+            by_injection = dict(zip(distinct, measured, strict=True))
+            for row, injection in in_cache.items():
+                doses[row] = by_injection[injection] if math.isfinite(by_injection[injection]) else None
+        return doses
+
+    def _resolve_given(self, injections: Sequence[Injection]) -> None:
+        """Norms of injections whose strength is their own: as it is given, a share of a norm, or found by its dose."""
+        for injection in injections:
+            strength = injection.strength
+            if injection.vector is None or strength.number == 0:
+                self._norms[injection] = 0.0
+            elif strength.unit == "residual":
+                self._norms[injection] = strength.number * self._library.residual_norm(injection.layers)
+            elif strength.unit != "kl":
+                self._norms[injection] = strength.number
+        self._find_norms({i: abs(i.strength.number) for i in injections if i not in self._norms})
+
+    def _resolve_controls(self, controls: Sequence[Injection]) -> None:
+        """Norms of control vectors, from those, or from the doses, of the vectors that they are controls of."""
+        for control in controls:
+            if control.vector is None or control.strength.number == 0:
+                self._norms[control] = 0.0
+        controls = [control for control in controls if control not in self._norms]
         if not controls:
             return
         # The opposite of a vector is like that vector, which pushes the other way.
-        turned = [-1.0 if each.vector == each.like else 1.0 for each in controls]
+        signs = [-1.0 if control.vector == control.like else 1.0 for control in controls]
         models = [
-            replace(each, vector=each.like, like=None, strength=each.strength.times(sign))
-            for each, sign in zip(controls, turned, strict=True)
+            replace(control, vector=control.like, like=None, match="norm", strength=control.strength.times(sign))
+            for control, sign in zip(controls, signs, strict=True)
         ]
-        norms = self.norms(models)
-        for each, sign, norm in zip(controls, turned, norms, strict=True):
-            if each.match == "norm":
-                self._norms[each] = sign * norm
-        by_impact = [number for number, each in enumerate(controls) if each.match == "impact"]
-        doses = self._measured(models, norms) if by_impact else []
-        self._find_norms([controls[number] for number in by_impact], [doses[number] for number in by_impact])
+        self._resolve_given([model for model in dict.fromkeys(models) if model not in self._norms])
+        for control, model, sign in zip(controls, models, signs, strict=True):
+            if control.match == "norm":
+                self._norms[control] = sign * self._norms[model]
+        by_impact = [number for number, control in enumerate(controls) if control.match == "impact"]
+        if by_impact:
+            doses = self._measured(models, [self._norms[model] for model in models])
+            self._find_norms({controls[number]: doses[number] for number in by_impact})
 
-    def _find_norms(self, injections: Sequence[Injection], doses: Sequence[float]) -> None:
-        """Find the norms at which injections have some doses, from the store where they are kept."""
-        signs = [-1.0 if each.strength.number < 0 else 1.0 for each in injections]
-        keys = [self._norm_key(each, dose) for each, dose in zip(injections, doses, strict=True)]
-        wanted: list[int] = []
-        for index, (each, key) in enumerate(zip(injections, keys, strict=True)):
-            if not (doses[index] > 0 and math.isfinite(doses[index])):  # nothing can be like what has no dose
-                self._norms[each] = math.nan
+    def _find_norms(self, doses: Mapping[Injection, float]) -> None:
+        """Find the norms at which injections have some doses, from the store where they are kept.
+
+        Args:
+            doses: The dose of each injection, in nats.
+        """
+        wanted: list[Injection] = []
+        for injection, dose in doses.items():
+            if not (dose > 0 and math.isfinite(dose)):  # nothing can be like what has no dose
+                self._norms[injection] = math.nan
                 continue
-            kept = self._library.store.load(key)
+            kept = self._library.store.load(self._norm_key(injection, dose))
             if kept is None:
-                wanted.append(index)
+                wanted.append(injection)
             else:
-                self._norms[each] = signs[index] * float(kept)
+                self._norms[injection] = _sign(injection) * float(kept)
         if not wanted:
             return
         tell(f"finding the strength of {len(wanted)} vectors by their doses")
-        some = [injections[index] for index in wanted]
 
         def measure(norms: Sequence[float]) -> list[float]:
-            return self._measured(some, [signs[index] * norm for index, norm in zip(wanted, norms, strict=True)])
+            return self._measured(wanted, [_sign(i) * norm for i, norm in zip(wanted, norms, strict=True)])
 
-        beginning = BEGINNING * self._library.residual_norm(injections[0].layers)
-        found = find_norms(measure, [doses[index] for index in wanted], beginning)
-        for index, norm in zip(wanted, found, strict=True):
+        beginning = BEGINNING * self._library.residual_norm(next(iter(doses)).layers)
+        norms = find_norms(measure, [doses[injection] for injection in wanted], beginning)
+        for injection, norm in zip(wanted, norms, strict=True):
             if math.isnan(norm):
-                start, stop = injections[index].layers
-                tell(f"{injections[index].label}: {doses[index]:.3g} nats are not reached in layers {start}:{stop}")
+                start, stop = injection.layers
+                tell(f"{injection.label}: {doses[injection]:.3g} nats are not reached in layers {start}:{stop}")
             else:
-                self._library.store.save(keys[index], torch.tensor(norm, dtype=torch.float64))
-            self._norms[injections[index]] = signs[index] * norm
+                key = self._norm_key(injection, doses[injection])
+                self._library.store.save(key, torch.tensor(norm, dtype=torch.float64))
+            self._norms[injection] = _sign(injection) * norm
 
     def _measured(self, injections: Sequence[Injection], norms: Sequence[float]) -> list[float]:
         """The doses of injections at some norms."""
-        return self._carriers.doses(self._arms([sham(injections[0].layers), *injections], [0.0, *norms]))[1:]
+        resolved = [ResolvedInjection(injection, norm) for injection, norm in zip(injections, norms, strict=True)]
+        return self._carriers.doses(self.arms([ResolvedInjection(sham(injections[0].layers), 0.0), *resolved]))[1:]
 
     def _norm_key(self, injection: Injection, dose: float) -> dict[str, str]:
         directions = self._library.directions_of(injection)
         assert directions is not None
-        sign = "-" if injection.strength.number < 0 else ""
+        sign = "-" if _sign(injection) < 0 else ""
         return {
             "weights": self._fingerprint,
             "norm_of": sign + content_hash(directions),
@@ -186,6 +212,14 @@ class Strengths:
         return Carriers(self._engine, self._tokenizer)
 
 
-def _plain(injection: Injection) -> Injection:
-    """An injection into the cache alone, and into all of the prior turn: what norms and doses are those of."""
+def _in_cache(injection: Injection) -> Injection:
+    """The injection into the cache alone, and into all of the prior turn: what norms and doses are those of."""
     return replace(injection, steering="cache", filler=None, spans=(), batch=0)
+
+
+def _is_dose(injection: Injection) -> bool:
+    return injection.strength.unit == "kl" and injection.vector is not None and injection.strength.number != 0
+
+
+def _sign(injection: Injection) -> float:
+    return -1.0 if injection.strength.number < 0 else 1.0

@@ -1,18 +1,12 @@
 """The layer ranges and strengths of a sweep, and the injections of its cells."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from introbench.errors import InputError
-from introbench.steering.arms import Bank, split_into_banks
+from introbench.records.arm import CONCEPT, RANDOM, SHAM, Arm
+from introbench.steering.arms import ArmBatch
 from introbench.steering.injection import Injection, LayerRange, Strength, VectorRecipe, parse_layers, sham
-
-
-def probe_injections(bank: Bank) -> tuple[Injection, ...]:
-    """A bank of any number of concepts as batches, each with a sham of its own."""
-    banks = split_into_banks(bank)
-    return tuple(replace(each, batch=batch) for batch, part in enumerate(banks) for each in part.injections)
-
 
 FACTORS = (0.125, 1.0, 8.0)
 """Default strengths as multiples of the model's own: a log scale up to where control questions break, too."""
@@ -33,31 +27,31 @@ class Grid:
     vectors: tuple[VectorRecipe, ...]
 
     @cached_property
-    def injections(self) -> tuple[Injection, ...]:
-        """All of them. Ranges that start together share a batch, in which each vector's ranges stand together.
+    def batch(self) -> ArmBatch:
+        """All injections. Ranges that start together share a batch, in which each vector's ranges stand together.
 
         So the engine runs them as one up to where the shortest of them ends.
         """
-        return tuple(injection for _, injection in self._in_batches)
+        return ArmBatch(tuple(injection for _, injection in self._in_batches))
 
     @property
-    def arms(self) -> dict[str, int]:
-        """Names of the arms and their rows, in the order of the axes; before the cells of a range stands its sham."""
+    def arms(self) -> dict[str, Arm]:
+        """The arms by name, with their rows, in the order of the axes; before the cells of a range stands its sham."""
         rows = {name: row for row, (name, _) in enumerate(self._in_batches)}
-        return {name: rows[name] for name, _ in self._by_range}
+        return {name: _arm(injection, rows[name]) for name, injection in self._by_range}
 
     @cached_property
     def _by_range(self) -> tuple[tuple[str, Injection], ...]:
         starts = sorted({start for start, _ in self.ranges})
-        several = []
+        named = []
         for layers in self.ranges:
             where, batch = range_text(layers), starts.index(layers[0])
-            several.append((f"sham {where}", sham(layers, batch)))
+            named.append((f"sham {where}", sham(layers, batch)))
             for strength in self.strengths:
                 for vector in self.vectors:
                     injection = Injection(vector, layers, strength, batch=batch)
-                    several.append((f"{vector.label} {where} x{strength}", injection))
-        return tuple(several)
+                    named.append((f"{vector.label} {where} x{strength}", injection))
+        return tuple(named)
 
     @cached_property
     def _in_batches(self) -> tuple[tuple[str, Injection], ...]:
@@ -75,6 +69,13 @@ class Grid:
             "strength": [str(strength) for strength in self.strengths],
             "vector": [vector.label for vector in self.vectors],
         }
+
+
+def _arm(injection: Injection, row: int) -> Arm:
+    if injection.vector is None:
+        return Arm(SHAM, row, place=range_text(injection.layers))
+    kind = RANDOM if injection.vector.is_random else CONCEPT
+    return Arm(kind, row, place=f"{range_text(injection.layers)} x{injection.strength}")
 
 
 def parse_ranges(value: object, n_layers: int, first: int = 0) -> tuple[LayerRange, ...]:
@@ -99,8 +100,8 @@ def parse_ranges(value: object, n_layers: int, first: int = 0) -> tuple[LayerRan
             bounds = sorted({first + round(step * (n_layers - first) / count) for step in range(count + 1)})
             return tuple((start, stop) for start in bounds for stop in bounds if start < stop)
     else:
-        several = text if isinstance(text, list | tuple) else [text]
-        ranges = [parse_layers(each, n_layers) for each in several if each is not None]
+        listed = text if isinstance(text, list | tuple) else [text]
+        ranges = [parse_layers(layers, n_layers) for layers in listed if layers is not None]
         if ranges and len(set(ranges)) == len(ranges):
             return tuple(sorted(ranges))
     raise InputError(

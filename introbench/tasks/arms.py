@@ -6,7 +6,8 @@ from introbench.errors import InputError
 from introbench.models.checkpoint import Checkpoint
 from introbench.models.disk_cache import sha256_of
 from introbench.prompts import data
-from introbench.steering.arms import CONTROL_VECTORS, Bank
+from introbench.records.arm import CONTROL_VECTORS
+from introbench.steering.arms import ArmPlan
 from introbench.steering.injection import (
     CONCEPT_METHODS,
     FROM_FILE,
@@ -23,7 +24,7 @@ UNKNOWN_MODEL_STRENGTH = "residual:0.05"
 """For models without a known setting: about what strength 8 is for the embedded model."""
 
 
-def make_bank(
+def plan_arms(
     checkpoint: Checkpoint,
     *,
     concepts: object,
@@ -35,7 +36,7 @@ def make_bank(
     steering: object = "cache",
     vectors: str | None = None,
     controls: object = (),
-) -> Bank:
+) -> ArmPlan:
     """Read what a task's arguments say about injections, before any weights load.
 
     Args:
@@ -63,7 +64,7 @@ def make_bank(
         else _from_files(user_path(vectors), concepts, checkpoint, steered)
     )
     strangers = [concept for concept in data.concepts() if concept != recipes[0].concept]
-    return Bank(
+    return ArmPlan(
         vectors=recipes,
         layers=steered,
         strength=parse_strength(strength if strength is not None else known.get("strength", UNKNOWN_MODEL_STRENGTH)),

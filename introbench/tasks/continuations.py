@@ -1,105 +1,94 @@
 """Trials that continue a chat under active steering: one for each concept, all strengths side by side."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-from inspect_ai import Task
-from inspect_ai._util.registry import registry_unqualified_name
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import GenerateConfig
-from inspect_ai.scorer import Scorer
 
 from introbench.errors import InputError
 from introbench.models.checkpoint import Checkpoint
 from introbench.prompts import data
 from introbench.prompts.chat import tokenize_chat
 from introbench.prompts.published_files import read_published
-from introbench.solvers.continue_steered import continue_steered
-from introbench.steering.arms import Bank, bank_text
-from introbench.steering.injection import Injection, Strength, parse_strength, sham
-from introbench.tasks.trials import TRIALS_IN_FLIGHT, chat_messages, facts
-from introbench.tasks.viewer import samples_view
+from introbench.records.arm import CONCEPT, RANDOM, READ_ONLY_RANDOM, SHAM, Arm
+from introbench.records.factors import ContinuationFactors
+from introbench.steering.arms import ArmBatch, ArmPlan
+from introbench.steering.injection import Strength, parse_strength, sham
+from introbench.tasks.arguments import user_path
+from introbench.tasks.trials import chat_messages
 
 ROTATIONS = 19
 """Random vectors beside which a vector must be the best: one that does nothing of its own is so once in 20 times."""
 
-ONLY_READ = "rotation"
-"""Begins the names of random vectors under which no texts are written."""
-
-_COLUMNS = {
+TEXT_COLUMNS = {
     "gain": "Gain of the word (nats)",
     "random_gain": "Random vectors, at most",
     "live": "Live",
     "coherent_to": "Coherent to strength no.",
     "share": "Concept words, at most",
 }
+"""What the log viewer shows of a concept's texts: values of the score, and what a person reads above them."""
 
 
-def texts_task(
+@dataclass(frozen=True)
+class ContinuationTrials:
+    """What a task continues, and what its solver needs.
+
+    Attributes:
+        dataset: One sample for each concept.
+        arm_batches: The arm batch of each sample, as text.
+        seeds: Seeds of the texts under each arm.
+    """
+
+    dataset: MemoryDataset
+    arm_batches: list[str]
+    seeds: list[int]
+
+
+def continuation_trials(
     name: str,
-    checkpoint: Checkpoint,
-    bank: Bank,
+    arms: ArmPlan,
     messages: Sequence[Mapping[str, str]],
-    tried: Mapping[str, Strength],
-    scorer: Scorer,
-    *,
+    strengths: Mapping[str, Strength],
     samples: int,
-    length: int,
-    temperature: float,
-    **options: Any,
-) -> Task:
-    """A task that lets the model go on from a chat under every concept's vector at every strength.
+) -> ContinuationTrials:
+    """A chat that goes on under every concept's vector at every strength.
 
     Args:
-        name: Of the task.
-        checkpoint: The model.
-        bank: The concepts, and how many random vectors write texts.
+        name: Of the dataset.
+        arms: The concepts, and how many random vectors write texts.
         messages: The chat that is continued.
-        tried: The strengths, by what they are called.
-        scorer: What scores a concept's texts.
+        strengths: The strengths, by what they are called.
         samples: Texts for each vector and strength.
-        length: Most tokens of a text.
-        temperature: Of sampling; 0 for the most likely token.
-        **options: What else samples' metadata are to say.
     """
-    arms = [_injections(bank, concept, tried) for concept in bank.concepts]
-    names = list(arms[0])
-    factors = {
-        "arms": {arm: row for row, arm in enumerate(names) if not arm.startswith(ONLY_READ)},
-        "rows": {each: [row for row, arm in enumerate(names) if arm.endswith(f" at {each}")] for each in tried},
-        "strengths": {
-            each: [arm for arm in names if arm.endswith(f" at {each}") and not arm.startswith(ONLY_READ)]
-            for each in tried
-        },
-        "reference": next((each for each, value in tried.items() if value == bank.strength), [*tried][-1]),
-        **options,
-    }
-    return Task(
-        dataset=MemoryDataset(
-            [
-                Sample(
-                    id=concept.replace(" ", "_"),
-                    input=chat_messages(messages),
-                    target=concept,
-                    metadata={"concept": concept, "bank": number, **factors},
-                )
-                for number, concept in enumerate(bank.concepts)
-            ],
-            name=name,
-        ),
-        solver=continue_steered(
-            [bank_text(list(each.values())) for each in arms],
-            [1000 * bank.seed + index for index in range(samples)],
-            length,
-            temperature,
-        ),
-        scorer=scorer,
-        config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
-        viewer=samples_view("Texts", registry_unqualified_name(scorer), _COLUMNS),
-        version=1,
-        metadata=facts(checkpoint, bank) | {"strength": ", ".join(tried)},
-    )
+    reference = next((label for label, strength in strengths.items() if strength == arms.strength), [*strengths][-1])
+    trials, batches = [], []
+    for number, concept in enumerate(arms.concepts):
+        by_name, batch = _arms_of(arms, concept, strengths)
+        batches.append(batch.to_text())
+        factors = ContinuationFactors(
+            concept=concept,
+            arms={arm_name: arm for arm_name, arm in by_name.items() if arm.kind != READ_ONLY_RANDOM},
+            arm_batch=number,
+            rows={label: [arm.row for arm in by_name.values() if arm.place == label] for label in strengths},
+            strengths={
+                label: [
+                    arm_name for arm_name, arm in by_name.items() if arm.place == label and arm.kind != READ_ONLY_RANDOM
+                ]
+                for label in strengths
+            },
+            reference=reference,
+        )
+        trials.append(
+            Sample(
+                id=concept.replace(" ", "_"),
+                input=chat_messages(messages),
+                target=concept,
+                metadata=factors.to_json(),
+            )
+        )
+    seeds = [1000 * arms.seed + index for index in range(samples)]
+    return ContinuationTrials(MemoryDataset(trials, name=name), batches, seeds)
 
 
 def choose_strengths(value: object, default: Sequence[Strength]) -> dict[str, Strength]:
@@ -108,11 +97,10 @@ def choose_strengths(value: object, default: Sequence[Strength]) -> dict[str, St
     Raises:
         InputError: One is none, or stands twice.
     """
-    several = (
-        default if value is None else [parse_strength(each) for each in (value if isinstance(value, list) else [value])]
-    )
-    named = {str(each): each for each in several}
-    if len(named) < len(several) or not named:
+    given = value if isinstance(value, list) else [value]
+    strengths = default if value is None else [parse_strength(strength) for strength in given]
+    named = {str(strength): strength for strength in strengths}
+    if len(named) < len(strengths) or not named:
         raise InputError(f"strengths={value!r}: expected each once; pass e.g. -T strengths=4,8,16")
     return named
 
@@ -121,24 +109,26 @@ def chat_to_continue(checkpoint: Checkpoint, prompts: str | None) -> tuple[dict[
     """The chat that is continued, which the model's template must carry as it is written."""
     messages = data.top_of_mind()
     if prompts:
-        found = read_published(prompts)
-        if len(found) != 1 or found[0].prior_messages:
+        published = read_published(user_path(prompts))
+        if len(published) != 1 or published[0].prior_messages:
             raise InputError(
-                f"prompts {prompts}: {len(found)} conversations, or marked messages (add_injection); expected one "
+                f"prompts {prompts}: {len(published)} conversations, or marked messages (add_injection); expected one "
                 f"conversation without marks, which is continued; choose a file of this experiment"
             )
-        messages = found[0].messages
+        messages = published[0].messages
     tokenize_chat(checkpoint.tokenizer, messages, 0)
     return messages
 
 
-def _injections(bank: Bank, concept: str, tried: Mapping[str, Strength]) -> dict[str, Injection]:
+def _arms_of(arms: ArmPlan, concept: str, strengths: Mapping[str, Strength]) -> tuple[dict[str, Arm], ArmBatch]:
     """The arms of one concept: the sham, and at every strength its vector and random ones."""
-    own = tuple(vector for vector in bank.vectors if vector.concept == concept)
-    arms = {"sham": sham(bank.layers)}
-    for name, each in tried.items():
-        whole = replace(bank, vectors=own, strength=each, random_arms=max(ROTATIONS, bank.random_arms))
-        for index, injection in enumerate(whole.injections[1:]):
-            random = f"random {index}" if index <= bank.random_arms else f"{ONLY_READ} {index}"
-            arms[f"{'concept' if index == 0 else random} at {name}"] = injection
-    return arms
+    vectors = tuple(vector for vector in arms.vectors if vector.concept == concept)
+    named, injections = {"sham": Arm(SHAM, 0)}, [sham(arms.layers)]
+    for label, strength in strengths.items():
+        at_strength = replace(arms, vectors=vectors, strength=strength, random_arms=max(ROTATIONS, arms.random_arms))
+        for index, injection in enumerate(at_strength.batch[1:]):
+            kind = CONCEPT if index == 0 else RANDOM if index <= arms.random_arms else READ_ONLY_RANDOM
+            name = CONCEPT if index == 0 else f"{kind} {index}"
+            named[f"{name} at {label}"] = Arm(kind, len(injections), index, place=label)
+            injections.append(injection)
+    return named, ArmBatch(tuple(injections))

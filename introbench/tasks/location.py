@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from inspect_ai.dataset import MemoryDataset, Sample
+
 from introbench.errors import InputError
 from introbench.prompts import data
 from introbench.prompts.conversation import Conversation, checked
@@ -21,11 +23,11 @@ from introbench.prompts.location import (
 )
 from introbench.prompts.schema import LOCATION_PLACES
 from introbench.prompts.token_spans import Stretch
-from introbench.steering.arms import Bank
+from introbench.records.arm import CONCEPT, RANDOM, SHAM, Arm
+from introbench.records.factors import Plan
+from introbench.steering.arms import ArmBatch, ArmPlan
 from introbench.steering.injection import Injection, LayerRange, Span, Strength, VectorRecipe, sham
-
-KINDS = ("concept", "random")
-"""The vectors that are injected at each place: the concept's own, and a random rotation of it."""
+from introbench.tasks.trials import Questions, Trials, question_groups, trial
 
 FAINTER = 0.5
 """Share of the strength that the fainter one of two sentences gets."""
@@ -64,33 +66,31 @@ class Scene:
     conversations: tuple[Conversation, ...]
     sites: Mapping[str, Site]
 
-    def injections(self, vectors: Sequence[VectorRecipe], seed: int) -> tuple[Injection, ...]:
+    def batch(self, vectors: Sequence[VectorRecipe], seed: int) -> ArmBatch:
         """The batch, row by row: the sham; then, for each concept, its vector at every place and a random one there.
 
         Args:
             vectors: The concepts' vectors.
             seed: Of the random vectors.
         """
-        return (
-            sham(min(site.layers for site in self.sites.values())),
-            *(
-                Injection(vector, site.layers, site.strength, spans=site.spans)
-                for own in vectors
-                for vector in (own, replace(own, seed=seed))
-                for site in self.sites.values()
-            ),
+        return ArmBatch(
+            (
+                sham(min(site.layers for site in self.sites.values())),
+                *(
+                    Injection(vector, site.layers, site.strength, spans=site.spans)
+                    for concept in vectors
+                    for vector in (concept, replace(concept, seed=seed))
+                    for site in self.sites.values()
+                ),
+            )
         )
 
-    def arms(self, concept: int) -> dict[str, int]:
-        """Names of the arms of a trial about the n-th concept of a batch, and their rows."""
-        first = 1 + concept * len(KINDS) * len(self.sites)
-        names = [arm_name(kind, place) for kind in KINDS for place in self.sites]
-        return {"sham": 0, **{name: first + row for row, name in enumerate(names)}}
-
-
-def arm_name(kind: str, place: str) -> str:
-    """What the arm is called that injects some vector at some place: `concept at first`."""
-    return f"{kind} at {place}"
+    def arms(self, concept: int) -> dict[str, Arm]:
+        """The arms of a trial about the n-th concept of a batch by name, with their rows."""
+        places = [(kind, place) for kind in (CONCEPT, RANDOM) for place in self.sites]
+        first = 1 + concept * len(places)
+        placed = {f"{kind} at {place}": Arm(kind, first + n, place=place) for n, (kind, place) in enumerate(places)}
+        return {"sham": Arm(SHAM, 0), **placed}
 
 
 def early_and_late(n_layers: int) -> dict[str, LayerRange]:
@@ -116,8 +116,8 @@ def scene(
     part: str,
     passage: str,
     *,
-    bank: Bank,
-    by_depth: Mapping[str, Bank],
+    steering: ArmPlan,
+    by_depth: Mapping[str, ArmPlan],
     replicates: int,
     system: str | None,
 ) -> Scene:
@@ -127,7 +127,7 @@ def scene(
         tokenizer: The model's tokenizer; every conversation is checked with it.
         part: Name of the part.
         passage: Name of the passage.
-        bank: Steered layers and strength; its seed is that of the orders.
+        steering: Steered layers and strength; its seed is that of the orders.
         by_depth: The same for early and for late layers, for the part that compares them.
         replicates: How often every option stands at each label.
         system: Content of the system turn, or None for no system turn.
@@ -136,17 +136,18 @@ def scene(
         InputError: The tokenizer or the chat template does not suit the experiment.
     """
     told = data.location_parts()[part]
-    levels = example_levels(passage, bank.seed) if part == "strength" else []
+    levels = example_levels(passage, steering.seed) if part == "strength" else []
     prior, texts = exchanges(told, passage, levels) if levels else one_message(told, passage)
     if system is not None:
         prior = ({"role": "system", "content": system}, *prior)
         texts = [(turn + 1, sentences) for turn, sentences in texts]
     conversations = tuple(
-        checked(tokenizer, each) for each in location_conversations(told, passage, prior, replicates, bank.seed)
+        checked(tokenizer, conversation)
+        for conversation in location_conversations(told, passage, prior, replicates, steering.seed)
     )
     spans = sentence_spans(tokenizer, conversations[0].messages, len(prior), texts)
     sites = {
-        place: _site(by_depth.get(place, bank) if part == "layers" else bank, shares)
+        place: _site(by_depth.get(place, steering) if part == "layers" else steering, shares)
         for place, shares in _shares(part, spans, levels).items()
     }
     return Scene(part, passage, conversations, sites)
@@ -172,5 +173,30 @@ def _shares(part: str, spans: Sequence[Stretch], levels: Sequence[str]) -> dict[
     return {place: [(*span, 1.0)] for place, span in zip(places, spans, strict=True)}
 
 
-def _site(bank: Bank, shares: Sequence[Span]) -> Site:
-    return Site(bank.layers, bank.strength, tuple(shares))
+def _site(steering: ArmPlan, shares: Sequence[Span]) -> Site:
+    return Site(steering.layers, steering.strength, tuple(shares))
+
+
+def location_trials(scenes: Sequence[Scene], arms: ArmPlan) -> Trials:
+    """Every conversation of every scene about every concept, in the order that lets an engine reuse most.
+
+    Args:
+        scenes: What is asked, and where a thought may be placed.
+        arms: The concepts.
+    """
+    samples: list[Sample] = []
+    batches: list[str] = []
+    questions: Questions = {}
+    plan = Plan(more={"parts": {scene.part: len(scene.sites) for scene in scenes}})
+    for scene in scenes:
+        # Several parts have the same prior turn, but arm batches of their own: none is to run the others' questions.
+        of_scene, groups = question_groups(scene.conversations, f"{scene.part}.{scene.passage}")
+        questions |= of_scene
+        for part in arms.split():
+            samples += [
+                trial(conversation, groups, concept, len(batches), scene.arms(index), plan)
+                for conversation in scene.conversations
+                for index, concept in enumerate(part.concepts)
+            ]
+            batches.append(scene.batch(part.vectors, arms.seed).to_text())
+    return Trials(MemoryDataset(samples, name="location"), batches, questions)

@@ -1,128 +1,137 @@
-"""From conversations and banks to Inspect tasks: one trial is one conversation under the arms of one concept."""
+"""From conversations and arms to Inspect samples: one trial is one conversation under the arms of one concept."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Any
 
-from inspect_ai import Task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig
+from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
 
 from introbench.models.checkpoint import Checkpoint, software_versions
+from introbench.prompts import data
 from introbench.prompts.conversation import Conversation
-from introbench.solvers.inject_prior_turn import inject_prior_turn
-from introbench.steering.arms import Bank, bank_text, split_into_banks
+from introbench.prompts.schema import reference_document
+from introbench.records.arm import Arm
+from introbench.records.factors import PlaceFactors, Plan, QuestionFactors, TrialFactors
+from introbench.steering.arms import ArmPlan
 
 TRIALS_IN_FLIGHT = 1000
+
+Questions = dict[str, list[dict[str, Any]]]
+"""What is asked after each prior turn: messages and answers, by the name of the group that is run as one."""
 
 _MAKERS = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
 
 
-def concept_trials(
-    conversations: Sequence[Conversation], banks: Sequence[Bank], plan: Mapping[str, Any]
-) -> Iterator[Sample]:
-    """Every conversation about every concept, in the order that lets an engine reuse most: by prior turn, then bank.
+@dataclass(frozen=True)
+class Trials:
+    """What a task runs, and what its solver needs to run it.
 
-    Args:
-        conversations: What is asked; those that share a prior turn stand together.
-        banks: The concepts.
-        plan: What the run sets out to ask, for the metrics.
+    Attributes:
+        dataset: One sample for each trial.
+        arm_batches: The arm batches as text; a sample's metadata say which of them is its own.
+        questions: What is asked after each prior turn.
     """
-    _, groups = question_groups(conversations)
-    for asked in _by_prior(conversations):
-        for number, bank in enumerate(banks):
-            for conversation in asked:
-                for concept in bank.concepts:
-                    yield trial(conversation, groups, concept, number, bank.arms(concept), plan)
+
+    dataset: MemoryDataset
+    arm_batches: list[str]
+    questions: Questions
 
 
-def concept_task(
-    name: str,
-    conversations: Sequence[Conversation],
-    bank: Bank,
-    checkpoint: Checkpoint,
-    plan: Mapping[str, Any] = MappingProxyType({}),
-    **options: Any,
-) -> Task:
-    """A task that runs every conversation about every concept.
+def concept_trials(name: str, conversations: Sequence[Conversation], arms: ArmPlan, plan: Plan) -> Trials:
+    """Every conversation about every concept, in the order that lets an engine reuse most: by prior turn, then batch.
 
     Args:
-        name: Of the task.
+        name: Of the dataset.
         conversations: What is asked.
-        bank: All concepts with their random vectors.
-        checkpoint: The model.
-        plan: What else metrics are to know; see `introbench.analysis.contrasts.Plan`.
-        **options: The task's scorer, viewer and version.
+        arms: All concepts with their random vectors and control vectors.
+        plan: What the run sets out to ask.
     """
-    banks = split_into_banks(bank)
-    trials = list(concept_trials(conversations, banks, plan_of(conversations, **plan)))
-    return Task(
-        dataset=MemoryDataset(trials, name=name),
-        solver=inject_prior_turn([bank_text(each.injections) for each in banks], question_groups(conversations)[0]),
-        config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
-        metadata=facts(checkpoint, bank),
-        **options,
-    )
+    parts = arms.split()
+    questions, groups = question_groups(conversations)
+    samples = [
+        trial(conversation, groups, concept, number, part.arms(concept), plan)
+        for asked in _by_prior(conversations)
+        for number, part in enumerate(parts)
+        for conversation in asked
+        for concept in part.concepts
+    ]
+    return Trials(MemoryDataset(samples, name=name), [part.batch.to_text() for part in parts], questions)
 
 
 def trial(
     conversation: Conversation,
     groups: Mapping[str, str],
     concept: str,
-    bank: int,
-    arms: Mapping[str, int],
-    plan: Mapping[str, Any],
+    arm_batch: int,
+    arms: Mapping[str, Arm],
+    plan: Plan,
+    *,
+    silent: bool = False,
 ) -> Sample:
     """One trial.
 
     Args:
         conversation: What is asked.
         groups: For every conversation, the questions that are run as one with its own; see `question_groups`.
-        concept: What is injected.
-        bank: Index of the bank whose rows the arms are.
-        arms: Names of the arms and their rows.
-        plan: What the run sets out to ask, for the metrics.
+        concept: What is injected; empty if a trial is about all concepts.
+        arm_batch: Index of the arm batch whose rows the arms are.
+        arms: The arms by name.
+        plan: What the run sets out to ask.
+        silent: Whether only the first arm has a choice of its own in the output.
     """
+    factors = TrialFactors(
+        asked=factors_of(conversation),
+        concept=concept,
+        arms=arms,
+        plan=plan,
+        arm_batch=arm_batch,
+        asked_with=groups[conversation.id],
+        prior_messages=conversation.prior_messages,
+        answers=conversation.answers.to_json(),
+        silent=silent,
+    )
     return Sample(
-        id=f"{conversation.id}.{concept.replace(' ', '_')}",
+        id=f"{conversation.id}.{concept.replace(' ', '_')}" if concept else conversation.id,
         input=chat_messages(conversation.messages),
-        target=str(conversation.factors["expected"]),
-        metadata={
-            **conversation.factors,
-            "concept": concept,
-            "bank": bank,
-            "asked_with": groups[conversation.id],
-            "arms": dict(arms),
-            "plan": dict(plan),
-            "prior_messages": conversation.prior_messages,
-            "answers": conversation.answers.to_json(),
-        },
+        target=factors.asked.expected,
+        metadata=factors.to_json(),
     )
 
 
-def plan_of(conversations: Iterable[Conversation], **options: Any) -> dict[str, Any]:
-    """The documents and question families that a run sets out to ask about, in order.
+def factors_of(conversation: Conversation) -> QuestionFactors | PlaceFactors:
+    """The factors of a conversation's question."""
+    values = conversation.factors
+    return PlaceFactors.from_json(values) if "part" in values else QuestionFactors.from_json(values)
+
+
+def plan_of(conversations: Iterable[Conversation], *, margin: float | None = None, **more: Any) -> Plan:
+    """What a run sets out to ask: documents and question families, in the order of its conversations.
 
     Args:
         conversations: What is asked.
-        **options: What else metrics are to know; see `introbench.analysis.contrasts.Plan`.
+        margin: Smallest effect that matters to the user, in nats, if the task draws a verdict.
+        **more: What else the results of the experiment need.
     """
-    factors = [conversation.factors for conversation in conversations]
-    return {
-        "documents": list(dict.fromkeys(each["document"] for each in factors)),
-        "families": list(dict.fromkeys(each["family"] for each in factors)),
-        **options,
-    }
+    questions = [
+        factors for conversation in conversations if isinstance(factors := factors_of(conversation), QuestionFactors)
+    ]
+    documents = list(dict.fromkeys(question.document for question in questions))
+    families = list(dict.fromkeys(question.family for question in questions))
+    reference_only = {question.family for question in data.questions() if question.reference_only}
+    elsewhere = [family for family in families if family not in reference_only]
+    by_document = {name: families if name == reference_document(documents) else elsewhere for name in documents}
+    return Plan(documents, families, margin, by_document, more)
 
 
-def facts(checkpoint: Checkpoint, bank: Bank) -> dict[str, Any]:
+def run_facts(checkpoint: Checkpoint, arms: ArmPlan) -> dict[str, Any]:
     """What a log says about its run as a whole."""
     return {
-        "layers": f"{bank.layers[0]}:{bank.layers[1]} of {checkpoint.n_layers}",
-        "strength": str(bank.strength),
-        "method": ", ".join(dict.fromkeys(vector.method for vector in bank.vectors)),
-        "steering": " and ".join(bank.steerings),
-        "seed": bank.seed,
+        "layers": f"{arms.layers[0]}:{arms.layers[1]} of {checkpoint.n_layers}",
+        "strength": str(arms.strength),
+        "method": ", ".join(dict.fromkeys(vector.method for vector in arms.vectors)),
+        "steering": " and ".join(arms.steerings),
+        "seed": arms.seed,
         "model_revision": checkpoint.revision_digest,
         "versions": software_versions(),
     }
@@ -138,36 +147,35 @@ def chat_messages(messages: Iterable[Mapping[str, str]]) -> list[ChatMessage]:
     return [_MAKERS[message["role"]](content=message["content"]) for message in messages]
 
 
-def question_groups(
-    conversations: Sequence[Conversation], named: str = "group"
-) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+def question_groups(conversations: Sequence[Conversation], named: str = "group") -> tuple[Questions, dict[str, str]]:
     """What is asked after each prior turn, so that it is run as one, and nothing that is asked after others alone.
 
     Args:
-        conversations: All that are run under the same banks.
+        conversations: All that are run under the same arm batches.
         named: What the groups are called, with a number.
 
     Returns:
         The groups of questions by name, as `inject_prior_turn` takes them, and for every conversation, by its id, the
         name of its group. Prior turns with the same questions have the same group.
     """
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: Questions = {}
     names: dict[str, str] = {}
     for asked in _by_prior(conversations):
-        found: dict[tuple[Any, ...], dict[str, Any]] = {}
+        distinct: dict[tuple[Any, ...], dict[str, Any]] = {}
         for conversation in asked:
             key = (*((m["role"], m["content"]) for m in conversation.question), conversation.answers)
-            found[key] = {"messages": list(conversation.question), "answers": conversation.answers.to_json()}
-        questions = list(found.values())
-        name = next((name for name, each in groups.items() if each == questions), f"{named} {len(groups) + 1}")
+            distinct[key] = {"messages": list(conversation.question), "answers": conversation.answers.to_json()}
+        questions = list(distinct.values())
+        known = (name for name, group in groups.items() if group == questions)
+        name = next(known, f"{named} {len(groups) + 1}")
         groups[name] = questions
         names |= dict.fromkeys((conversation.id for conversation in asked), name)
     return groups, names
 
 
-def _by_prior(conversations: Sequence[Conversation]) -> list[list[Conversation]]:
+def _by_prior(conversations: Sequence[Conversation]) -> Iterator[list[Conversation]]:
     grouped: dict[Any, list[Conversation]] = {}
     for conversation in conversations:
         prior = tuple((m["role"], m["content"]) for m in conversation.messages[: conversation.prior_messages])
         grouped.setdefault(prior, []).append(conversation)
-    return list(grouped.values())
+    yield from grouped.values()

@@ -24,7 +24,7 @@ from introbench.prompts.chat import Chat, next_token, render
 from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.provider import inject_api, resident
 from introbench.provider.inject_api import InjectAPI
-from introbench.provider.loaded_model import Runtime
+from introbench.provider.loaded_model import LoadedModel
 from introbench.report import log as log_report
 from introbench.report.self_checks import summary
 from introbench.steering.deltas import _Deltas
@@ -100,7 +100,7 @@ def test_a_run_that_is_as_it_should_be_passes(
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_is_checked_too(tiny_folder: Path, dtype: str) -> None:
-    runtime = Runtime(Checkpoint(str(tiny_folder), dtype=dtype))
+    runtime = LoadedModel(Checkpoint(str(tiny_folder), dtype=dtype))
     runtime.read(asked_of(tiny_folder), BANK)
     found = runtime.self_checks(BANK).found
     assert found["float32 readout"] == "ok"
@@ -110,7 +110,7 @@ def test_half_precision_is_checked_too(tiny_folder: Path, dtype: str) -> None:
 @pytest.mark.parametrize("architecture", ["llama", "falcon"])
 def test_every_kind_of_arm_is_compared(architecture: str, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     folder = folder_of(architecture, tokenizer, tmp_path)
-    runtime = Runtime(Checkpoint(str(folder)))
+    runtime = LoadedModel(Checkpoint(str(folder)))
     cats = BANK[1]
     kinds = [
         [replace(cats, steering="active")],
@@ -128,7 +128,7 @@ def test_every_kind_of_arm_is_compared(architecture: str, tokenizer: PreTrainedT
 
 
 def test_what_cannot_be_checked_says_so(tiny_folder: Path) -> None:
-    runtime = Runtime(Checkpoint(str(tiny_folder)))
+    runtime = LoadedModel(Checkpoint(str(tiny_folder)))
     asked = asked_of(tiny_folder)
     for bank in (BANK[:1], BANK[:2], BANK[:3]):
         runtime.read(asked, bank)
@@ -321,7 +321,7 @@ def test_an_answer_form_of_several_tokens_ends_the_run(tiny_folder: Path, monkey
     monkeypatch.setattr(answers, "answer_token", next_token)
     slipped = asked_of(tiny_folder, read=Answers.of({"yes": [" yes, truly"], "no": [" no"]}))
     with pytest.raises(SelfCheckError, match="self-check \"single tokens\": found answer form ' yes, truly' to be"):
-        Runtime(Checkpoint(str(tiny_folder))).read(slipped, BANK)
+        LoadedModel(Checkpoint(str(tiny_folder))).read(slipped, BANK)
 
 
 def test_a_prior_turn_that_changes_ends_the_run(
@@ -342,11 +342,11 @@ def test_a_prior_turn_that_changes_ends_the_run(
     api = InjectAPI(str(tiny_folder), chat_template=str(template))
     asked = api._question((TURNS, YES_NO), 3).asked
     with pytest.raises(SelfCheckError, match='self-check "prefix stable": found another token at'):
-        Runtime(checkpoint).read(asked, BANK)
+        LoadedModel(checkpoint).read(asked, BANK)
 
 
 def test_nothing_is_read_after_a_failure(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime = Runtime(Checkpoint(str(tiny_folder)))
+    runtime = LoadedModel(Checkpoint(str(tiny_folder)))
     with monkeypatch.context() as patch:
         reread(swapped)(patch)
         with pytest.raises(SelfCheckError, match="arms in order") as failure:

@@ -125,7 +125,7 @@ def shares_by_hand(tokenizer: Any, sample: EvalSample, place: str) -> list[float
 def test_every_arm_equals_a_plain_computation(log: EvalLog, tiny_folder: Path, part: str) -> None:
     model = Checkpoint(str(tiny_folder), device="cpu").load()
     runtime = next(iter(resident.RESIDENT.values()))
-    assert isinstance(runtime, loaded_model.Runtime)
+    assert isinstance(runtime, loaded_model.LoadedModel)
     seen = set()
     for sample in [s for s in log.samples or [] if s.metadata["part"] == part][::17]:
         prior, question = tokens_of(runtime.tokenizer, sample)
@@ -284,14 +284,14 @@ def test_questions_of_other_parts_are_not_run(
 ) -> None:
     """Each arm answers each question of its part, and no other."""
     asked: list[tuple[int, int]] = []
-    read = loaded_model.Runtime.read
+    read = loaded_model.LoadedModel.read
 
     def counting(self: Any, question: Any, bank: Any, together: Any = lambda: ()) -> Any:
         if self.known(question, bank) is None:
             asked.append((len(bank), len({*together(), question})))
         return read(self, question, bank, together)
 
-    monkeypatch.setattr(loaded_model.Runtime, "read", counting)
+    monkeypatch.setattr(loaded_model.LoadedModel, "read", counting)
     resident.RESIDENT.clear()
     some = {"passages": ["station", "library"], "parts": ["halves", "strength"], "concepts": ["cats", "bread"]}
     evaluate("location", tiny_folder, tmp_path, **SMALL | some)

@@ -17,7 +17,7 @@ from introbench.models.checkpoint import Checkpoint
 from introbench.prompts.chat import tokenize_chat
 from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.provider import resident
-from introbench.provider.loaded_model import Runtime
+from introbench.provider.loaded_model import LoadedModel
 from introbench.provider.probe_record import probe_record
 from introbench.report import log as log_report
 from introbench.steering.arms import CONCEPTS_PER_BANK
@@ -39,10 +39,10 @@ def log(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
     return evaluate("probe", tiny_folder, tmp_path_factory.mktemp("logs"), **SMALL)
 
 
-def runtime_of(log: EvalLog) -> Runtime:
+def runtime_of(log: EvalLog) -> LoadedModel:
     assert log.status == "success", log.error
     found = next(iter(resident.RESIDENT.values()))
-    assert isinstance(found, Runtime)
+    assert isinstance(found, LoadedModel)
     return found
 
 
@@ -78,7 +78,7 @@ def plain_states(
     return np.stack(answer), np.stack(end), torch.log_softmax(logits.double(), dim=-1)
 
 
-def split(runtime: Runtime, prior: list[dict[str, str]], question: list[dict[str, str]]) -> tuple[list[int], list[int]]:
+def split(runtime: LoadedModel, prior: list[dict[str, str]], question: list[dict[str, str]]) -> tuple[list[int], list[int]]:
     messages = prior + question
     text = runtime.tokenizer.apply_chat_template(messages, tokenize=False, continue_final_message=True)
     first = runtime.tokenizer.apply_chat_template(prior, tokenize=False)

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from introbench.models.checkpoint import Checkpoint
 from introbench.provider import resident
-from introbench.provider.loaded_model import Runtime
+from introbench.provider.loaded_model import LoadedModel
 from introbench.steering.injection import MODEL_CONTRAST, VectorRecipe
 
 STEERED: dict[str, Any] = {"layers": "1:3", "strength": 3}
@@ -76,7 +76,7 @@ def model(tiny_folder: Path) -> PreTrainedModel:
     return Checkpoint(str(tiny_folder), device="cpu").load()
 
 
-def loaded() -> Runtime:
+def loaded() -> LoadedModel:
     return next(iter(resident.RESIDENT.values()))
 
 

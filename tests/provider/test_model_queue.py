@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from introbench.provider.model_queue import Turns
+from introbench.provider.model_queue import ModelQueue
 
 
 @pytest.mark.parametrize("backend", ["asyncio"])
@@ -21,7 +21,7 @@ def test_a_model_finishes_its_queue_before_the_next_one(backend: str) -> None:
             running -= 1
 
     async def main() -> None:
-        turns = Turns()
+        turns = ModelQueue()
         async with anyio.create_task_group() as tasks:
             for number in range(3):
                 for model in ("a", "b"):
@@ -41,7 +41,7 @@ def test_cancelled_callers_leave_no_gap() -> None:
                 served.append(number)
 
     async def main() -> None:
-        turns, scopes = Turns(), [anyio.CancelScope() for _ in range(5)]
+        turns, scopes = ModelQueue(), [anyio.CancelScope() for _ in range(5)]
         async with anyio.create_task_group() as tasks:
             for number, scope in enumerate(scopes):
                 tasks.start_soon(call, turns, number, scope)
@@ -65,7 +65,7 @@ def test_a_line_is_served_one_by_one_and_lets_others_pass() -> None:
                 served.append(name)
 
     async def main() -> None:
-        turns = Turns()
+        turns = ModelQueue()
         async with anyio.create_task_group() as tasks:
             for number in range(3):
                 tasks.start_soon(call, turns, "a", f"a{number}", number == 1)

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from introbench.provider import resident
-from introbench.provider.loaded_model import Runtime
+from introbench.provider.loaded_model import LoadedModel
 from introbench.regression import session
 from introbench.regression.baseline import read_records
 from introbench.regression.fixtures import NO_BASELINE, NO_MODEL
@@ -271,16 +271,16 @@ def test_several_models_one_after_the_other_and_their_arguments(
 def test_a_self_check_that_fails_is_the_test_that_fails(
     shipped: Run, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = Runtime.read
+    read = LoadedModel.read
 
-    def leaves_a_hook(runtime: Runtime, *arguments: Any) -> Any:
+    def leaves_a_hook(runtime: LoadedModel, *arguments: Any) -> Any:
         before = runtime._checks.before
         monkeypatch.setattr(runtime._checks, "before", lambda parts: [before(parts), hook()])
         hook = lambda: runtime.engine.model.register_forward_hook(lambda *_: None)  # noqa: E731
         return read(runtime, *arguments)
 
     resident.RESIDENT.clear()
-    monkeypatch.setattr(Runtime, "read", leaves_a_hook)
+    monkeypatch.setattr(LoadedModel, "read", leaves_a_hook)
     result = shipped("--model", model, "-m", "invariants")
     resident.RESIDENT.clear()
     result.assert_outcomes(failed=1, skipped=13, deselected=3)

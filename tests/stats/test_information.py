@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from introbench.stats.information import concept_lifts, confusion, information, plug_in_bits
+from introbench.stats.information import concept_lifts, confusion_matrix, information, plug_in_bits
 
 
 def always(table: np.ndarray, orders: int = 10) -> np.ndarray:
@@ -166,9 +166,9 @@ def test_three_orders_are_enough_for_an_estimate() -> None:
     assert result.low < result.bits < result.high
 
 
-def test_confusion_is_the_mean_answer() -> None:
+def test_confusion_matrix_is_the_mean_answer() -> None:
     reports = np.array([[[1.0, 0, 0], [0, 0, 1]], [[0.5, 0.5, 0], [0, 0, 1]]])
-    assert confusion(reports).tolist() == [[0.75, 0.25, 0], [0, 0, 1]]
+    assert confusion_matrix(reports).tolist() == [[0.75, 0.25, 0], [0, 0, 1]]
 
 
 def test_lift_is_the_hit_rate_over_the_background() -> None:
@@ -196,7 +196,7 @@ def test_lift_interval_is_the_jackknife_by_hand() -> None:
 
 def test_lift_interval_covers_the_truth() -> None:
     rng = np.random.default_rng(11)
-    table = confusion(simulated(rng, 20000, 9, 1.0))[:, :9]
+    table = confusion_matrix(simulated(rng, 20000, 9, 1.0))[:, :9]
     hits = table.diagonal()
     truth = hits / ((table.sum(axis=0) - hits) / 8)
     covered = [
@@ -241,7 +241,7 @@ def test_lift_of_next_to_nothing_is_uncertain_without_bounds() -> None:
     ],
 )
 def test_what_is_not_answers_is_refused(reports: np.ndarray) -> None:
-    for function in (plug_in_bits, confusion, concept_lifts):
+    for function in (plug_in_bits, confusion_matrix, concept_lifts):
         with pytest.raises(ValueError, match="expected"):
             function(reports)
     with pytest.raises(ValueError, match="expected"):

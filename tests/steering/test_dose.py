@@ -16,7 +16,7 @@ from introbench.errors import InputError
 from introbench.models.checkpoint import Checkpoint
 from introbench.models.disk_cache import sha256_of
 from introbench.prompts import data
-from introbench.provider.loaded_model import Runtime
+from introbench.provider.loaded_model import LoadedModel
 from introbench.scorers.introspection import _not_finite
 from introbench.steering.dose import FORWARDS, find_norms
 from introbench.steering.injection import Injection, Strength, VectorRecipe, sham
@@ -26,19 +26,19 @@ LAYERS = (1, 3)
 
 
 @pytest.fixture(scope="module")
-def runtime(tiny_folder: Path) -> Runtime:
-    return Runtime(Checkpoint(str(tiny_folder), device="cpu"))
+def runtime(tiny_folder: Path) -> LoadedModel:
+    return LoadedModel(Checkpoint(str(tiny_folder), device="cpu"))
 
 
 def injection(concept: str, strength: Strength, **options: object) -> Injection:
     return Injection(VectorRecipe("pca_center", concept), LAYERS, strength, **options)  # type: ignore[arg-type]
 
 
-def doses(runtime: Runtime, *injections: Injection) -> list[float]:
+def doses(runtime: LoadedModel, *injections: Injection) -> list[float]:
     return runtime.strengths._carriers.doses(runtime.strengths.arms([sham(LAYERS), *injections]))
 
 
-def test_a_dose_is_the_mean_divergence_on_the_carriers(runtime: Runtime) -> None:
+def test_a_dose_is_the_mean_divergence_on_the_carriers(runtime: LoadedModel) -> None:
     own, dose = doses(runtime, injection("cats", Strength(3)))
     assert own == 0
     directions = runtime.library.directions(VectorRecipe("pca_center", "cats"))
@@ -61,7 +61,7 @@ def test_a_dose_is_the_mean_divergence_on_the_carriers(runtime: Runtime) -> None
     assert dose == pytest.approx(np.mean(expected), rel=1e-3)
 
 
-def test_the_asked_dose_is_reached_by_every_vector_and_kept(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_asked_dose_is_reached_by_every_vector_and_kept(runtime: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     several = [injection(concept, Strength(0.05, "kl")) for concept in ("cats", "bread", "love")]
     opposite = injection("cats", Strength(-0.05, "kl"))
     found = doses(runtime, *several, opposite)[1:]
@@ -76,7 +76,7 @@ def test_the_asked_dose_is_reached_by_every_vector_and_kept(runtime: Runtime, mo
     assert [runtime.strength(each) for each in (*several, opposite)] == norms
 
 
-def test_an_impact_matched_control_disturbs_as_much_as_the_concept(runtime: Runtime) -> None:
+def test_an_impact_matched_control_disturbs_as_much_as_the_concept(runtime: LoadedModel) -> None:
     own = VectorRecipe("pca_center", "cats")
     controls = [
         Injection(VectorRecipe("pca_center", "cats", 0, control=control), LAYERS, Strength(2), like=own, match="impact")
@@ -91,7 +91,7 @@ def test_an_impact_matched_control_disturbs_as_much_as_the_concept(runtime: Runt
     assert runtime.strength(controls[4]) < 0
 
 
-def test_controls_of_an_opposite_are_like_that_opposite(runtime: Runtime) -> None:
+def test_controls_of_an_opposite_are_like_that_opposite(runtime: LoadedModel) -> None:
     own, strength = VectorRecipe("pca_center", "cats"), Strength(-0.03, "kl")
     concept = Injection(own, LAYERS, strength)
     shuffled = Injection(VectorRecipe("pca_center", "cats", 0, control="shuffle"), LAYERS, strength, like=own)
@@ -105,7 +105,7 @@ def test_controls_of_an_opposite_are_like_that_opposite(runtime: Runtime) -> Non
 
 
 def test_another_concept_adds_as_much_at_each_layer_as_the_file_it_is_a_control_of(
-    runtime: Runtime, tmp_path: Path
+    runtime: LoadedModel, tmp_path: Path
 ) -> None:
     def from_file(concept: str, norms: list[float]) -> VectorRecipe:
         path = tmp_path / f"{concept}.gguf"
@@ -130,7 +130,7 @@ def test_another_concept_adds_as_much_at_each_layer_as_the_file_it_is_a_control_
     assert matched == pytest.approx([wanted] * 2, rel=0.05)
 
 
-def test_nothing_is_like_what_has_no_dose(runtime: Runtime) -> None:
+def test_nothing_is_like_what_has_no_dose(runtime: LoadedModel) -> None:
     """What is added after the last block never reaches the cache."""
     own = VectorRecipe("pca_center", "cats")
     control = VectorRecipe("pca_center", "cats", 0, control="shuffle")
@@ -142,7 +142,7 @@ def test_nothing_is_like_what_has_no_dose(runtime: Runtime) -> None:
     assert math.isnan(lost)
 
 
-def test_a_dose_that_cannot_be_reached_is_refused(runtime: Runtime) -> None:
+def test_a_dose_that_cannot_be_reached_is_refused(runtime: LoadedModel) -> None:
     with pytest.raises(InputError, match=r"strength=kl:1e\+06: no vector reaches this dose in layers 1:3") as refusal:
         runtime.strength(injection("cats", Strength(1e6, "kl")))
     assert "\n" not in str(refusal.value)

@@ -1,0 +1,80 @@
+"""A whole run of the introspection task: its trials, and what follows from them, up to the verdict.
+
+Metric, table and regression tests ask the same object, so that they cannot disagree.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+
+from introbench.analysis.excess import CONCEPTS, Excess, evidence, excesses
+from introbench.analysis.shifts import ScoredTrial, TrialShift, trial_shifts
+from introbench.analysis.verdict import MARGIN, Evidence, Verdict, verdict
+from introbench.records.factors import Plan
+
+
+class IntrospectionRun:
+    """What the trials of one run say together.
+
+    Args:
+        trials: For each trial its sample's metadata and its score's.
+    """
+
+    def __init__(self, trials: Iterable[ScoredTrial]) -> None:
+        self._trials: Sequence[ScoredTrial] = list(trials)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the run set out to ask, which the metadata of every sample say."""
+        return Plan.from_json(self._trials[0][0]["plan"]) if self._trials else Plan()
+
+    @property
+    def margin(self) -> float:
+        """The smallest effect that matters to the user, in nats."""
+        return MARGIN if self.plan.margin is None else self.plan.margin
+
+    @cached_property
+    def shifts(self) -> list[TrialShift]:
+        """The shifts of all trials, under the injections that the run is about."""
+        return trial_shifts(self._trials)
+
+    @cached_property
+    def active_shifts(self) -> list[TrialShift]:
+        """The shifts of the same trials with the injection on while the model answers; empty if that was not run."""
+        return trial_shifts(self._trials, active=True)
+
+    @cached_property
+    def live(self) -> Mapping[str, bool | None]:
+        """For each concept, whether its vector is live; None if that is not known."""
+        return {factors["concept"]: exact["live"] for factors, exact in self._trials if "live" in exact}
+
+    @cached_property
+    def reference_excesses(self) -> list[Excess]:
+        """The excess of every kind of vector under the reference document."""
+        return excesses(self.shifts, self.plan, documents=self.plan.ordered_documents[:1])
+
+    @cached_property
+    def excesses(self) -> list[Excess]:
+        """The excess of every kind of vector under every document."""
+        others = excesses(self.shifts, self.plan, documents=self.plan.ordered_documents[1:])
+        return [*self.reference_excesses, *others]
+
+    @property
+    def headline(self) -> Excess | None:
+        """The excess of the concepts' vectors under the reference document."""
+        return next((excess for excess in self.reference_excesses if excess.vectors == CONCEPTS), None)
+
+    @cached_property
+    def evidence(self) -> Evidence | None:
+        """What the verdict rests on; None without introspection and control questions."""
+        return evidence(self.reference_excesses, self.shifts, self.plan, self.live)
+
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """The verdict; None without anything to rest it on."""
+        return verdict(self.evidence, self.margin) if self.evidence else None
+
+    @property
+    def not_finite(self) -> int:
+        """How many trials have no finite numbers."""
+        return sum(math.isnan(shift.shift) for shift in self.shifts)

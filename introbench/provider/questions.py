@@ -1,0 +1,84 @@
+"""A model's questions as it reads them: tokens, and the forms of the answers; each is looked up once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from introbench.engine import Want
+from introbench.prompts.answers import Forms
+from introbench.prompts.chat import tokenize_chat
+from introbench.prompts.tokenized import QuestionSource, TokenizedQuestion
+from introbench.provider.calls import Asking
+
+TOP_TOKENS = 4
+_REMEMBERED_QUESTIONS = 4096
+
+
+@dataclass(frozen=True)
+class ReadableQuestion:
+    """A tokenised question with the forms of its answers that can be read.
+
+    Attributes:
+        tokenized: The question.
+        forms: For each answer, its forms as text and token.
+        left_out: Forms that are no single token.
+    """
+
+    tokenized: TokenizedQuestion
+    forms: Forms
+    left_out: list[str]
+
+    @property
+    def form_texts(self) -> dict[str, list[str]]:
+        """For each answer, its forms as text."""
+        return {name: [text for text, _ in forms] for name, forms in self.forms.items()}
+
+    def by_form(self, logprobs: Tensor) -> dict[str, list[float]]:
+        """Log-probabilities of all forms, [forms], as those of each answer's forms."""
+        return {name: part.tolist() for name, part in self._split(logprobs)}
+
+    def by_answer(self, logprobs: Tensor) -> dict[str, list[float]]:
+        """Log-probabilities of all forms after every block, [forms, layers], as those of each answer as a whole."""
+        return {name: part.logsumexp(dim=0).tolist() for name, part in self._split(logprobs)}
+
+    def _split(self, logprobs: Tensor) -> Iterator[tuple[str, Tensor]]:
+        parts = logprobs.split([len(forms) for forms in self.forms.values()])
+        yield from zip(self.forms, parts, strict=True)
+
+
+class Questions:
+    """Tokenises conversations, and keeps what was tokenised.
+
+    Args:
+        tokenizer: The model's tokenizer.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._kept: dict[tuple[Asking, int], ReadableQuestion] = {}
+
+    def of(self, asking: Asking, prior_messages: int) -> ReadableQuestion:
+        """A conversation's tokens and its answers'.
+
+        Args:
+            asking: Its messages, and what is read after them.
+            prior_messages: How many leading messages are the prior turn.
+
+        Raises:
+            InputError: The model's template or tokenizer does not carry it as it is written.
+        """
+        key = (asking, prior_messages)
+        if key not in self._kept:
+            messages, answers = asking
+            turns = [{"role": role, "content": content} for role, content in messages]
+            chat = tokenize_chat(self._tokenizer, turns, prior_messages)
+            forms, left_out = answers.tokens(self._tokenizer, chat)
+            if len(self._kept) >= _REMEMBERED_QUESTIONS:
+                self._kept.clear()
+            texts, tokens = zip(*(form for of_answer in forms.values() for form in of_answer), strict=True)
+            source = QuestionSource(messages, prior_messages, texts, answers.first_tokens)
+            tokenized = TokenizedQuestion(chat, Want(tokens, TOP_TOKENS, answers.lens), source)
+            self._kept[key] = ReadableQuestion(tokenized, forms, left_out)
+        return self._kept[key]

@@ -1,0 +1,116 @@
+"""One trial's call: all arms of one question in one forward pass, as one choice for each arm."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol
+
+import anyio.to_thread
+from inspect_ai.model import ChatCompletionChoice, ModelOutput, ModelUsage
+
+from introbench.engine import Reading
+from introbench.errors import InputError
+from introbench.models.checkpoint import Checkpoint
+from introbench.prompts.tokenized import TokenizedQuestion
+from introbench.provider.calls import TOGETHER, RoleAndContent, TrialSpec
+from introbench.provider.loaded_model import LoadedModel
+from introbench.provider.outputs import arm_choice
+from introbench.provider.questions import Questions, ReadableQuestion
+from introbench.provider.resident import current_queue, loaded_already, one_line_errors, resident
+from introbench.records.arm_record import ArmRecord, finite_or_none
+from introbench.steering.arms import ArmBatch
+
+
+class Provider(Protocol):
+    """What a call needs to know of the provider that it was made to."""
+
+    model_name: str
+    checkpoint: Checkpoint
+
+    @property
+    def questions(self) -> Questions:
+        """What the model was asked, tokenised."""
+        ...
+
+
+async def run_trial(provider: Provider, messages: RoleAndContent, spec: TrialSpec, batch: ArmBatch) -> ModelOutput:
+    """Ask one question under every arm; choice i of the output is arm i.
+
+    Args:
+        provider: The provider that was called.
+        messages: Role and content of each message.
+        spec: What the call carries.
+        batch: The arms, in batch order.
+    """
+    checkpoint, together = provider.checkpoint, TOGETHER.get()
+    with one_line_errors():
+        question = provider.questions.of((messages, spec.answers), spec.prior_messages)
+
+    def read() -> tuple[LoadedModel, Reading]:
+        def others() -> Sequence[TokenizedQuestion]:
+            tokenized = []
+            for conversation in together():
+                # Not every question is asked on every prior turn: a template may refuse a pair that nobody asks.
+                with suppress(InputError):
+                    tokenized.append(provider.questions.of(conversation, spec.prior_messages).tokenized)
+            return tokenized
+
+        model = resident(checkpoint)
+        return model, model.read(question.tokenized, batch, others)
+
+    # Those that wait for the same cache fill stand in one line, so that the next fill need not wait for them all.
+    name = repr(checkpoint)
+    async with current_queue().line(name, (spec.arm_batch, messages[: spec.prior_messages])):
+        loaded = loaded_already(checkpoint)
+        if loaded and (known := loaded.known(question.tokenized, batch)):
+            return _output(provider.model_name, loaded, question, batch, spec, known)
+        with one_line_errors():
+            async with current_queue().turn(name):
+                model, reading = await anyio.to_thread.run_sync(read)
+            return _output(provider.model_name, model, question, batch, spec, reading)
+
+
+def _output(
+    name: str,
+    model: LoadedModel,
+    question: ReadableQuestion,
+    batch: ArmBatch,
+    spec: TrialSpec,
+    reading: Reading,
+) -> ModelOutput:
+    """A trial's reading as a model output: a choice, and a record in the metadata, for each arm."""
+    chat, norms = question.tokenized.chat, model.norms(batch)
+    live, doses = model.live(batch), model.doses(batch)
+    records: list[ArmRecord] = []
+    choices: list[ChatCompletionChoice] = []
+    for arm, row in spec.arms.items():
+        injection = batch[row]
+        records.append(
+            ArmRecord(
+                arm=arm,
+                vector=injection.label,
+                sha256=model.library.sha256(injection.vector)[:16] if injection.vector else None,
+                strength=finite_or_none(norms[row]),
+                dose=doses[row],
+                live=live[row],
+                finite=reading.finite[row],
+                logprobs=question.by_form(reading.forms[row]) if reading.finite[row] else {},
+                lens=question.by_answer(reading.lens[:, row].T) if question.tokenized.want.lens else {},
+            )
+        )
+        if not (spec.silent and choices):
+            choices.append(arm_choice(name, model.tokenizer, reading, row))
+    return ModelOutput(
+        model=name,
+        choices=choices,
+        usage=ModelUsage(input_tokens=len(chat.tokens), output_tokens=1, total_tokens=len(chat.tokens) + 1),
+        metadata={
+            "arms": [record.to_json() for record in records],
+            "forms": question.form_texts,
+            "left_out": question.left_out,
+            "prior_tokens": chat.prior,
+            "question_tokens": len(chat.tokens) - chat.prior,
+            "layers": list(batch[0].layers),
+            "model": model.facts,
+            "self_checks": model.self_checks(batch).to_json(),
+        },
+    )
