@@ -22,6 +22,7 @@ from introbench.provider.outputs import read_output
 from introbench.records.arm import CONCEPT, RANDOM, Arm
 from introbench.records.factors import TrialFactors
 from introbench.report.markdown import markdown
+from introbench.scorers.metric_values import interval_values, scored_trials
 
 KINDS = (CONCEPT, RANDOM)
 """The vectors that are injected at each place: the concept's own, and a random rotation of it."""

@@ -1,4 +1,4 @@
-"""Run (tokens, injection, readout) on a transformers model."""
+"""Runs tokens under arms on a transformers model, and reads log-probabilities and states."""
 
 from introbench.engine.engine import Engine
 from introbench.engine.requests import Arms, Reading, Request, Want

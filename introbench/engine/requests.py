@@ -1,4 +1,4 @@
-"""What an engine is asked and what it answers."""
+"""What an engine is asked (tokens, arms, what to read) and what it answers."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,24 +13,25 @@ from introbench.engine.weights import Weights
 
 Deltas = Mapping[int, Tensor]
 """Block index to what is added to that block's output, float32 [rows, hidden]; a row of zeros is a sham."""
+
 NO_DELTAS: Deltas = MappingProxyType({})
 Tokens = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Arms:
-    """Injections that stand side by side in one batch, one row each.
+    """Injections that are run side by side in one batch, one row each.
 
-    Two objects are two sets of arms, even where their numbers agree: make one and use it for every request.
+    Arms are compared by identity, even where their numbers agree: make one object and use it for every request.
 
     Attributes:
         rows: Number of arms.
-        first: The block from which on arms differ; below it one row stands for all of them.
+        first: The first block at whose output arms differ; up to it, one row stands for all of them.
         deltas: What is added while the prior turn is read, when its cache is filled.
         question_deltas: What is added while the question is read, so that the injection is still on in the answer.
-        filler: Weights that fill the prior turn's cache in place of those that answer; None for the latter.
-        profile: By how much each token of the prior turn is steered, float32 [rows, prior tokens]; None for all of
-            them in full. Such arms belong to prior turns of that length.
+        filler: Weights that fill the prior turn's cache; None for those that answer.
+        profile: The share of `deltas` that each token of the prior turn gets, float32 [rows, prior tokens]; None if
+            every token gets all of it. Arms with a profile belong to prior turns of that length.
     """
 
     rows: int
@@ -48,13 +49,13 @@ class Arms:
         filler: Weights | None = None,
         profile: Tensor | None = None,
     ) -> "Arms":
-        """The arms of some deltas: they differ from the first steered block on."""
+        """Arms that differ from the lowest block of these deltas on."""
         first = min([*deltas, *question_deltas])
         rows = {**deltas, **question_deltas}[first].shape[0]
         return cls(rows, first, deltas, question_deltas, filler, profile)
 
     def __post_init__(self) -> None:
-        """Refuse deltas that do not fit."""
+        """Refuse deltas and profiles of another shape, and deltas below the first block."""
         for block, delta in [*self.deltas.items(), *self.question_deltas.items()]:
             if block < self.first or delta.dim() != 2 or delta.shape[0] != self.rows:
                 raise ValueError(
@@ -65,33 +66,35 @@ class Arms:
             raise ValueError(f"profile of shape {tuple(self.profile.shape)}: expected [{self.rows}, prior tokens]")
 
     def part(self, start: int, stop: int) -> "Arms":
-        """Some of the rows."""
+        """The arms of rows `start` to `stop`."""
         deltas, question_deltas = (
-            {block: delta[start:stop] for block, delta in each.items()} for each in (self.deltas, self.question_deltas)
+            {block: delta[start:stop] for block, delta in by_block.items()}
+            for by_block in (self.deltas, self.question_deltas)
         )
         profile = None if self.profile is None else self.profile[start:stop]
         return Arms(stop - start, self.first, deltas, question_deltas, self.filler, profile)
 
     @cached_property
     def forks(self) -> Forks:
-        """Where these arms begin to differ."""
+        """The blocks at which these arms part from each other."""
         return Forks(self.rows, self._added())
 
     def _added(self) -> Iterator[tuple[int, list[Hashable]]]:
+        """What every arm is given at a block's output, rising by block; equal values stand for equal additions."""
         shares = [b""] * self.rows if self.profile is None else _as_bytes(self.profile)
         for block in sorted({*self.deltas, *self.question_deltas}):
-            several: list[list[Hashable]] = []
+            additions: list[list[Hashable]] = []
             for deltas in (self.deltas, self.question_deltas):
                 delta = deltas.get(block)
                 if delta is not None:
-                    steered = delta.any(dim=1).tolist()
-                    several.append(
+                    is_steered = delta.any(dim=1).tolist()
+                    additions.append(
                         [
-                            (own, share) if differs else None
-                            for own, share, differs in zip(_as_bytes(delta), shares, steered, strict=True)
+                            (vector, share) if steered else None
+                            for vector, share, steered in zip(_as_bytes(delta), shares, is_steered, strict=True)
                         ]
                     )
-            yield block, list(zip(*several, strict=True))
+            yield block, list(zip(*additions, strict=True))
 
 
 def _as_bytes(rows: Tensor) -> list[bytes]:
@@ -103,11 +106,11 @@ class Want:
     """What to read at a conversation's last position.
 
     Attributes:
-        forms: Token ids whose log-probabilities are wanted.
-        top: How many of the most likely tokens.
-        lens: Whether the forms' log-probabilities are wanted after every block too (logit lens).
-        residuals: Whether the residual stream after every block is wanted.
-        divergence: Whether it is wanted how far each arm's distribution is from the first arm's.
+        forms: Token ids whose log-probabilities to read.
+        top: How many of the most likely tokens to read.
+        lens: Whether to read the log-probabilities of `forms` after every block too (logit lens).
+        residuals: Whether to read the residual stream after every block.
+        divergence: Whether to read how far each arm's distribution is from the first arm's.
     """
 
     forms: Tokens = ()
@@ -118,7 +121,7 @@ class Want:
 
     @property
     def every_block(self) -> bool:
-        """Whether blocks before the last one have to be looked at."""
+        """Whether anything is read after blocks before the last one."""
         return self.lens or self.residuals
 
 
@@ -128,9 +131,9 @@ class Request:
 
     Attributes:
         tokens: Token ids of the whole conversation.
-        prior: How many of them are the prior turn, which alone is steered; at least one, and one must be left.
-        want: What to read.
-        arms: The injections; None for the model as it is.
+        prior: How many of them are the prior turn, on which `Arms.deltas` are added; at least 1, and fewer than all.
+        want: What to read at the last token.
+        arms: The injections; None to run the model with nothing added, as one row.
     """
 
     tokens: Tokens
@@ -139,7 +142,7 @@ class Request:
     arms: Arms | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a conversation that does not have two parts, or arms that were made for another prior turn."""
+        """Refuse a conversation without two parts, and arms that were made for a prior turn of another length."""
         if not 0 < self.prior < len(self.tokens):
             raise ValueError(f"prior={self.prior} of {len(self.tokens)} tokens: expected at least one on each side")
         profile = self.arms.profile if self.arms else None
@@ -148,29 +151,29 @@ class Request:
 
     @property
     def prior_tokens(self) -> Tokens:
-        """The steered tokens."""
+        """The tokens of the prior turn."""
         return self.tokens[: self.prior]
 
     @property
     def question(self) -> Tokens:
-        """The tokens after the prior turn, which are never steered."""
+        """The tokens after the prior turn."""
         return self.tokens[self.prior :]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a request gave, on the CPU.
+    """What was read for one request, one row per arm; on the CPU.
 
     Attributes:
-        forms: Log-probabilities of the wanted forms, float32 [rows, forms].
+        forms: Log-probabilities of the tokens in `Want.forms`, float32 [rows, forms].
         top_ids: The most likely tokens, [rows, top].
         top_logprobs: Their log-probabilities, float32 [rows, top].
-        finite: Per row, whether its distribution and its forms' log-probabilities are all finite.
-        lens: Log-probabilities of the forms after every block, float32 [layers, rows, forms]; the last layer's are
-            `forms`. Empty unless wanted.
+        finite: Per row, whether the distribution and the log-probabilities in `forms` are all finite.
+        lens: Log-probabilities of the same tokens after every block, float32 [layers, rows, forms]; the last layer's
+            are `forms`. Empty unless wanted.
         residuals: Residual stream after every block, float32 [layers, rows, hidden]. Empty unless wanted.
-        divergence: Kullback-Leibler divergence of each row's distribution from the first row's,
-            KL(first || row) in nats, float64 [rows]. Empty unless wanted.
+        divergence: Kullback-Leibler divergence KL(first row || row) of the next token's distributions, in nats,
+            float64 [rows]. Empty unless wanted.
     """
 
     forms: Tensor
@@ -183,22 +186,26 @@ class Reading:
 
     @classmethod
     def joined(cls, parts: Sequence[tuple[Sequence[int], "Reading"]]) -> "Reading":
-        """One reading from several, each of which says which rows its own become."""
+        """Join readings of different rows.
+
+        Args:
+            parts: Readings, each with the rows of the joined reading that its rows become.
+        """
         if len(parts) == 1:
             return parts[0][1]
         order = torch.tensor([row for rows, _ in parts for row in rows]).argsort()
         readings = [reading for _, reading in parts]
 
-        def rows(tensors: Sequence[Tensor], dim: int) -> Tensor:
+        def joined(tensors: Sequence[Tensor], dim: int) -> Tensor:
             return torch.cat(list(tensors), dim=dim).index_select(dim, order) if tensors[0].numel() else tensors[0]
 
         finite = [flag for reading in readings for flag in reading.finite]
         return cls(
-            forms=rows([reading.forms for reading in readings], 0),
-            top_ids=rows([reading.top_ids for reading in readings], 0),
-            top_logprobs=rows([reading.top_logprobs for reading in readings], 0),
+            forms=joined([reading.forms for reading in readings], 0),
+            top_ids=joined([reading.top_ids for reading in readings], 0),
+            top_logprobs=joined([reading.top_logprobs for reading in readings], 0),
             finite=[finite[index] for index in order.tolist()],
-            lens=rows([reading.lens for reading in readings], 1),
-            residuals=rows([reading.residuals for reading in readings], 1),
-            divergence=rows([reading.divergence for reading in readings], 0),
+            lens=joined([reading.lens for reading in readings], 1),
+            residuals=joined([reading.residuals for reading in readings], 1),
+            divergence=joined([reading.divergence for reading in readings], 0),
         )

@@ -11,19 +11,19 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import entr
 
-Array = NDArray[np.float64]
+from introbench.stats.intervals import Array
 
 FEWEST_ORDERS = 3
 """The correction compares orders with each other, and the interval leaves one out: two must remain."""
 
 FEWEST_PERMUTATIONS = 99
+"""With fewer permutations no p-value could be as small as 0.01."""
 
 ROUNDING = 1e-12
-"""Bits closer than this are the same number summed in another order."""
+"""Bits closer than this differ only by the order of summation."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Information:
         low: Lower end of its interval; NaN likewise.
         high: Upper end, likewise.
         plug_in: Information of the mean answers, biased upwards: noise alone gives some.
-        p_value: One-sided, of the null that the answers do not depend on the concept; 1 with a single order.
+        p_value: One-sided, under the null that the answers do not depend on the concept; 1 with a single order.
         ceiling: Bits of a perfect reporter, log2 of the number of concepts.
         accuracy: Mean probability of the injected concept.
         orders: How many list orders it rests on.
@@ -72,12 +72,12 @@ class ConceptLift:
     high: float
 
 
-def confusion(reports: Array) -> Array:
+def confusion_matrix(reports: Array) -> Array:
     """The mean answer to each concept.
 
     Args:
-        reports: Probabilities, [orders, injected, options]; option j is concept j, and one more option, if there is
-            one, is "no injection".
+        reports: Probabilities, [orders, injected, options]. Option j is concept j; there may be one more option,
+            "no injection".
 
     Returns:
         Probabilities, [injected, options].
@@ -90,9 +90,9 @@ def plug_in_bits(reports: Array) -> float:
     """Mutual information in bits of the mean answers, taken at face value (Shannon 1948).
 
     Args:
-        reports: Probabilities, [orders, injected, options] as in `confusion`.
+        reports: Probabilities, [orders, injected, options] as in `confusion_matrix`.
     """
-    return float(_bits(confusion(reports)))
+    return float(_bits(confusion_matrix(reports)))
 
 
 def information(
@@ -112,7 +112,7 @@ def information(
     Hard picks of 9 concepts in 10 orders remain overestimated by up to 0.11 bits (at face value, by 0.3 to 0.6).
 
     Args:
-        reports: Probabilities, [orders, injected, options] as in `confusion`.
+        reports: Probabilities, [orders, injected, options] as in `confusion_matrix`.
         permutations: How many exchanges to draw.
         level: Nominal coverage.
         rng: Source of randomness, seeded by the caller.
@@ -158,7 +158,7 @@ def concept_lifts(reports: Array, *, level: float = 0.95) -> list[ConceptLift]:
     give no interval, as the concept must be named in two orders when injected and in two when not.
 
     Args:
-        reports: Probabilities, [orders, injected, options] as in `confusion`.
+        reports: Probabilities, [orders, injected, options] as in `confusion_matrix`.
         level: Nominal coverage.
 
     Returns:

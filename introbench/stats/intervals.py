@@ -16,6 +16,8 @@ from scipy import stats
 
 Array = NDArray[np.float64]
 
+Mask = NDArray[np.bool_]
+
 FEWEST_FOR_BOOTSTRAP = 5
 """With fewer units there are too few distinct resamples; Student's t is used instead."""
 
@@ -27,10 +29,10 @@ class Interval:
     Attributes:
         estimate: The mean, or the difference of two means; NaN without units.
         low: Lower end; NaN where no interval can be given (fewer than two units on a side, or fewer than five that
-            agree to the last digit on something else than 0).
+            agree to the last digit on a number other than 0).
         high: Upper end, likewise.
-        units: How many exchangeable units it rests on (the smaller side of a difference).
-        floor: Half width that would remain however many units there were, because questions are few.
+        units: How many exchangeable units it rests on (on the smaller side of a difference).
+        floor: Half width that would remain for any number of units, because questions are few.
     """
 
     estimate: float
@@ -45,9 +47,18 @@ class Interval:
         return replace(self, low=math.nan, high=math.nan)
 
 
-def own_rng(seed: int, *what: str) -> np.random.Generator:
-    """Randomness of a result's own, so that no result depends on which others are computed."""
-    digest = hashlib.sha256("|".join(what).encode()).digest()
+NOT_MEASURED = Interval(math.nan, math.nan, math.nan, 0)
+"""What stands for an interval where nothing was measured."""
+
+
+def own_rng(seed: int, *names: str) -> np.random.Generator:
+    """A random generator for one result, so that no result depends on which others are computed.
+
+    Args:
+        seed: Seed of the run.
+        names: What the result is called.
+    """
+    digest = hashlib.sha256("|".join(names).encode()).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
 
 
@@ -102,7 +113,7 @@ def combination_interval(
 def simultaneous_intervals(
     values: Array, *, level: float = 0.95, resamples: int = 4000, rng: np.random.Generator
 ) -> list[Interval]:
-    """Intervals for several means at once, that all hold together: one may be picked for being the largest.
+    """Intervals for several means that all hold together, so that one may be picked for being the largest.
 
     Their common width in standard errors is the quantile of the largest |t| over means, when whole units change the
     sign of their residuals at random (the wild bootstrap, Liu 1988; the largest |t| as in Romano & Wolf 2005). With
@@ -136,10 +147,10 @@ def simultaneous_intervals(
 
 
 def _studentised(samples: list[Array], level: float, resamples: int, rng: np.random.Generator) -> Interval:
-    """Interval for the sum of the samples' means."""
+    """Interval for the sum of the samples' means, by the studentised bootstrap where there are enough units."""
     units = min(len(sample) for sample in samples)
     if units == 0:
-        return Interval(math.nan, math.nan, math.nan, 0)
+        return NOT_MEASURED
     estimate = float(sum(sample.mean() for sample in samples))
     if units == 1:
         return Interval(estimate, math.nan, math.nan, 1)
@@ -153,8 +164,8 @@ def _studentised(samples: list[Array], level: float, resamples: int, rng: np.ran
     if units < FEWEST_FOR_BOOTSTRAP:
         return _welch(estimate, variances, samples, tail, units)
     drawn = [sample[rng.integers(0, len(sample), (resamples, len(sample)))] for sample in samples]
-    errors = np.sqrt(sum(d.var(axis=1, ddof=1) / d.shape[1] for d in drawn))
-    means = np.asarray(sum(d.mean(axis=1) for d in drawn))
+    errors = np.sqrt(sum(draws.var(axis=1, ddof=1) / draws.shape[1] for draws in drawn))
+    means = np.asarray(sum(draws.mean(axis=1) for draws in drawn))
     proper = errors > error * 1e-9
     if proper.mean() < 1 - tail:  # many ties: too many resamples have no spread to studentise by
         return _welch(estimate, variances, samples, tail, units)
@@ -174,6 +185,7 @@ def _welch(estimate: float, variances: Array, samples: list[Array], tail: float,
 
 
 def _checked(values: Sequence[float] | Array) -> Array:
+    """The values in ascending order; refused unless they are flat and finite."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not np.isfinite(array).all():
         raise ValueError(

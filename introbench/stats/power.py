@@ -1,4 +1,4 @@
-"""How many units an effect of a given size would need to be shown."""
+"""How many concepts would show an effect of a given size: the power of an interval (Cohen 1988)."""
 
 import math
 from bisect import bisect_left
@@ -8,22 +8,29 @@ from scipy import stats
 from introbench.stats.intervals import Interval
 
 POWER = 0.8
+"""Chance with which an effect that exists should be shown."""
+
+FEWEST_CONCEPTS = 3
+"""Smallest number of concepts that is proposed."""
 
 MOST_CONCEPTS = 100_000
+"""If so many concepts would not be enough, no number is proposed."""
 
 
 def concepts_needed(interval: Interval, margin: float, level: float = 0.95) -> int | None:
     """How many concepts would show an effect as large as the margin with a chance of `POWER`.
 
-    Scales what of the interval's width comes from the concepts; the rest, its floor, stays as it is.
+    The part of the interval's width that comes from the concepts is scaled to their number; the rest, the interval's
+    floor, comes from the questions and stays as it is.
 
     Args:
-        interval: What was found with the concepts at hand.
+        interval: What was measured with the concepts at hand, in nats.
         margin: The effect, in nats.
-        level: Of the interval.
+        level: Nominal coverage of the interval.
 
     Returns:
-        A number of concepts, at least 3; 0 if there is no interval to go by, None if no number would do.
+        A number of concepts, at least `FEWEST_CONCEPTS`; 0 if the interval has no ends to scale, None if not even
+        `MOST_CONCEPTS` would be enough.
     """
     if interval.units < 2 or not math.isfinite(interval.low):
         return 0
@@ -38,5 +45,5 @@ def concepts_needed(interval: Interval, margin: float, level: float = 0.95) -> i
         reach = math.hypot(floor, float(stats.t.ppf(1 - tail, count - 1)) * concepts)
         return reach + float(stats.t.ppf(POWER, count - 1)) * math.hypot(questions, concepts) <= margin
 
-    needed = 3 + bisect_left(range(3, MOST_CONCEPTS), True, key=shows)
+    needed = FEWEST_CONCEPTS + bisect_left(range(FEWEST_CONCEPTS, MOST_CONCEPTS), True, key=shows)
     return needed if needed < MOST_CONCEPTS else None

@@ -1,90 +1,149 @@
-"""Intervals that allow for few vectors and for few questions at once: two-way clustering."""
+"""Intervals that allow for few units and for few questions at once: two-way clustering.
+
+Units (vectors) are few, and so are questions, which all units share. The variance of a mean over both is that of
+two-way clustering (Cameron, Gelbach & Miller 2011), V = V_units + V_questions - V_cells. V_units comes from the spread
+of the units' numbers. V_questions comes from a jackknife: each question is left out in turn, for all units and kinds of
+answers at once, and the control lines are fitted again. V_cells comes from what leaving a question out does to single
+units beyond their mean. Each part is multiplied by the squared quantile of its own degrees of freedom (as Cochran & Cox
+combine variances):
+
+    reach^2 = max(0, t_units^2 (V_units - V_cells) + t_questions^2 (V_questions - V_cells)) + t_cells^2 V_cells,
+
+for control and introspection questions separately, with t_cells in place of the others where a bracket is negative.
+The quantiles of the units are those of `mean_interval`, so that skewed units have a skewed interval.
+
+Coverage, measured on normal effects with 34 control questions and six introspection questions (1,000 to 2,000
+simulations each): the excess of nine units is covered 95-97%, whether units, questions or noise prevail; of three to
+twelve units, and differences, 94-98%; exponential units 94%. With nothing but noise it is 98% for nine units and 99%
+for three, whose bias and flattening are covered 91-92%. A bootstrap of questions with Satterthwaite's degrees of
+freedom covered 98.5% under noise, with wider intervals and in 30 times the time. Outliers on one side in every tenth
+answer leave the excess alone (94-97%), but not the bias (75-90%).
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from introbench.stats.intervals import Array, Interval, mean_interval
-
-Mask = NDArray[np.bool_]
+from introbench.stats.intervals import NOT_MEASURED, Array, Interval, Mask, mean_interval
 
 
 @dataclass(frozen=True)
-class UnitEstimate:
-    """A number per unit, and what each question did to it.
+class QuestionEffects:
+    """How one family of questions moves each unit's number.
+
+    Attributes:
+        freedom: Degrees of freedom of the variance over these questions, in the kind of answer with the fewest.
+        deviations: Jackknife deviations, [units, questions], scaled so that the squares of their means over units add
+            up, over questions, to the variance that is due to questions.
+    """
+
+    freedom: int
+    deviations: Array
+
+    @property
+    def cell_variance(self) -> float:
+        """The part of that variance that single cells, of one unit and one question, bring in."""
+        return float(self.deviations.var(axis=0, ddof=1).sum()) / len(self.deviations)
+
+
+@dataclass(frozen=True)
+class UnitEstimates:
+    """A number for each unit, and what each question did to it.
 
     Attributes:
         values: [units].
-        families: For each family of questions that matters, the controls first: its degrees of freedom in the kind
-            with the fewest, and its jackknife, [units, questions]: over questions, the squares of the mean over units
-            sum to the variance that is due to questions.
+        families: The families of questions that matter, the control questions first.
     """
 
     values: Array
-    families: tuple[tuple[int, Array], ...]
+    families: tuple[QuestionEffects, ...]
 
-    def of(self, units: Mask, sign: float) -> "UnitEstimate":
-        """Those of some units, times a sign."""
-        return UnitEstimate(sign * self.values[units], tuple((f, sign * pulls[units]) for f, pulls in self.families))
+    def part(self, units: Mask, sign: float) -> "UnitEstimates":
+        """The estimates of some units, which a mask [units] selects, times a sign."""
+        return UnitEstimates(
+            sign * self.values[units],
+            tuple(QuestionEffects(family.freedom, sign * family.deviations[units]) for family in self.families),
+        )
 
 
-def mean_over_kinds(estimates: Sequence[UnitEstimate]) -> UnitEstimate:
-    """Mean over kinds; without any, an estimate of no units."""
+def mean_over_kinds(estimates: Sequence[UnitEstimates]) -> UnitEstimates:
+    """Mean over kinds of answers, with equal weight, of the same units; without any, estimates of no units."""
     if not estimates:
-        return UnitEstimate(np.zeros(0), ())
-    by_family = zip(*(estimate.families for estimate in estimates), strict=True)
-    return UnitEstimate(
+        return UnitEstimates(np.zeros(0), ())
+    families = zip(*(estimate.families for estimate in estimates), strict=True)
+    return UnitEstimates(
         values=np.mean([estimate.values for estimate in estimates], axis=0),
         families=tuple(
-            (min(freedom for freedom, _ in family), np.mean([pulls for _, pulls in family], axis=0))
-            for family in by_family
+            QuestionEffects(
+                min(effects.freedom for effects in of_kinds),
+                np.mean([effects.deviations for effects in of_kinds], axis=0),
+            )
+            for of_kinds in families
         ),
     )
 
 
+def paired_difference(first: UnitEstimates, second: UnitEstimates) -> UnitEstimates:
+    """First minus second for each unit, where both share the first family of questions and have one more each."""
+    shared, first_questions = first.families
+    second_shared, second_questions = second.families
+    families = (
+        QuestionEffects(shared.freedom, shared.deviations - second_shared.deviations),
+        first_questions,
+        QuestionEffects(second_questions.freedom, -second_questions.deviations),
+    )
+    return UnitEstimates(first.values - second.values, families)
+
+
 def two_way_interval(
-    samples: Sequence[UnitEstimate], level: float, resamples: int, rng: np.random.Generator
+    samples: Sequence[UnitEstimates], level: float, resamples: int, rng: np.random.Generator
 ) -> Interval:
-    """Interval for the sum of the means of independent samples of units, which answered the same questions."""
+    """Interval for the sum of the means of independent samples of units, which answered the same questions.
+
+    Args:
+        samples: One sample, or two with the second one's sign turned for a difference.
+        level: Nominal coverage.
+        resamples: Number of bootstrap resamples of the units.
+        rng: Source of randomness, seeded by the caller.
+
+    Returns:
+        The interval, whose `floor` is its half width for any number of units; without ends if there is one unit, or a
+        family of questions without degrees of freedom; `NOT_MEASURED` without units.
+    """
     units = min(len(sample.values) for sample in samples)
     if units == 0:
-        return Interval(math.nan, math.nan, math.nan, 0)
+        return NOT_MEASURED
     estimate = float(sum(sample.values.mean() for sample in samples))
-    fewest = min(freedom for freedom, _ in samples[0].families)
+    fewest = min(family.freedom for family in samples[0].families)
     if units == 1 or fewest < 1:
         return Interval(estimate, math.nan, math.nan, units)
 
     # A variance below the noise of single cells is so by chance, and takes no more away than that noise is given.
-    noise_quantile = _quantile((units - 1) * fewest, level)
+    noise_quantile = _squared_quantile((units - 1) * fewest, level)
     noise, effects = 0.0, np.zeros(2)  # towards the low and the high end
     for sample in samples:
-        cells = sum(_cell_variance(pulls) for _, pulls in sample.families)
+        cells = sum(family.cell_variance for family in sample.families)
         variance = sample.values.var(ddof=1) / len(sample.values)
         quantiles = np.array(noise_quantile)
         if variance > cells:
-            own = mean_interval(sample.values, level=level, resamples=resamples, rng=rng)
-            quantiles = np.square([own.low - own.estimate, own.high - own.estimate]) / variance
+            of_units = mean_interval(sample.values, level=level, resamples=resamples, rng=rng)
+            quantiles = np.square([of_units.low - of_units.estimate, of_units.high - of_units.estimate]) / variance
         effects += (variance - cells) * quantiles
         noise += cells * noise_quantile
     floor = 0.0
-    for family in zip(*(sample.families for sample in samples), strict=True):
-        variance = np.square(sum(pulls.mean(axis=0) for _, pulls in family)).sum()
-        cells = sum(_cell_variance(pulls) for _, pulls in family)
-        effects += (variance - cells) * (_quantile(family[0][0], level) if variance > cells else noise_quantile)
-        floor += max(0.0, float(variance - cells)) * _quantile(family[0][0], level)
+    for of_samples in zip(*(sample.families for sample in samples), strict=True):
+        variance = np.square(sum(family.deviations.mean(axis=0) for family in of_samples)).sum()
+        cells = sum(family.cell_variance for family in of_samples)
+        quantile = _squared_quantile(of_samples[0].freedom, level)
+        effects += (variance - cells) * (quantile if variance > cells else noise_quantile)
+        floor += max(0.0, float(variance - cells)) * quantile
     low, high = np.sqrt(np.maximum(effects, 0) + noise)
     return Interval(estimate, estimate - float(low), estimate + float(high), units, math.sqrt(floor))
 
 
-def _cell_variance(pulls: Array) -> float:
-    """The part of the variance of the mean over units that single cells bring in by way of some questions."""
-    return float(pulls.var(axis=0, ddof=1).sum()) / len(pulls)
-
-
-def _quantile(freedom: int, level: float) -> float:
-    """Squared quantile of Student's t."""
+def _squared_quantile(freedom: int, level: float) -> float:
+    """Squared quantile of Student's t for a two-sided interval."""
     return float(stdtrit(freedom, (1 + level) / 2)) ** 2
