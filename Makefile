@@ -1,5 +1,6 @@
 # make introspect   set up, run the introspection battery on the embedded model, print the result table
-# make test         set up, run the whole test suite
+# make test         set up, run the tests that a person runs before a commit: everything exact, and the whole path
+# make test-all     set up, run every test: simulations, long runs and the model matrix as well
 # make taught       teach the embedded model to report injections, and run the battery on it and on the untaught one
 # make check        formatting, lint and types
 # make validate     planted models against verdicts: the instrument's own error rates (one to two hours on two cores)
@@ -13,7 +14,7 @@ LOGS := logs
 export HF_HUB_OFFLINE ?= 1
 export INSPECT_EVAL_MODEL ?= inject/smollm2
 
-.PHONY: introspect test check validate taught models setup clean
+.PHONY: introspect test test-all check validate taught models setup clean
 
 introspect: setup
 	$(BIN)/inspect eval evals/introspection.py --log-dir $(LOGS) --no-log-realtime --no-score-display $(ARGS)
@@ -23,6 +24,9 @@ introspect: setup
 
 # Two processes of one thread each: most tests are too small to use two threads.
 test: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+test-all: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
 
 # About eight minutes of teaching on two cores, once, and the two runs.
@@ -33,10 +37,13 @@ taught: setup
 	  $(BIN)/introbench table $(LOGS) || exit 1; \
 	done
 
+# Type checkers do not follow the mapping of the top-level folders into the package: they are shown a folder that has it.
 check: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
+	rm -rf build/typed && mkdir -p build/typed/introbench
+	ln -s $(CURDIR)/introbench/* $(CURDIR)/evals $(CURDIR)/scorers $(CURDIR)/solvers build/typed/introbench/
+	$(BIN)/mypy build/typed/introbench
 
 validate: setup
 	$(BIN)/python -m introbench.validation --write docs/validity.md $(ARGS)

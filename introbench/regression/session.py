@@ -13,10 +13,10 @@ from typing import Any
 
 from filelock import FileLock
 from inspect_ai import eval
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog, read_eval_log
 
 from introbench.errors import InputError, first_line
+from introbench.provider.inspect_private import PrerequisiteError
 from introbench.regression.baseline import Record, write_baseline
 from introbench.regression.evaluation import Evaluation
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from introbench.analysis.contrasts import contrasts, mean_shifts
-from introbench.analysis.shifts import MATCHED, Plan, Result, TrialShift
+from introbench.analysis.shifts import MATCHED, Result, TrialShift
+from introbench.records.factors import Plan
 from introbench.report.text import results_table
 
 CONCEPTS = ["cats", "bread", "love", "fear", "death", "truth", "creativity", "programming", "music"]
@@ -30,7 +31,7 @@ def battery(noise: float = 0.1) -> list[TrialShift]:
                     vectors = [f"random {CONCEPTS[(number + k) % 9]}-0" for k in range(3)]
                     shift = base + 0.25 + noise * draw.standard_normal()
                     random = {vector: base + of_vector[vector] for vector in vectors}
-                    trials.append(TrialShift(document, family, item, "yes-no", concept, 1.0, shift, random))
+                    trials.append(TrialShift(document, family, item, "yes-no", "words", concept, 1.0, shift, random))
     return trials
 
 
@@ -94,7 +95,9 @@ def test_missing_trials_are_counted_and_leave_every_concept_the_same_questions()
 def test_what_is_peculiar_to_a_question_does_not_leak_into_concepts_that_lack_others() -> None:
     """Two concepts lack the questions that everything moves up; no concept is different."""
     trials = [
-        TrialShift("info", "introspection", item, "yes-no", concept, 1.0, 2.0 if item == "a" else -2.0, {"r": 0.0})
+        TrialShift(
+            "info", "introspection", item, "yes-no", "words", concept, 1.0, 2.0 if item == "a" else -2.0, {"r": 0.0}
+        )
         for item in ("a", "b", "c")
         for concept in CONCEPTS
         if not (item == "a" and concept in ("cats", "bread"))
@@ -165,7 +168,15 @@ def test_random_contrast_is_as_uncertain_as_its_random_vectors() -> None:
     level = {f"r{k}": 5 * draw.standard_normal() for k in range(3)}
     trials = [
         TrialShift(
-            "info", "introspection", item, "yes-no", concept, 1.0, 1.0 + 0.01 * draw.standard_normal(), dict(level)
+            "info",
+            "introspection",
+            item,
+            "yes-no",
+            "words",
+            concept,
+            1.0,
+            1.0 + 0.01 * draw.standard_normal(),
+            dict(level),
         )
         for item in ITEMS
         for concept in CONCEPTS
@@ -186,9 +197,9 @@ def asked(shift_of: Callable[[str, str, float], float]) -> list[TrialShift]:
         ("always_yes", "e", "yes-no", 1.0, 3.0),
     ]
     return [
-        TrialShift("info", family, item, form, concept, sign, sign * shift_of(family, form, baseline) * size, {})
+        TrialShift("info", family, item, form, form, concept, side, shift_of(family, form, baseline) * size, {})
         for concept, size in zip(CONCEPTS, [0.5, 1, 2, 3, 1, 4, 2, 1, 5], strict=True)
-        for family, item, form, sign, baseline in design
+        for family, item, form, side, baseline in design
     ]
 
 
@@ -202,9 +213,9 @@ def test_salience_is_compared_with_introspection_under_the_reference_document_al
         *(("salience", item, sign, 0.4) for item, sign in (("d", 1.0), ("e", -1.0), ("f", -1.0))),
     ]
     trials = [
-        TrialShift(document, family, item, "yes-no", concept, sign, size + sign * 3.0, {})
+        TrialShift(document, family, item, "yes-no", "words", concept, side, side * (size + side * 3.0), {})
         for document in ("info", "none")
-        for family, item, sign, size in design
+        for family, item, side, size in design
         if family == "introspection" or document == "info"
         for concept in CONCEPTS
     ]
@@ -238,5 +249,5 @@ def test_pure_flattening_is_not_introspection_against_matched_controls() -> None
 
 def test_noticing_is_found_beneath_a_push_toward_yes_and_flattening() -> None:
     disturbed = asked(lambda _family, _form, baseline: 0.7 - 0.1 * baseline)
-    noticing = [replace(t, shift=t.shift + 1) if t.family == "introspection" else t for t in disturbed]
+    noticing = [replace(t, shift=t.shift + t.side) if t.family == "introspection" else t for t in disturbed]
     assert by_key(contrasts_of(noticing))[MATCHED_KEY].interval.estimate == pytest.approx(1)

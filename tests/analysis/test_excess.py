@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from introbench.analysis.excess import evidence, excesses
-from introbench.analysis.shifts import Plan, TrialShift
+from introbench.analysis.shifts import TrialShift
 from introbench.analysis.verdict import NOT_MEASURED, Evidence, verdict
 from introbench.prompts import data, schema
+from introbench.records.factors import Plan
 
 CONCEPTS = data.concepts()
+KINDS = {name: answer_format.kind for name, answer_format in data.answer_formats().items()}
 PLAN = Plan(["info"], [*schema.FAMILIES, schema.SALIENCE])
 LEANINGS = {"introspection": -2.0, "salience": -1.5, "always_no": -3.0, "always_yes": 3.0}
 
@@ -47,8 +49,8 @@ def simulated(effect: Effect, random: float = 0.0, seed: int = 0, noise: float =
                 shift = line + sign * vary[concept] * effect(question, answer_format) + noise * draw.standard_normal()
                 trials.append(
                     TrialShift(
-                        "info", question.family, question.id, answer_format, concept, sign, sign * shift,
-                        {name: sign * each for name, each in vectors.items()}, leaning,
+                        "info", question.family, question.id, answer_format, KINDS[answer_format], concept, sign, shift,
+                        dict(vectors), leaning,
                     )
                 )  # fmt: skip
     return trials

@@ -13,17 +13,17 @@ from introbench.errors import InputError
 from introbench.prompts import data, schema
 from introbench.prompts.chat import tokenize_chat
 from introbench.prompts.location import LEVELS
-from introbench.steering.arms import Bank
+from introbench.steering.arms import ArmPlan
 from introbench.steering.injection import Strength, VectorRecipe
-from introbench.tasks.location import KINDS, Scene, early_and_late, scene
+from introbench.tasks.location import Scene, early_and_late, scene
 
 PARTS = tuple(schema.LOCATION_PLACES)
 CONCEPTS = ("cats", "bread", "love", "fear", "truth", "music")
 
 
-def bank(layers: tuple[int, int] = (10, 20)) -> Bank:
+def steered(layers: tuple[int, int] = (10, 20)) -> ArmPlan:
     vectors = tuple(VectorRecipe("pca_center", word) for word in CONCEPTS)
-    return Bank(vectors, layers, Strength(8.0), random_arms=0, seed=0)
+    return ArmPlan(vectors, layers, Strength(8.0), random_arms=0, seed=0)
 
 
 def scene_of(tokenizer: Any, part: str, passage: str = "station", replicates: int = 1, seed: int = 0) -> Scene:
@@ -31,8 +31,8 @@ def scene_of(tokenizer: Any, part: str, passage: str = "station", replicates: in
         tokenizer,
         part,
         passage,
-        bank=replace(bank(), seed=seed),
-        by_depth={place: bank(layers) for place, layers in early_and_late(30).items()},
+        steering=replace(steered(), seed=seed),
+        by_depth={place: steered(layers) for place, layers in early_and_late(30).items()},
         replicates=replicates,
         system="",
     )
@@ -135,15 +135,15 @@ def test_each_option_stands_at_each_label_and_each_place_is_injected_equally_oft
     assert Counter(wordings.values()) == {"introspective": 2, "other": 2}
     labels = "ABCDE"[: len(places)]
     assert uses == {(w, label, place): replicates for w in wordings for label in labels for place in places}
-    injections = each.injections(bank().vectors, seed=7)
+    injections = each.batch(steered().vectors, seed=7)
     assert injections[0].vector is None
     assert len(injections) == len(set(injections)) == 1 + 2 * len(CONCEPTS) * len(places)
     rows: list[int] = []
     for index, concept in enumerate(CONCEPTS):
         arms = each.arms(index)
-        assert list(arms) == ["sham", *(f"{kind} at {place}" for kind in KINDS for place in places)]
-        for name, row in list(arms.items())[1:]:
-            kind, _, place = name.split()
+        assert list(arms) == ["sham", *(f"{kind} at {place}" for kind in ("concept", "random") for place in places)]
+        for arm in list(arms.values())[1:]:
+            kind, place, row = arm.kind, arm.place, arm.row
             own = VectorRecipe("pca_center", concept, seed=7 if kind == "random" else None)
             site = each.sites[place]
             found = injections[row]
@@ -211,7 +211,7 @@ def trials(skill: dict[tuple[bool, str], float], noise: float = 0.0, seed: int =
             concept,
             {
                 vector: (skill.get((introspective, vector), 0.5) + noise * rng.normal(), noise * rng.normal())
-                for vector in KINDS
+                for vector in ("concept", "random")
             },
         )
         for introspective in (True, False)

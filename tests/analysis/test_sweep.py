@@ -41,9 +41,9 @@ def test_bad_ranges_are_refused(value: object) -> None:
 def test_ranges_that_start_together_share_a_batch_and_each_has_a_sham() -> None:
     vectors = tuple(VectorRecipe("pca_center", word) for word in ("cats", "bread"))
     grid = Grid(((0, 2), (0, 4), (2, 4)), (Strength(1), Strength(8)), vectors)
-    assert len(grid.injections) == len(grid.arms) == 3 * (1 + 2 * 2)
-    together = [each for each in grid.injections if each.batch == 0]
-    assert together == list(grid.injections[:10]), "batch after batch"
+    assert len(grid.batch) == len(grid.arms) == 3 * (1 + 2 * 2)
+    together = [each for each in grid.batch if each.batch == 0]
+    assert together == list(grid.batch[:10]), "batch after batch"
     assert together == [
         *(sham(layers) for layers in ((0, 2), (0, 4))),
         *(
@@ -53,11 +53,11 @@ def test_ranges_that_start_together_share_a_batch_and_each_has_a_sham() -> None:
             for layers in ((0, 2), (0, 4))
         ),
     ]
-    assert {each.layers for each in grid.injections[10:]} == {(2, 4)}
-    assert {each.batch for each in grid.injections[10:]} == {1}
+    assert {each.layers for each in grid.batch[10:]} == {(2, 4)}
+    assert {each.batch for each in grid.batch[10:]} == {1}
     assert [*grid.arms][:6] == ["sham 0:2", "cats 0:2 x1", "bread 0:2 x1", "cats 0:2 x8", "bread 0:2 x8", "sham 0:4"]
-    for name, row in grid.arms.items():
-        injection = grid.injections[row]
+    for name, arm in grid.arms.items():
+        injection = grid.batch[arm.row]
         what = injection.vector.label if injection.vector else "sham"
         assert name.startswith(f"{what} {range_text(injection.layers)}")
         assert name.endswith(f"x{injection.strength}" if injection.vector else range_text(injection.layers))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from helpers import evaluate
-from inspect_ai._util.error import PrerequisiteError
 
 from introbench.analysis.calibrate import Response, proposed
 from introbench.provider import resident
+from introbench.provider.inspect_private import PrerequisiteError
 from introbench.report import log as log_report
 from introbench.steering.injection import Injection, Strength, VectorRecipe, sham
 
@@ -45,7 +45,7 @@ def test_the_task_shows_doses_and_proposes_a_strength(tiny_folder: Path, tmp_pat
     assert 0 < found["dose | 0.5"] < found["dose | 2"]
     runtime = next(iter(resident.RESIDENT.values()))
     cached = [Injection(VectorRecipe("pca_center", word), (1, 3), Strength(2)) for word in ("cats", "bread")]
-    _, *doses = runtime.doses_of([sham((1, 3)), *cached])
+    _, *doses = runtime.strengths.doses(runtime.strengths.resolve([sham((1, 3)), *cached]))
     assert found["dose | 2"] == pytest.approx(sum(doses) / 2, rel=1e-4), "the dose is that of the cached injection"
     table = log_report.log_table(log.location)
     assert ("Proposed: -T strength=" in table) == math.isfinite(found["proposed norm"])

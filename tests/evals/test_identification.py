@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 import torch
 from helpers import evaluate, plain_two_passes, tokens_of
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog
 
 from introbench.analysis.identification import Report, identify
 from introbench.models.checkpoint import Checkpoint
 from introbench.prompts import data
 from introbench.provider import resident
+from introbench.provider.inspect_private import PrerequisiteError
 from introbench.report import log as log_report
 from introbench.steering.injection import VectorRecipe
 
 CONCEPTS = ["cats", "bread", "love"]
+KINDS = {"sham": "sham", "concept": "concept", "random 1": "random"}
 SMALL: dict[str, Any] = {"concepts": CONCEPTS, "layers": "1:3", "strength": 3, "random_vectors": 1}
 
 
@@ -32,7 +33,9 @@ def reports(faithful: float, nothing: float = 0.2) -> list[Report]:
             own = guess | {concept: guess[concept] + faithful}
             sham = dict.fromkeys(CONCEPTS, (1 - nothing) / 3) | {"": nothing}
             arms = {"sham": sham, "concept": own, "random 1": sham}
-            several.append(Report("list", "info", f"order-{item}", concept, arms, {n: [p, p] for n, p in own.items()}))
+            several.append(
+                Report("list", "info", f"order-{item}", concept, arms, KINDS, {n: [p, p] for n, p in own.items()})
+            )
     return several
 
 
@@ -61,7 +64,7 @@ def test_a_guesser_has_none() -> None:
 def test_lost_trials_take_their_order_with_them() -> None:
     whole = reports(0.5)
     lost = [
-        r if (r.item, r.concept) != ("order-3", "cats") else Report("list", "info", "order-3", "cats", {}, {})
+        r if (r.item, r.concept) != ("order-3", "cats") else Report("list", "info", "order-3", "cats", {}, KINDS, {})
         for r in whole
     ]
     found = identify(lost[::-1])
@@ -75,7 +78,7 @@ def test_lost_trials_take_their_order_with_them() -> None:
 def test_a_random_arm_that_is_not_finite_is_left_out() -> None:
     whole = reports(0.5)
     arms = {arm: each for arm, each in whole[0].arms.items() if arm != "random 1"}
-    without = Report("list", "info", "order-0", "cats", arms, whole[0].lens)
+    without = Report("list", "info", "order-0", "cats", arms, KINDS, whole[0].lens)
     found = identify([without, *whole[1:]])
     assert found
     assert found.nothing_random.estimate == pytest.approx(0.0)

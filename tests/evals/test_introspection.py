@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 from inspect_ai import eval, eval_retry, score
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import get_model
 from scipy.special import logsumexp
@@ -27,7 +26,7 @@ from introbench import cli
 from introbench.analysis.arm_reading import ArmReading
 from introbench.analysis.contrasts import contrasts
 from introbench.analysis.excess import CONCEPTS, RANDOM, excesses
-from introbench.analysis.shifts import Plan, plan_of, shift_of_trial
+from introbench.analysis.introspection import IntrospectionRun
 from introbench.engine import Want
 from introbench.engine.architecture import find_parts
 from introbench.engine.hooks import steering
@@ -37,6 +36,8 @@ from introbench.models.checkpoint import Checkpoint
 from introbench.prompts import data, schema
 from introbench.prompts.published import published
 from introbench.provider import resident
+from introbench.provider.inspect_private import PrerequisiteError
+from introbench.records.factors import Plan
 from introbench.report import log as log_report
 from introbench.scorers.introspection import yes_shift
 from introbench.steering.arms import CONTROL_VECTORS, IMPACT
@@ -364,17 +365,19 @@ def test_ordinary_generation_is_refused_in_one_line(tiny_folder: Path) -> None:
         asyncio.run(get_model(f"inject/{tiny_folder}", memoize=False).generate("Hello"))
 
 
+def run_of(log: EvalLog) -> IntrospectionRun:
+    return IntrospectionRun(log_report.scored_trials(log.samples or [], "yes_shift"))
+
+
 def test_the_table_recomputes_what_the_log_says(log: EvalLog) -> None:
-    trials = [shift_of_trial(s.metadata, s.scores["yes_shift"]) for s in log.samples or []]
-    for result in contrasts(trials, plan_of((log.samples or [])[0].metadata)):
+    run = run_of(log)
+    for result in contrasts(run.shifts, run.plan):
         assert metrics(log)[result.key] == result.interval.estimate
         assert metrics(log)[f"{result.key} | low"] == result.interval.low
 
 
 def test_the_excess_is_recomputed_from_the_log_and_heads_it(log: EvalLog) -> None:
-    trials = [shift_of_trial(s.metadata, s.scores["yes_shift"]) for s in log.samples or []]
-    found = excesses(trials, plan_of((log.samples or [])[0].metadata))
-    own = {(each.document, each.vectors): each for each in found}
+    own = {(each.document, each.vectors): each for each in run_of(log).excesses}
     assert set(own) == {(d, v) for d in ("info", "none") for v in (CONCEPTS, RANDOM)}
     measured = metrics(log)
     head = own["info", CONCEPTS].confusion
@@ -394,9 +397,9 @@ def test_the_excess_is_recomputed_from_the_log_and_heads_it(log: EvalLog) -> Non
 def test_the_line_is_through_the_raw_shifts_of_the_controls(log: EvalLog) -> None:
     """By hand: one concept, one document, in words: bias, flattening, and the signed excess of introspection."""
     trials = [
-        shift_of_trial(s.metadata, s.scores["yes_shift"])
-        for s in log.samples or []
-        if (s.metadata["document"], s.metadata["concept"], s.metadata["format"]) == ("none", "bread", "yes-no")
+        trial
+        for trial in run_of(log).shifts
+        if (trial.document, trial.concept, trial.answer_format) == ("none", "bread", "yes-no")
     ]
     controls = [t for t in trials if t.family == "always_yes"]
     x, y = (np.array([getattr(t, name) for t in controls]) for name in ("baseline", "shift"))
@@ -406,7 +409,7 @@ def test_the_line_is_through_the_raw_shifts_of_the_controls(log: EvalLog) -> Non
         scale = float(np.median(np.sort(residuals)[2:])) / 0.6745
         weights = np.minimum(1, 1.345 * scale / np.maximum(residuals, 1e-300))
         slope, level = np.polyfit(x, y, 1, w=np.sqrt(weights))
-    excess = np.mean([t.sign * (t.sign * t.shift - level - slope * t.baseline) for t in trials if t not in controls])
+    excess = np.mean([t.side * (t.shift - level - slope * t.baseline) for t in trials if t not in controls])
     mine = excesses(trials, Plan(["none"], ["introspection", "always_yes"]))[0].confusion
     assert mine.excess.estimate == pytest.approx(excess, abs=1e-6)
     assert mine.flattening.estimate == pytest.approx(-slope, abs=1e-6)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from helpers import evaluate, tokens_of
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.scorer import SampleScore
 from transformers import DynamicCache, PreTrainedModel
@@ -19,6 +18,9 @@ from introbench.models.checkpoint import Checkpoint
 from introbench.prompts import data, schema
 from introbench.prompts.location import LEVELS
 from introbench.provider import loaded_model, resident
+from introbench.provider.inspect_private import PrerequisiteError
+from introbench.records.arm import Arm
+from introbench.records.factors import TrialFactors
 from introbench.report import log as log_report
 from introbench.scorers.location import location_contrasts, location_scores, score_of
 from introbench.steering.injection import VectorRecipe
@@ -181,7 +183,8 @@ def planted(log: EvalLog, answer: Any) -> list[SampleScore]:
     scores = []
     for sample in log.samples or []:
         readings = {arm: ArmReading(arm, "", answer(sample.metadata, arm)) for arm in sample.metadata["arms"]}
-        score = score_of(sample.metadata["options"], readings)
+        factors = TrialFactors.from_json(sample.metadata)
+        score = score_of(factors.place.options, factors.arms, readings)
         scores.append(SampleScore(score=score, sample_id=sample.id, sample_metadata=sample.metadata))
     return scores
 
@@ -329,11 +332,14 @@ def test_numbers_that_are_not_finite_are_counted(tiny_folder: Path, tmp_path: Pa
 def test_one_arm_that_is_not_finite_loses_its_kind_of_vector_alone() -> None:
     answers = {"A": -1.0, "B": -1.0}
     options = {"A": "first", "B": "second"}
-    arms = ["sham", "concept at first", "concept at second", "random at first"]
-    score = score_of(options, {arm: ArmReading(arm, "", answers) for arm in arms})
+    arms = {"sham": Arm("sham", 0)} | {
+        f"{kind} at {place}": Arm(kind, 1, place=place) for kind in ("concept", "random") for place in options.values()
+    }
+    finite = [name for name in arms if name != "random at second"]
+    score = score_of(options, arms, {name: ArmReading(name, "", answers) for name in finite})
     assert score.value["accuracy"] == 0.5
     assert math.isnan(score.value["random_accuracy"])
-    assert score_of(options, {}).reason == "not_finite"
+    assert score_of(options, arms, {}).reason == "not_finite"
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from helpers import evaluate, plain_two_passes, tokens_of
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog
 
 from introbench.analysis.model_swap import ArmTrial, arm_contrasts, arm_shifts
-from introbench.analysis.shifts import MATCHED, Plan
+from introbench.analysis.shifts import MATCHED
 from introbench.models.checkpoint import Checkpoint
 from introbench.provider import resident
+from introbench.provider.inspect_private import PrerequisiteError
+from introbench.records.factors import Plan
 from introbench.report import log as log_report
 from introbench.steering.injection import MODEL_CONTRAST, VectorRecipe
 
@@ -116,7 +117,7 @@ def trials(effect: dict[str, float]) -> list[ArmTrial]:
         for item in range(12):
             sign = -1.0 if family == "introspection" and item % 3 == 0 else 1.0
             shift = size + sign * 0.3 + 0.05 * draw.standard_normal()
-            several.append(ArmTrial("info", family, f"{family}-{item}", "yes-no", sign, {"a": shift}))
+            several.append(ArmTrial("info", family, f"{family}-{item}", "yes-no", sign, {"a": sign * shift}))
     return several
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from helpers import evaluate, plain_two_passes
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog
 from transformers import PreTrainedModel
 
@@ -17,13 +16,13 @@ from introbench.models.checkpoint import Checkpoint
 from introbench.prompts.chat import tokenize_chat
 from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.provider import resident
+from introbench.provider.inspect_private import PrerequisiteError
 from introbench.provider.loaded_model import LoadedModel
 from introbench.provider.probe_record import probe_record
 from introbench.report import log as log_report
-from introbench.steering.arms import CONCEPTS_PER_BANK
+from introbench.steering.arms import CONCEPTS_PER_BATCH, separate_batches
 from introbench.steering.injection import VectorRecipe
-from introbench.steering.sweep_grid import probe_injections
-from introbench.tasks.arms import make_bank
+from introbench.tasks.arms import plan_arms
 
 SMALL: dict[str, Any] = {
     "concepts": ["cats", "bread", "love"],
@@ -78,7 +77,9 @@ def plain_states(
     return np.stack(answer), np.stack(end), torch.log_softmax(logits.double(), dim=-1)
 
 
-def split(runtime: LoadedModel, prior: list[dict[str, str]], question: list[dict[str, str]]) -> tuple[list[int], list[int]]:
+def split(
+    runtime: LoadedModel, prior: list[dict[str, str]], question: list[dict[str, str]]
+) -> tuple[list[int], list[int]]:
     messages = prior + question
     text = runtime.tokenizer.apply_chat_template(messages, tokenize=False, continue_final_message=True)
     first = runtime.tokenizer.apply_chat_template(prior, tokenize=False)
@@ -221,13 +222,13 @@ def test_numbers_that_are_not_finite_are_counted(tiny_folder: Path, tmp_path: Pa
 
 def test_many_concepts_take_several_batches_each_beside_its_own_sham(tiny_folder: Path) -> None:
     words = [f"{first}{second}" for first in "abcde" for second in "xyz"]
-    bank = make_bank(
+    plan = plan_arms(
         Checkpoint(str(tiny_folder)), concepts=words, method="pca_center", layers="1:3", strength=3,
         random_vectors=1, seed=0,
     )  # fmt: skip
-    injections = probe_injections(bank)
+    injections = separate_batches(plan)
     shams = [row for row, each in enumerate(injections) if each.vector is None]
-    assert shams == [0, 1 + 2 * CONCEPTS_PER_BANK]
+    assert shams == [0, 1 + 2 * CONCEPTS_PER_BATCH]
     assert [injections[row].batch for row in shams] == [0, 1]
     assert [each.label for each in injections if each.vector and not each.vector.is_random] == words
 
@@ -235,10 +236,10 @@ def test_many_concepts_take_several_batches_each_beside_its_own_sham(tiny_folder
 def test_rows_of_several_batches_are_told_apart_and_one_that_is_not_finite_is_left_out(tiny_folder: Path) -> None:
     words = [f"{first}{second}" for first in "abcde" for second in "xyz"]
     checkpoint = Checkpoint(str(tiny_folder))
-    bank = make_bank(
+    plan = plan_arms(
         checkpoint, concepts=words, method="pca_center", layers="1:3", strength=3, random_vectors=1, seed=0
     )
-    injections = probe_injections(bank)
+    injections = separate_batches(plan)
     rows = len(injections)
     generator = torch.Generator().manual_seed(0)
     finite = [row != 5 for row in range(rows)]

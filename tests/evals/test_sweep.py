@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import evaluate, plain_two_passes, tokens_of
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog
 
 from introbench import cli
 from introbench.models.checkpoint import Checkpoint
 from introbench.provider import resident
+from introbench.provider.inspect_private import PrerequisiteError
 from introbench.report import log as log_report
 from introbench.steering.injection import VectorRecipe
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 from helpers import evaluate
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog
 from transformers import PreTrainedModel
 
 from introbench.analysis.top_of_mind import Texts, judge, measure
 from introbench.models.checkpoint import Checkpoint
 from introbench.provider import resident
+from introbench.provider.inspect_private import PrerequisiteError
 from introbench.report import log as log_report
 from introbench.steering.injection import VectorRecipe
 

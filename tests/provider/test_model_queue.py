@@ -1,4 +1,4 @@
-"""Turns: one at a time, in order, one model after the other, and none lost to a cancellation."""
+"""ModelQueue: one at a time, in order, one model after the other, and none lost to a cancellation."""
 
 import anyio
 import pytest
@@ -11,7 +11,7 @@ def test_a_model_finishes_its_queue_before_the_next_one(backend: str) -> None:
     served: list[str] = []
     running = 0
 
-    async def call(turns: Turns, model: str, name: str) -> None:
+    async def call(turns: ModelQueue, model: str, name: str) -> None:
         nonlocal running
         async with turns.turn(model):
             running += 1
@@ -34,7 +34,7 @@ def test_a_model_finishes_its_queue_before_the_next_one(backend: str) -> None:
 def test_cancelled_callers_leave_no_gap() -> None:
     served: list[int] = []
 
-    async def call(turns: Turns, number: int, scope: anyio.CancelScope) -> None:
+    async def call(turns: ModelQueue, number: int, scope: anyio.CancelScope) -> None:
         with scope:
             async with turns.turn("a"):
                 await anyio.lowlevel.checkpoint()
@@ -56,7 +56,7 @@ def test_cancelled_callers_leave_no_gap() -> None:
 def test_a_line_is_served_one_by_one_and_lets_others_pass() -> None:
     served: list[str] = []
 
-    async def call(turns: Turns, key: str, name: str, cancelled: bool = False) -> None:
+    async def call(turns: ModelQueue, key: str, name: str, cancelled: bool = False) -> None:
         with anyio.CancelScope() as scope:
             if cancelled:
                 scope.cancel()

@@ -17,6 +17,7 @@ from introbench.models.checkpoint import Checkpoint
 from introbench.models.disk_cache import sha256_of
 from introbench.prompts import data
 from introbench.provider.loaded_model import LoadedModel
+from introbench.records.arm_record import ArmRecord
 from introbench.scorers.introspection import _not_finite
 from introbench.steering.dose import FORWARDS, find_norms
 from introbench.steering.injection import Injection, Strength, VectorRecipe, sham
@@ -35,7 +36,12 @@ def injection(concept: str, strength: Strength, **options: object) -> Injection:
 
 
 def doses(runtime: LoadedModel, *injections: Injection) -> list[float]:
-    return runtime.strengths._carriers.doses(runtime.strengths.arms([sham(LAYERS), *injections]))
+    return runtime.strengths.doses(runtime.strengths.resolve([sham(LAYERS), *injections]))
+
+
+def norm(runtime: LoadedModel, injection: Injection) -> float:
+    (resolved,) = runtime.strengths.resolve([injection])
+    return resolved.norm
 
 
 def test_a_dose_is_the_mean_divergence_on_the_carriers(runtime: LoadedModel) -> None:
@@ -61,19 +67,22 @@ def test_a_dose_is_the_mean_divergence_on_the_carriers(runtime: LoadedModel) -> 
     assert dose == pytest.approx(np.mean(expected), rel=1e-3)
 
 
-def test_the_asked_dose_is_reached_by_every_vector_and_kept(runtime: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_asked_dose_is_reached_by_every_vector_and_kept(
+    runtime: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     several = [injection(concept, Strength(0.05, "kl")) for concept in ("cats", "bread", "love")]
     opposite = injection("cats", Strength(-0.05, "kl"))
     found = doses(runtime, *several, opposite)[1:]
     assert found == pytest.approx([0.05] * 4, rel=0.05)
-    norms = [runtime.strength(each) for each in (*several, opposite)]
+    norms = [norm(runtime, each) for each in (*several, opposite)]
     assert norms[3] < 0 < min(norms[:3])
     active = injection("cats", Strength(0.05, "kl"), steering="active")
-    assert runtime.strength(active) == norms[0], "what is on to the end has the norm of what is in the cache alone"
-    assert doses(runtime, active)[1] > 1.05 * found[0]
+    assert norm(runtime, active) == norms[0], "what is on to the end has the norm of what is in the cache alone"
+    to_the_end = runtime.strengths.arms(runtime.strengths.resolve([sham(LAYERS), active]))
+    assert runtime.strengths._carriers.doses(to_the_end)[1] > 1.05 * found[0]
     monkeypatch.setattr(runtime.strengths, "_norms", {})
     monkeypatch.setattr(runtime.strengths, "_measured", None)  # whatever is kept needs no measurement
-    assert [runtime.strength(each) for each in (*several, opposite)] == norms
+    assert [norm(runtime, each) for each in (*several, opposite)] == norms
 
 
 def test_an_impact_matched_control_disturbs_as_much_as_the_concept(runtime: LoadedModel) -> None:
@@ -88,7 +97,7 @@ def test_an_impact_matched_control_disturbs_as_much_as_the_concept(runtime: Load
     wanted, gaussian, *matched = doses(runtime, *by_norm, *controls)[1:]
     assert abs(gaussian / wanted - 1) > 0.05, "equal norm must not be equal impact for this to test anything"
     assert matched == pytest.approx([wanted] * len(controls), rel=0.05)
-    assert runtime.strength(controls[4]) < 0
+    assert norm(runtime, controls[4]) < 0
 
 
 def test_controls_of_an_opposite_are_like_that_opposite(runtime: LoadedModel) -> None:
@@ -96,10 +105,10 @@ def test_controls_of_an_opposite_are_like_that_opposite(runtime: LoadedModel) ->
     concept = Injection(own, LAYERS, strength)
     shuffled = Injection(VectorRecipe("pca_center", "cats", 0, control="shuffle"), LAYERS, strength, like=own)
     negated = Injection(own, LAYERS, strength.times(-1), like=own)
-    norm = runtime.strength(concept)
-    assert norm < 0
-    assert runtime.strength(shuffled) == norm
-    assert runtime.strength(negated) == -norm
+    of_concept = norm(runtime, concept)
+    assert of_concept < 0
+    assert norm(runtime, shuffled) == of_concept
+    assert norm(runtime, negated) == -of_concept
     wanted, *matched = doses(runtime, concept, *(replace(each, match="impact") for each in (shuffled, negated)))[1:]
     assert matched == pytest.approx([wanted] * 2, rel=0.05)
 
@@ -119,12 +128,12 @@ def test_another_concept_adds_as_much_at_each_layer_as_the_file_it_is_a_control_
     by_norm = [Injection(other, LAYERS, Strength(2), like=own) for other in others]
     by_impact = [replace(each, match="impact") for each in by_norm]
     shuffled = Injection(replace(own, seed=0, control="shuffle"), LAYERS, Strength(2), like=own)
-    deltas = runtime.strengths.arms([concept, shuffled, *by_norm, *by_impact]).deltas
-    for layer, norm in ((1, 1.0), (2, 3.0)):
+    deltas = runtime.strengths.arms(runtime.strengths.resolve([concept, shuffled, *by_norm, *by_impact])).deltas
+    for layer, scale in ((1, 1.0), (2, 3.0)):
         bread = runtime.library.directions(others[1])[layer]
-        assert deltas[layer][:4].norm(dim=-1).tolist() == pytest.approx([2 * norm] * 4)
+        assert deltas[layer][:4].norm(dim=-1).tolist() == pytest.approx([2 * scale] * 4)
         for added, each in zip(deltas[layer][2:], [*by_norm, *by_impact], strict=True):
-            assert torch.allclose(added, runtime.strength(each) * norm * bread, atol=1e-5)
+            assert torch.allclose(added, norm(runtime, each) * scale * bread, atol=1e-5)
         assert torch.equal(deltas[layer][1], 2 * runtime.library.directions_of(shuffled)[layer])  # type: ignore[index]
     wanted, *matched = doses(runtime, concept, *by_impact)[1:]
     assert matched == pytest.approx([wanted] * 2, rel=0.05)
@@ -134,17 +143,17 @@ def test_nothing_is_like_what_has_no_dose(runtime: LoadedModel) -> None:
     """What is added after the last block never reaches the cache."""
     own = VectorRecipe("pca_center", "cats")
     control = VectorRecipe("pca_center", "cats", 0, control="shuffle")
-    assert math.isnan(runtime.strength(Injection(control, (3, 4), Strength(2), like=own, match="impact")))
-    reached, lost = runtime.strengths.norms(
+    assert math.isnan(norm(runtime, Injection(control, (3, 4), Strength(2), like=own, match="impact")))
+    reached, lost = runtime.strengths.resolve(
         [Injection(own, LAYERS, Strength(0.05, "kl")), Injection(own, (3, 4), Strength(0.05, "kl"), batch=1)]
     )
-    assert reached > 0
-    assert math.isnan(lost)
+    assert reached.norm > 0
+    assert math.isnan(lost.norm)
 
 
 def test_a_dose_that_cannot_be_reached_is_refused(runtime: LoadedModel) -> None:
     with pytest.raises(InputError, match=r"strength=kl:1e\+06: no vector reaches this dose in layers 1:3") as refusal:
-        runtime.strength(injection("cats", Strength(1e6, "kl")))
+        norm(runtime, injection("cats", Strength(1e6, "kl")))
     assert "\n" not in str(refusal.value)
 
 
@@ -201,4 +210,5 @@ def test_a_strength_that_is_not_found_is_null_in_records(tiny_folder: Path, tmp_
         ("shuffle (impact)", None),
     ]
     json.dumps(records, allow_nan=False)
-    assert "shuffle (impact) (shuffle cats-0 (impact), no finite strength)" in _not_finite(records[3:]).explanation
+    lost = [ArmRecord.from_json(record) for record in records[3:]]
+    assert "shuffle (impact) (shuffle cats-0 (impact), no finite strength)" in _not_finite(lost).explanation

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from introbench.engine import Reading
 from introbench.errors import InputError
-from introbench.steering.arms import Bank, bank_text, split_into_banks
+from introbench.steering.arms import ArmBatch, ArmPlan
 from introbench.steering.injection import Injection, Strength, VectorRecipe, parse_layers, parse_strength
 from introbench.tasks.arguments import choose, parse_concepts, user_path
 
@@ -103,9 +103,9 @@ def test_recipes_that_name_nothing_are_refused() -> None:
         Injection(None, (0, 1), Strength(1), spans=((4, 4, 1.0),))
 
 
-def bank(concepts: tuple[str, ...], random_arms: int, steerings: tuple[str, ...] = ("cache",)) -> Bank:
+def arm_plan(concepts: tuple[str, ...], random_arms: int, steerings: tuple[str, ...] = ("cache",)) -> ArmPlan:
     vectors = tuple(VectorRecipe("pca_center", concept) for concept in concepts)
-    return Bank(vectors, (1, 3), Strength(4.0), random_arms, seed=0, steerings=steerings)
+    return ArmPlan(vectors, (1, 3), Strength(4.0), random_arms, seed=0, steerings=steerings)
 
 
 @given(
@@ -117,32 +117,34 @@ def test_every_random_vector_is_used_equally_often(
     n_concepts: int, random_arms: int, steerings: tuple[str, ...]
 ) -> None:
     words = tuple(f"word{chr(97 + n)}" for n in range(n_concepts))
-    whole = bank(words, random_arms, steerings)
-    assert whole.injections[0].vector is None
-    uses = {row: 0 for row, each in enumerate(whole.injections) if each.vector and each.vector.is_random}
+    plan = arm_plan(words, random_arms, steerings)
+    batch = plan.batch
+    assert batch[0].vector is None
+    uses = {row: 0 for row, each in enumerate(batch) if each.vector and each.vector.is_random}
     for word in words:
-        arms = whole.arms(word)
-        assert whole.injections[arms["sham"]].vector is None
-        assert whole.injections[arms["concept"]].vector == VectorRecipe("pca_center", word)
-        for name, row in arms.items():
+        arms = plan.arms(word)
+        assert batch[arms["sham"].row].vector is None
+        assert batch[arms["concept"].row].vector == VectorRecipe("pca_center", word)
+        for name, arm in arms.items():
             expected = steerings[-1] if name.endswith(" active") else "cache" if name == "sham" else steerings[0]
-            assert whole.injections[row].steering == expected, name
-        rows = [row for name, row in arms.items() if name.startswith("random")]
+            assert batch[arm.row].steering == arm.steering == expected, name
+        rows = [arm.row for name, arm in arms.items() if name.startswith("random")]
+        assert rows == [arm.row for arm in arms.values() if arm.kind == "random"]
         assert len(set(rows)) == random_arms * len(steerings)
         for row in rows:
             uses[row] += 1
-            assert whole.injections[row].vector.is_random
+            assert batch[row].vector.is_random
     if n_concepts >= random_arms:
         assert set(uses.values()) <= {random_arms}
-    assert len(set(whole.injections)) == len(whole.injections)
-    assert tuple(map(Injection.from_json, json.loads(bank_text(whole.injections)))) == whole.injections
+    assert len(set(batch)) == len(batch)
+    assert ArmBatch.from_text(batch.to_text()) == batch
 
 
 def test_long_lists_of_concepts_are_split() -> None:
     words = tuple(f"word{chr(97 + n)}" for n in range(26))
-    banks = split_into_banks(bank(words, 3))
-    assert sum((b.concepts for b in banks), ()) == words
-    assert max(len(b.injections) for b in banks) <= 25
+    parts = arm_plan(words, 3).split()
+    assert sum((part.concepts for part in parts), ()) == words
+    assert max(len(part.batch) for part in parts) <= 25
 
 
 def test_concepts_can_be_any_word_but_not_a_slip() -> None:
@@ -180,7 +182,7 @@ def test_paths_are_relative_to_where_the_command_was_given(tmp_path: Path, monke
     assert user_path("prompts") == Path("prompts"), "what is really there comes first"
 
 
-def test_readings_of_several_fillers_are_put_back_in_the_banks_order() -> None:
+def test_readings_of_several_fillers_are_put_back_in_the_order_of_the_batch() -> None:
     def part(rows: list[int]) -> tuple[list[int], Reading]:
         values = torch.tensor(rows, dtype=torch.float32)
         forms = values[:, None].expand(-1, 2).contiguous()
