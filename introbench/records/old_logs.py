@@ -6,7 +6,7 @@ still does, for those logs alone.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from introbench.prompts.schema import SALIENCE, reference_document
 from introbench.records.arm import (
@@ -32,8 +32,22 @@ ANSWER_KINDS = {
     "red-blue": "colours",
     "blue-red": "colours",
 }
-_RANDOM = re.compile(r"random (\d+)( active)?")
-_PLACED = re.compile(r"(concept|random) at (.+)")
+_NAMES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], int], Arm]], ...] = (
+    (re.compile(r"sham.*"), lambda name, row: Arm(SHAM, row)),
+    (re.compile(r"concept( active)?"), lambda name, row: Arm(CONCEPT, row, steering=_steering(name[1]))),
+    (re.compile(r"random (\d+)( active)?"), lambda name, row: Arm(RANDOM, row, int(name[1]), _steering(name[2]))),
+    (re.compile(r"(concept|random) at (.+)"), lambda name, row: Arm(name[1], row, place=name[2])),
+    (
+        re.compile(rf"({'|'.join(CONTROL_VECTORS)})( \(impact\))?"),
+        lambda name, row: Arm(name[1], row, matched=IMPACT if name[2] else NORM),
+    ),
+    (re.compile(r"finetune(, contrast -)?"), lambda name, row: Arm(FINETUNE, row, number=-1 if name[1] else 0)),
+    (re.compile(r"contrast ([+-])"), lambda name, row: Arm(CONTRAST, row, number=int(f"{name[1]}1"))),
+)
+
+
+def _steering(suffix: str | None) -> str:
+    return ACTIVE if suffix else CACHE
 
 
 def answer_kind(answer_format: str) -> str:
@@ -49,20 +63,7 @@ def families_under(document: str, documents: Sequence[str], families: Sequence[s
 
 def arm(name: str, row: int) -> Arm:
     """The arm of a name. Sweeps name their arms by vector, and need no more than the order in which they stand."""
-    steering = ACTIVE if name.endswith(" active") else CACHE
-    control, _, matched = name.partition(" (")
-    if name.partition(" ")[0] == SHAM:
-        return Arm(SHAM, row)
-    if name in (CONCEPT, f"{CONCEPT} active"):
-        return Arm(CONCEPT, row, steering=steering)
-    if found := _RANDOM.fullmatch(name):
-        return Arm(RANDOM, row, int(found[1]), steering)
-    if found := _PLACED.fullmatch(name):
-        return Arm(found[1], row, place=found[2])
-    if control in CONTROL_VECTORS:
-        return Arm(control, row, matched=IMPACT if matched else NORM)
-    if name.startswith(FINETUNE):
-        return Arm(FINETUNE, row, number=-1 if name.endswith("-") else 0)
-    if name.startswith(CONTRAST):
-        return Arm(CONTRAST, row, number=1 if name.endswith("+") else -1)
+    for pattern, make in _NAMES:
+        if found := pattern.fullmatch(name):
+            return make(found, row)
     return Arm(CONCEPT, row, place=name)

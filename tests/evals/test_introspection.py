@@ -37,10 +37,11 @@ from introbench.prompts import data, schema
 from introbench.prompts.published import published
 from introbench.provider import resident
 from introbench.provider.inspect_private import PrerequisiteError
+from introbench.records.arm import CONTROL_VECTORS
 from introbench.records.factors import Plan
 from introbench.report import log as log_report
 from introbench.scorers.introspection import yes_shift
-from introbench.steering.arms import CONTROL_VECTORS, IMPACT
+from introbench.steering.arms import IMPACT_SUFFIX
 from introbench.steering.injection import VectorRecipe
 from introbench.steering.vectors.control_file import write_control_file
 
@@ -417,7 +418,7 @@ def test_the_line_is_through_the_raw_shifts_of_the_controls(log: EvalLog) -> Non
 
 def test_every_kind_of_control_vector_at_both_matches(tiny_folder: Path, tmp_path: Path) -> None:
     wide = run(tiny_folder, tmp_path, documents="none", formats="yes-no", controls="all", random_vectors=0)
-    names = [name + suffix for name in CONTROL_VECTORS for suffix in ("", IMPACT)]
+    names = [name + suffix for name in CONTROL_VECTORS for suffix in ("", IMPACT_SUFFIX)]
     runtime = next(iter(resident.RESIDENT.values()))
     own = {
         concept: runtime.library.directions(VectorRecipe("pca_center", concept))
@@ -428,8 +429,8 @@ def test_every_kind_of_control_vector_at_both_matches(tiny_folder: Path, tmp_pat
         assert list(arms) == ["sham", "concept", *names]
         for name in CONTROL_VECTORS:
             assert abs(arms[name]["strength"]) == pytest.approx(3), "the norm of the concept's own"
-            assert arms[f"{name}{IMPACT}"]["dose"] == pytest.approx(arms["concept"]["dose"], rel=0.05)
-            assert arms[name]["sha256"] == arms[f"{name}{IMPACT}"]["sha256"]
+            assert arms[f"{name}{IMPACT_SUFFIX}"]["dose"] == pytest.approx(arms["concept"]["dose"], rel=0.05)
+            assert arms[name]["sha256"] == arms[f"{name}{IMPACT_SUFFIX}"]["sha256"]
         assert arms["negated"]["vector"] == f"minus {sample.metadata['concept']}"
         assert arms["negated"]["strength"] == -3
         assert arms["other"]["vector"] in {"cats", "bread", "love"} - {sample.metadata["concept"]}

@@ -1,0 +1,124 @@
+"""Logs and a baseline that the last release wrote still say what they said.
+
+`tests/old_logs` holds one log of each task on the embedded model, the tables that the release printed of them, and a
+baseline. They are compared character by character, and scored anew in a process that never loads torch.
+"""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from introbench import cli
+from introbench.prompts import data
+from introbench.records import old_logs
+from introbench.records.arm import Arm
+from introbench.report.log import log_table
+
+OLD = Path(__file__).parents[1] / "old_logs"
+LOGS = sorted(OLD.glob("*.eval"))
+
+
+def test_there_is_a_log_of_every_task() -> None:
+    assert {path.stem for path in LOGS} == set(cli.TASKS)
+
+
+@pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)
+def test_tables_of_old_logs_are_what_they_were(path: Path) -> None:
+    assert log_table(str(path)) + "\n" == path.with_suffix(".txt").read_text(encoding="utf-8")
+
+
+RESCORE = """
+import asyncio, json, math, sys
+from inspect_ai import score
+from inspect_ai.log import read_eval_log
+import introbench.registry
+from inspect_ai.scorer import Scorer
+import importlib
+module, name, path = sys.argv[1:]
+log = read_eval_log(path)
+scorer = getattr(importlib.import_module(module), name)()
+again = score(log, scorer, action="overwrite", display="none")
+def metrics(log):
+    return {k: m.value for s in log.results.scores for k, m in s.metrics.items()}
+def values(log):
+    return {s.id: {k: [x.value, x.metadata] for k, x in s.scores.items()} for s in log.samples}
+assert not {"torch", "transformers"} & sys.modules.keys()
+print(json.dumps([[metrics(log), values(log)], [metrics(again), values(again)]]))
+"""
+SCORERS = {
+    "introspection": "yes_shift",
+    "sweep": "swept",
+    "location": "located",
+    "probe": "probed",
+    "logit_lens": "lens_gap",
+    "identification": "identified",
+    "model_swap": "arm_shifts",
+    "top_of_mind": "top_of_mind_texts",
+    "calibrate": "dose_response",
+}
+
+
+def same(first: object, second: object) -> bool:
+    """Equal up to 1e-9, keys of either side included."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(same, first, second))
+    if isinstance(first, int | float) and isinstance(second, int | float):
+        return math.isclose(first, second, rel_tol=1e-9) or (math.isnan(first) and math.isnan(second))
+    return first == second
+
+
+@pytest.mark.parametrize("task", SCORERS)
+def test_old_logs_are_scored_anew_without_torch_and_give_the_same_numbers(task: str) -> None:
+    command = [sys.executable, "-c", RESCORE, f"introbench.scorers.{task}", SCORERS[task], str(OLD / f"{task}.eval")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    before, now = json.loads(done.stdout.splitlines()[-1])
+    assert before[0]
+    assert same(before, now)
+
+
+def test_an_old_baseline_still_compares(capsys: pytest.CaptureFixture[str]) -> None:
+    baseline = str(OLD / "baseline.json")
+    assert cli.main(["compare", baseline, baseline, "--budget", "0.1"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == (OLD / "compare.txt").read_text(encoding="utf-8")
+
+
+def test_the_kinds_of_old_answer_formats_are_those_of_the_data() -> None:
+    assert {name: form.kind for name, form in data.answer_formats().items()} == old_logs.ANSWER_KINDS
+    assert old_logs.answer_kind("0-1") == "0-1"
+
+
+@pytest.mark.parametrize(
+    ("name", "arm"),
+    [
+        ("sham", Arm("sham", 3)),
+        ("sham 0:10", Arm("sham", 3)),
+        ("concept", Arm("concept", 3)),
+        ("concept active", Arm("concept", 3, steering="active")),
+        ("random 2", Arm("random", 3, 2)),
+        ("random 2 active", Arm("random", 3, 2, "active")),
+        ("random at second", Arm("random", 3, place="second")),
+        ("concept at low", Arm("concept", 3, place="low")),
+        ("gaussian", Arm("gaussian", 3)),
+        ("other (impact)", Arm("other", 3, matched="impact")),
+        ("finetune", Arm("finetune", 3)),
+        ("finetune, contrast -", Arm("finetune", 3, -1)),
+        ("contrast +", Arm("contrast", 3, 1)),
+        ("contrast -", Arm("contrast", 3, -1)),
+    ],
+)
+def test_names_of_old_arms_are_taken_apart_here_alone(name: str, arm: Arm) -> None:
+    assert old_logs.arm(name, 3) == arm
+
+
+def test_salience_was_asked_under_the_reference_document_alone() -> None:
+    families = ["introspection", "salience"]
+    assert old_logs.families_under("info", ["none", "info"], families) == families
+    assert old_logs.families_under("none", ["none", "info"], families) == ["introspection"]
