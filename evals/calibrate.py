@@ -32,8 +32,8 @@ def calibrate(
     """Find a strength for a new model: the strongest at which the text is still coherent.
 
     A norm means something else on every model, and a vector's norm says little about what it disturbs. So each strength
-    is shown with its dose, the divergence in nats that it causes on neutral questions (`introbench.steering.dose`), and with how
-    many vectors are live, and how many texts coherent, under active steering; one strength is proposed.
+    is shown with its dose, the divergence in nats that it causes on neutral questions (`introbench.steering.dose`), and
+    with how many vectors are live, and how many texts coherent, under active steering; one strength is proposed.
 
         inspect eval evals/calibrate.py --model inject/Qwen/Qwen2.5-7B-Instruct -M dtype=bfloat16
         inspect eval evals/calibrate.py -T strengths=kl:0.05,kl:0.2,kl:0.8 -T concepts=cats,bread,music

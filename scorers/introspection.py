@@ -56,8 +56,8 @@ def headline() -> Metric:
 
     `noticed` is the excess of introspection over what control questions do, under the document info (under the first
     one, if info is not run), averaged over kinds of answers; `spread` is how far these lie apart. See
-    `introbench.stats.control_line`. `beyond salience` is how much more that is than the excess of questions on what stands out
-    in the text, in the answer formats of both. Of the verdicts, the one that holds is 1.
+    `introbench.stats.control_line`. `beyond salience` is how much more that is than the excess of questions on what
+    stands out in the text, in the answer formats of both. Of the verdicts, the one that holds is 1.
     """
 
     def compute(scores: list[SampleScore]) -> Value:

@@ -74,6 +74,7 @@ class Prior:
         self._tokens = tokens
 
     def piece(self, begin: int, size: int) -> Piece:
+        """The piece that begins at a token, of at most about `size` tokens; pieces are as equal as can be."""
         left = self.length - begin
         pieces = -(-left // min(size, CHAIN_TOKENS))
         end = begin + -(-left // pieces)
@@ -93,6 +94,7 @@ class Questions:
         self.length = shared + sum(len(trie) for trie in self._tries)
 
     def piece(self, begin: int, size: int) -> Piece:
+        """The piece that begins at a token: the common beginning, or as many whole tries as fit `size` tokens."""
         offset = len(self._common)
         if begin < offset:
             return Piece([chain(self._common)], self._start, begin, offset, keep=True)

@@ -15,7 +15,8 @@ class ProbeSpec:
     """What a call carries as `extra_body={"probe": spec.to_json()}`; its messages are the prior turn of a document.
 
     Attributes:
-        arm_batch: The injections, as `introbench.steering.arms.ArmBatch.to_text` writes them; each batch begins with its sham.
+        arm_batch: The injections, as `introbench.steering.arms.ArmBatch.to_text` writes them; each part of it that
+            shares a batch begins with its sham.
         questions: What is asked after the prior turn: `messages`, `answers`, and whether a no says "noticed",
             `reversed`.
         elsewhere: The prior turns of the run's other documents, as messages: states that the probe of the cache is
@@ -80,8 +81,8 @@ class ContinuationSpec:
 
     Attributes:
         arm_batch: The injections, as `introbench.steering.arms.ArmBatch.to_text` writes them.
-        arms: Names of the arms that write texts, and their rows in the arm batch; of the other rows only the concept's word
-            is read.
+        arms: Names of the arms that write texts, and their rows in the arm batch; of the other rows only the
+            concept's word is read.
         concept: What is injected.
         seeds: Seeds of the texts under each arm.
         length: Most tokens of a text.

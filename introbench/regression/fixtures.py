@@ -281,10 +281,12 @@ def folder(config: pytest.Config) -> Path:
 
 
 def is_worker(config: pytest.Config) -> bool:
+    """Whether this process is a worker of pytest-xdist."""
     return hasattr(config, "workerinput")
 
 
 def read_baseline(path: Path) -> "list[Record]":
+    """The evaluations of a baseline, or a usage error that says what is wrong with it."""
     from introbench.regression.baseline import read_records  # noqa: PLC0415 (costs seconds)
 
     try:

@@ -1,9 +1,9 @@
 """Two evaluations of the same trials, compared trial by trial.
 
 The difference of a trial's value is taken first; from there on differences are what shifts are to
-`introbench.analysis.contrasts`: averaged within a concept, with concepts as the units of the interval. A wording that moves
-every model, or a concept that is easy, cancels. Contrasts are sums of means, so that the contrast of the differences is
-the difference of the contrasts.
+`introbench.analysis.contrasts`: averaged within a concept, with concepts as the units of the interval. A wording that
+moves every model, or a concept that is easy, cancels. Contrasts are sums of means, so that the contrast of the
+differences is the difference of the contrasts.
 """
 
 import math
@@ -228,7 +228,7 @@ def _with_ends(interval: Interval, metric: str) -> Interval:
 
 
 def _toward_yes(record: Record, question: str, metric: str) -> float:
-    """What a value is multiplied with, so that yes is positive: baselines hold log-odds of yes, and what was noticed."""
+    """What a value is multiplied with, so that yes is positive: records hold log-odds of yes, and what was noticed."""
     return 1.0 if metric in WITHOUT_INJECTION else QuestionFactors.from_json(record.questions[question]).side
 
 

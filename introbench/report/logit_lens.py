@@ -40,6 +40,7 @@ def tables(trials: Sequence[ScoredTrial]) -> list[str]:
 
 
 def layer_tables(document: str, trials: Sequence[LensTrial]) -> list[str]:
+    """The gap of a document's trials after every block; nothing without finite numbers."""
     gaps, random, curves, _ = concept_means(trials)
     if not gaps.size:
         return []

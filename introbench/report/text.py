@@ -40,4 +40,5 @@ def interval_text(interval: Interval) -> str:
 
 
 def estimate_and_interval(interval: Interval) -> tuple[str, str]:
+    """A number of a table, and the ends of its interval."""
     return number_text(interval.estimate), interval_text(interval)

@@ -133,7 +133,7 @@ class ArmPlan:
         ]
 
     def _controls(self, vector: VectorRecipe) -> Iterator[tuple[Injection, str, str]]:
-        """The injections of control vectors beside a concept's, with their kind: each at its norm, and at its impact."""
+        """The injections of control vectors beside a concept's, with kind and matching: by norm, and by impact."""
         for kind in self.controls:
             strength, control = self.strength, vector
             if kind == "negated":

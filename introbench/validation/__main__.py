@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from introbench.validation.error_rates import INTROSPECTIVE, error_rates, replace_tables, report
-from introbench.validation.planted_models import PLANTED
+from introbench.validation.planted_truths import PLANTED
 from introbench.validation.runs import SCALED, Case, run_cases
 
 EFFECTS = (0.2, 0.3, 0.4, 0.6)

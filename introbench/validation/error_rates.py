@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 from tabulate import tabulate
 
 from introbench.analysis.verdict import VERDICTS
-from introbench.validation.planted_models import PLANTED
+from introbench.validation.planted_truths import PLANTED
 from introbench.validation.runs import SCALED, Outcome
 
 INTROSPECTIVE = PLANTED[SCALED].verdict

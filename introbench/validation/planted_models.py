@@ -1,25 +1,24 @@
-"""Models whose truth is known, because their weights were written by hand: known positives and known negatives.
+"""Planted models: small Llamas whose weights are written by hand, so that it is known what they do.
 
-All share one circuit, a Llama of nine blocks, and differ in a few numbers (`Truth`). It runs like any other model; no
-part of the instrument knows about it.
+All planted models share one circuit of nine blocks and differ in a few numbers (`introbench.validation.planted_truths`).
+They run like any other model; no part of the instrument knows about them.
 
-- Block 0. A head collects the concept words of a text at every later token, as one code each: the concept's direction,
-  which extraction finds, and at which injections aim. Another marks the tokens after the first answer.
-- Block 1. Heads average over the words of the question: is it about an injection or about what stands out, how does the
-  model lean by itself; and over the words before it: do they tell of injections. Another finds the labels.
-- Block 2. A head finds the label that the question wants for yes: the one before the word "or".
-- Blocks 3 to 5, the middle third, do nothing. This is where injections arrive.
-- Block 6. Neurons at every token: does a concept's code stand out of what is there (`noticed`), and how much is there
-  that no text brings (`energy`: the sum of squares over the codes and over dimensions that are empty otherwise).
-- Block 7. A head averages both over the prior turn's cache, and some random readings of it as steering noise. Neurons
-  multiply them with what the question is about and with how the model leans: the log-odds of yes.
-- Block 8. Neurons write them to the labels.
+- Block 0. One head writes a code for every concept word of the text at every later token. The code is the concept's
+  direction, which vector extraction recovers and injections add. Another head marks the tokens after the first answer.
+- Block 1. One head averages over the words of the question: whether it is about injections or about what stands out, and
+  which answer the model gives by itself. Another averages over the words before it: whether they tell of injections. A
+  third finds the labels.
+- Block 2. One head finds the label that the question asks for as yes: the label before the word "or".
+- Blocks 3 to 5, the middle third, do nothing. Injections are added to their outputs.
+- Block 6. Neurons at every token compute whether a concept's code exceeds a threshold (`noticed`), and how much is present
+  that no text causes (`energy`: the sum of squares over the codes and over dimensions that are otherwise empty).
+- Block 7. One head averages both over the prior turn's cache, together with random readings of it, which act as steering
+  noise. Neurons multiply the averages with what the question is about and with the model's baseline answer; the sum of
+  the products is the log-odds of yes.
+- Block 8. Neurons write the log-odds to the labels.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 from zlib import crc32
 
@@ -30,127 +29,59 @@ from transformers import LlamaForCausalLM
 from introbench.prompts import data
 from introbench.prompts.chat import encode
 from introbench.validation.circuit import ATTENDED, CONSTANT, HIDDEN, Circuit, Reading
+from introbench.validation.planted_truths import Truth
 from introbench.validation.word_meanings import NOISES, SENSES, make_sense
 from introbench.validation.word_tokenizer import BEGIN, NOUNS, OVER, word_tokenizer
 
 BLOCKS = 9
 
 STEERED = BLOCKS // 3
-"""Blocks at whose outputs the default setting injects."""
+"""Number of blocks to whose outputs the default setting adds a vector; also the first of them."""
 
 USUAL = 0.05 * CONSTANT * STEERED
-"""How much of a code an injection of the default strength (residual:0.05) adds up to."""
+"""Sum of what an injection of the default strength (residual:0.05) adds along a code."""
 
 CODES = len(NOUNS)
+"""Number of codes, one for each noun."""
 
 CODE = 10.0
-"""Size of the code of a concept that a text is about: of what a concept's word changes, nearly all."""
+"""Size of the code of a concept that a text mentions; nearly all of what the concept's word changes."""
 
 ANSWERING = 40.0
-"""Size of the mark of tokens after the first answer: far above what an injection adds to it by chance."""
+"""Size of the mark of tokens after the first answer; far larger than what an injection adds to it by chance."""
 
 HERE = 40.0
-"""Size of what is perceived at a token, for the same reason."""
+"""Size of the signals of block 6; far larger than what an injection adds to them by chance."""
 
 EMPTY = 90
-"""Dimensions that no text ever uses."""
+"""Number of dimensions that no text uses."""
 
 SILENT = -20.0
-"""Logit of forms of labels that are never said, in nats."""
+"""Logit of the forms of labels that are never given as an answer, in nats."""
 
 SAID = 14.0
-"""Logit of the labels that a question asks for, and of a concept's word when it comes to mind."""
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What a planted model does; effects in nats of log-odds, for an injection of the default strength.
-
-    Attributes:
-        mechanism: In a few words.
-        verdict: What a correct instrument says about it.
-        introspection: A concept's code in the cache moves answers about injections toward "noticed".
-        salience: The same moves answers about what stands out.
-        perturbation: Anything in the cache that no text brings moves answers about injections toward "noticed".
-        bias: The same moves every answer toward yes.
-        flattening: The same takes away this share of every answer's log-odds.
-        document: A document that tells of injections moves answers about them toward "noticed", whatever is injected.
-        naming: Whether a concept's code in the cache brings its word to mind.
-        hears: Whether anything of what is in the cache reaches an answer.
-        live: Whether a concept's code brings its word to mind where it stands.
-    """
-
-    mechanism: str
-    verdict: str
-    introspection: float = 0.0
-    salience: float = 0.0
-    perturbation: float = 0.0
-    bias: float = 0.0
-    flattening: float = 0.0
-    document: float = 0.0
-    naming: bool = False
-    hears: bool = True
-    live: bool = True
-
-
-EFFECT = 1.5
-"""Default effect size, in nats."""
-
-PLANTED: Mapping[str, Truth] = MappingProxyType(
-    {
-        "introspector": Truth(
-            "A concept's code in the cache is a reason to say so, when asked about injections.",
-            "tracks the concept",
-            introspection=EFFECT,
-        ),
-        "namer": Truth(
-            "Names the concept that it finds in the cache, and never says that it noticed one.",
-            "no effect",
-            naming=True,
-        ),
-        "yes-bias": Truth("Whatever is injected, every answer moves toward yes.", "yes-bias", bias=EFFECT),
-        "flattener": Truth("Whatever is injected, every answer moves toward even odds.", "flattening", flattening=0.5),
-        "salience reader": Truth(
-            "A concept's code stands out, and it says so whether asked about the text or about injections.",
-            "reads salience",
-            introspection=EFFECT,
-            salience=EFFECT,
-        ),
-        "perturbation detector": Truth(
-            "Anything that no text brings is a reason to say so, when asked about injections; random vectors, too.",
-            "notices any perturbation",
-            perturbation=EFFECT,
-        ),
-        "deaf": Truth("Nothing of what is in the cache reaches an answer.", "no effect", hears=False),
-        "document-driven": Truth(
-            "Says that it noticed something where the document tells of injections, whatever is injected.",
-            "document alone",
-            document=EFFECT,
-        ),
-        "numb": Truth("Concepts have codes, but these do not bring their words to mind.", "not live", live=False),
-    }
-)
+"""Logit of the labels that a question asks for, and of a concept's word under its code, in nats."""
 
 
 NOISE = 0.25
-"""Standard deviation over vectors and questions of how steering disturbs an answer, in nats."""
+"""Standard deviation, over vectors and questions, of the noise that steering adds to an answer, in nats."""
 
 JOLT = 0.15
-"""Standard deviation over questions of what every injection does to an answer, in nats."""
+"""Standard deviation, over questions, of the noise that is the same for every injection, in nats."""
 
 
 def concepts_of(seed: int, count: int = 9) -> list[str]:
-    """The concepts to inject into the models of a seed."""
+    """The concepts to inject into the planted models of a seed, drawn from `NOUNS`."""
     return sorted(np.random.default_rng([seed, 1]).choice(NOUNS, size=count, replace=False).tolist())
 
 
 def save_planted(truth: Truth, seed: int, folder: Path) -> None:
-    """Write a planted model to a folder, as transformers models are kept.
+    """Write a planted model and its tokenizer to a folder in the format of transformers.
 
     Args:
-        truth: What it does.
-        seed: Of everything that is drawn: codes, leanings, noise.
-        folder: Where to.
+        truth: What the model does.
+        seed: Seed of the codes, the baseline answers and the noise.
+        folder: The folder.
     """
     tokenizer = word_tokenizer()
     planted_model(truth, seed, tokenizer).save_pretrained(folder)
@@ -158,23 +89,23 @@ def save_planted(truth: Truth, seed: int, folder: Path) -> None:
 
 
 def planted_model(truth: Truth, seed: int, tokenizer: Any) -> LlamaForCausalLM:
-    """Write the weights of a planted model.
+    """A planted model.
 
     Args:
-        truth: What it does.
-        seed: Of everything that is drawn: codes, leanings, noise.
-        tokenizer: Of `word_tokenizer`.
+        truth: What the model does.
+        seed: Seed of the codes, the baseline answers and the noise.
+        tokenizer: The tokenizer that `word_tokenizer` returns.
     """
-    return _Planted(truth, seed, tokenizer).circuit.model
+    return _Weights(truth, seed, tokenizer).circuit.model
 
 
-class _Planted:
-    """A planted model in the making."""
+class _Weights:
+    """Writes the weights of one planted model, block by block."""
 
     def __init__(self, truth: Truth, seed: int, tokenizer: Any) -> None:
         self._truth = truth
         self._tokenizer = tokenizer
-        # Two models of a seed have nothing in common, so that their errors are independent.
+        # The models of one seed share no random numbers, so that their errors are independent.
         self._rng = np.random.default_rng([seed, crc32(truth.mechanism.encode())])
         self._labels = _labels(tokenizer)
         tokens = list(dict.fromkeys(token for pair in self._labels for token in pair))
@@ -210,7 +141,7 @@ class _Planted:
         self._speak()
 
     def _words(self) -> None:
-        """What each token brings by itself."""
+        """The embeddings: what each token writes into the residual stream."""
         c, token_of = self.circuit, self._tokenizer.convert_tokens_to_ids
         sense = make_sense(self._tokenizer, self._rng)
         for noun, code in zip(NOUNS, self._codes, strict=True):
@@ -219,13 +150,16 @@ class _Planted:
             c.embed(token, c.read("content") + c.along("word senses", sense.questions[token]))
             c.embed(token, c.read("word tells", weight=float(sense.telling[token])))
         for token, place in self._label_places.items():
-            # Every question says "for yes or ... for no": these are its labels only if it has no others.
+            # Every question contains "for yes or ... for no": these words are its labels only if it has no others.
             c.embed(token, c.read("label", place) + c.read("is a label", weight=1 + (token not in self._labels[0])))
         for word, part in ((BEGIN, "begin"), (OVER, "over"), ("or", "or")):
             c.embed(token_of(word), c.read(part))
 
     def _find_concepts(self) -> None:
-        """Block 0: the concepts of a text; what comes after the first answer. Else they look where it begins."""
+        """Block 0: codes of the concepts in the text; the tokens after the first answer.
+
+        Where there is no such token, both heads attend to the first token of the text.
+        """
         c = self.circuit
         c.attend(
             0,
@@ -239,7 +173,7 @@ class _Planted:
         )
 
     def _understand(self) -> None:
-        """Blocks 1 and 2: what is asked, what was told, and how to answer."""
+        """Blocks 1 and 2: what the question is about, what the document tells, and which labels mean yes and no."""
         c = self.circuit
         later = c.read("answering", weight=ATTENDED / ANSWERING)
         c.attend(
@@ -262,27 +196,27 @@ class _Planted:
         )
 
     def _perceive(self) -> None:
-        """Block 6: what stands out at a token, and how much is there that no text brings."""
+        """Block 6: whether a code exceeds a threshold at a token, and how much is present that no text causes."""
         c = self.circuit
-        least = 0.3 * USUAL
+        threshold = 0.3 * USUAL
         for code in self._codes:
-            c.exceed(6, c.along("concept", code), least, c.read("noticed here", weight=HERE / (USUAL - least)))
+            c.exceed(6, c.along("concept", code), threshold, c.read("noticed here", weight=HERE / (USUAL - threshold)))
         # An injection in a random direction has as much energy as one along a code, on average.
         share = (HIDDEN - CODES) / EMPTY
         for part, size, weight in (("concept", CODES, 1.0), ("empty", EMPTY, share)):
             for i in range(size):
-                one = c.read(part, i)
-                c.multiply(6, one, one, c.read("energy here", weight=HERE * weight / USUAL**2))
+                component = c.read(part, i)
+                c.multiply(6, component, component, c.read("energy here", weight=HERE * weight / USUAL**2))
 
     def _answer(self) -> None:
-        """Block 7: from the prior turn's cache and the question to the log-odds of yes."""
+        """Block 7: the log-odds of yes from the prior turn's cache and the question."""
         c, truth = self.circuit, self._truth
         noise = self._rng.standard_normal((NOISES, CODES + EMPTY))
         noise *= (CODES**0.5 / USUAL) / np.linalg.norm(noise[:, :CODES], axis=1, keepdims=True)
         disturbances = [
-            c.along("concept", torch.from_numpy(each[:CODES]).float())
-            + c.along("empty", torch.from_numpy(each[CODES:]).float())
-            for each in noise
+            c.along("concept", torch.from_numpy(weights[:CODES]).float())
+            + c.along("empty", torch.from_numpy(weights[CODES:]).float())
+            for weights in noise
         ]
         before = c.read("answering", weight=-ATTENDED / ANSWERING)
         c.attend(
@@ -291,7 +225,7 @@ class _Planted:
             [
                 (c.read("noticed here"), c.read("noticed", weight=truth.hears / HERE)),
                 (c.read("energy here"), c.read("energy", weight=truth.hears / HERE)),
-                *((each, c.read("noise", i, truth.hears)) for i, each in enumerate(disturbances)),
+                *((reading, c.read("noise", i, truth.hears)) for i, reading in enumerate(disturbances)),
             ],
         )
         if truth.naming:
@@ -313,7 +247,7 @@ class _Planted:
             c.multiply(7, cause, about, effect * odds)
 
     def _speak(self) -> None:
-        """Block 8 and the unembedding: labels, and words that come to mind."""
+        """Block 8 and the unembedding: the logits of labels and of concept words."""
         c = self.circuit
         for yes, no in self._labels:
             wanted = c.read("label for yes", self._label_places[yes])
@@ -322,7 +256,7 @@ class _Planted:
             c.multiply(8, wanted, c.always(SAID), up + down)
         for token, place in self._label_places.items():
             c.say(token, c.read("said", place))
-        for token in _other_forms(self._tokenizer) - set(self._label_places):
+        for token in _forms(self._tokenizer) - set(self._label_places):
             c.say(token, c.always(SILENT))
         if self._truth.live:
             for noun, code in zip(NOUNS, self._codes, strict=True):
@@ -330,15 +264,12 @@ class _Planted:
 
 
 def _labels(tokenizer: Any) -> list[tuple[int, int]]:
-    """The tokens for yes and for no in each answer format; words first."""
-    return [
-        (encode(tokenizer, each.forms[0][0])[0], encode(tokenizer, each.forms[0][1])[0])
-        for each in data.answer_formats().values()
-    ]
+    """The tokens of the first forms of yes and of no in each answer format; the format in words comes first."""
+    first_forms = [answer_format.forms[0] for answer_format in data.answer_formats().values()]
+    return [(encode(tokenizer, yes)[0], encode(tokenizer, no)[0]) for yes, no in first_forms]
 
 
-def _other_forms(tokenizer: Any) -> set[int]:
-    """All forms of all labels, also those that are never said."""
-    return {
-        encode(tokenizer, form)[0] for each in data.answer_formats().values() for pair in each.forms for form in pair
-    }
+def _forms(tokenizer: Any) -> set[int]:
+    """The first tokens of all forms in all answer formats."""
+    pairs = [pair for answer_format in data.answer_formats().values() for pair in answer_format.forms]
+    return {encode(tokenizer, form)[0] for pair in pairs for form in pair}

@@ -16,7 +16,8 @@ import torch
 from inspect_ai import eval
 
 from introbench.analysis.verdict import VERDICTS
-from introbench.validation.planted_models import PLANTED, concepts_of, save_planted
+from introbench.validation.planted_models import concepts_of, save_planted
+from introbench.validation.planted_truths import PLANTED
 
 DOCUMENTS = ("info", "neutral")
 """All that the verdict rests on; with the other documents a run takes longer and says the same."""

@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from introbench.regression.paired import changes
 from introbench.regression.session import TASK, Session
-from introbench.validation.planted_models import BLOCKS, PLANTED, concepts_of, save_planted
+from introbench.validation.planted_models import BLOCKS, concepts_of, save_planted
+from introbench.validation.planted_truths import PLANTED
 from introbench.validation.word_tokenizer import word_tokenizer
 
 pytest_plugins = ["pytester"]

@@ -14,7 +14,8 @@ from introbench.prompts.chat import answer_token, tokenize_chat
 from introbench.prompts.conversation import Conversation
 from introbench.validation.circuit import CONSTANT, HIDDEN, Circuit
 from introbench.validation.error_rates import confusion_matrix, error_rates, found_in_most, power_curve
-from introbench.validation.planted_models import BLOCKS, PLANTED, STEERED, concepts_of, planted_model
+from introbench.validation.planted_models import BLOCKS, STEERED, concepts_of, planted_model
+from introbench.validation.planted_truths import PLANTED
 from introbench.validation.runs import SCALED, Case, Outcome, run_case, run_cases
 from introbench.validation.word_tokenizer import NOUNS, word_tokenizer
 
