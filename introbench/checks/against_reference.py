@@ -13,7 +13,7 @@ from introbench.checks.record import Value
 from introbench.checks.reference import Added, plain_logprobs
 from introbench.checks.watch import Watched, watching
 from introbench.engine import Arms, Engine, Reading, Request, Want, Weights
-from introbench.engine.proof import tolerated
+from introbench.engine.proof import tolerance
 from introbench.errors import SelfCheckError
 from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.steering.injection import Injection
@@ -56,7 +56,7 @@ class AgainstPlain:
         self._chat, self._want = asked.chat, Want(asked.want.forms, asked.want.top)
         self._bank = bank
         self._parts = parts
-        self._tolerance = tolerated(engine.model.dtype)
+        self._tolerance = tolerance(engine.model.dtype)
         self._resolved = strengths.resolve(bank)
         self._norms = [resolved.norm for resolved in self._resolved]
         self._plain: Callable[[int], Tensor] = cache(self._computed)

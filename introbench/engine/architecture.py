@@ -1,4 +1,4 @@
-"""Find the parts of a transformers model that the instrument touches, or refuse it by name."""
+"""Finds the parts of a transformers model that injections and readings need, or refuses the model by name."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +34,7 @@ class Architecture:
 
     @property
     def device(self) -> torch.device:
-        """Where token ids go in."""
+        """The device that token ids are sent to."""
         device = next(self.embeddings.parameters()).device
         # accelerate keeps offloaded weights on "meta" and says where they are run
         hook: Any = getattr(self.embeddings, "_hf_hook", None)
@@ -45,7 +45,7 @@ def find_parts(model: PreTrainedModel) -> Architecture:
     """Locate blocks, final norm and unembedding by their role, not by one architecture's names.
 
     Raises:
-        InputError: The model keeps no KV cache, or its parts cannot be told for certain.
+        InputError: The model keeps no KV cache, or its parts cannot be identified.
     """
     kind = model.config.model_type
     if getattr(model, "_is_stateful", False):

@@ -1,8 +1,9 @@
-"""Cascade attention: over the prior turn's keys, which all tokens see, and over a trie's own, merged exactly.
+"""Cascade attention: over the keys of earlier tokens, and among the tokens of a pass, merged exactly.
 
+A forward pass reads one or more tries of tokens; all of them see the tokens before the tries, none sees another trie.
 The softmax over two sets of keys follows from the softmax over each and its log-sum-exp. So the long part needs no
 mask, the keys are never copied per question, and the heads that share keys (grouped queries) are one matrix product.
-transformers calls it through its public attention interface, under the name `NAME`.
+transformers calls this attention through its public interface, under the name `NAME`.
 """
 
 import math
@@ -23,15 +24,15 @@ NAME = "introbench_cascade"
 _SCORES_BYTES = 64 * 1024**2
 _ALIGNED = 16
 
-Part = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]
+AttentionKernel = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]
 """(queries, keys, values, additive mask or None, scale) to (outputs, float32 log-sum-exp)."""
 
 
 class KeysAndValues:
-    """Keys and values of some tokens, [rows, heads, length, head size] for each block that has run.
+    """Keys and values of consecutive tokens, [rows, heads, length, head size] for each block that has run.
 
     Args:
-        length: Number of tokens.
+        length: Number of tokens that there is room for.
     """
 
     def __init__(self, length: int) -> None:
@@ -39,7 +40,7 @@ class KeysAndValues:
         self._blocks: dict[int, tuple[Tensor, Tensor]] = {}
 
     def write(self, block: int, start: int, keys: Tensor, values: Tensor) -> None:
-        """Keep what some tokens brought, the first of which is token `start`."""
+        """Keep keys and values of a block for tokens from `start` on, both [rows, heads, tokens, head size]."""
         if block not in self._blocks:
             self._blocks[block] = tuple(  # type: ignore[assignment]
                 part.new_empty(*part.shape[:2], self.length, part.shape[3]) for part in (keys, values)
@@ -49,33 +50,37 @@ class KeysAndValues:
             kept[:, :, start:stop] = new
 
     def read(self, block: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Keys and values of the tokens from `start` to `stop`."""
+        """Keys and values of a block for the tokens from `start` to `stop`."""
         keys, values = self._blocks[block]
         return keys[:, :, start:stop], values[:, :, start:stop]
 
     @property
     def bytes(self) -> int:
-        """Memory taken."""
+        """Memory that the keys and values take."""
         return sum(part.nbytes for pair in self._blocks.values() for part in pair)
 
 
-class Enough(Exception):  # noqa: N818 (it is no error)
-    """Ends a forward pass at a block's attention, once that block's keys are kept: nothing else was wanted of it."""
+class EndOfPass(Exception):  # noqa: N818 (it is no error)
+    """Ends a forward pass inside a block's attention, once that block's keys are kept, since no more is needed."""
 
 
-class View:
-    """What the tokens of one forward pass attend to.
+class AttentionOfPass:
+    """The attention of one forward pass: what its tokens see, in every block.
 
     Args:
-        tries: Tokens, one trie after the other; tries do not see each other.
-        start: Position of every trie's first token: all tokens before it are seen by all.
-        before: Keys of the tokens before `start`.
-        keep: Whether the pass adds its own keys to `before`.
+        tries: The tokens, one trie after the other; tries do not see each other.
+        start: Position of every trie's first token: all tokens of the pass see all tokens before it.
+        before: Keys and values of the tokens before `start`.
+        keep: Whether the pass adds its own keys and values to `before`.
         fused: Whether to use the device's fused attention where it can be used.
-        last: The block whose keys end the pass, with `Enough`; None to run through.
-        own: Keys of all tokens of the tries at the block `last`: kept there by a pass that ends there, and used from
-            there by a pass in which only the tries' ends ask.
-        ends_only: Whether the pass is one of the tries' ends.
+        last: The block whose keys end the pass, by `EndOfPass`; None to run through.
+        pass_keys: Keys and values of all tokens of the tries at the block `last`: written by a pass that ends there,
+            and read by a pass that goes on from there with the ends of the tries' sequences alone.
+        ends_only: Whether this is the pass of those ends.
+
+    Attributes:
+        positions: Position of each token of the pass, [tokens].
+        attended: Whether any block's attention has been computed here.
     """
 
     def __init__(
@@ -86,14 +91,14 @@ class View:
         keep: bool,
         fused: bool,
         last: int | None = None,
-        own: KeysAndValues | None = None,
+        pass_keys: KeysAndValues | None = None,
         ends_only: bool = False,
     ) -> None:
         self._asking = [torch.tensor(trie.ends) if ends_only else torch.arange(len(trie)) for trie in tries]
         self.positions = start + torch.cat([trie.depths[ask] for trie, ask in zip(tries, self._asking, strict=True)])
         self.attended = False
         self.last = last
-        self._own_kept = own
+        self._pass_keys = pass_keys
         self._ends_only = ends_only
         self._tries = tries
         self._stops = list(accumulate(len(trie) for trie in tries))
@@ -122,46 +127,49 @@ class View:
             key: [rows, key heads, tokens, head size].
             value: [rows, key heads, tokens, head size of the values].
             scale: Multiplies the scores.
-            window: A token sees this many tokens, itself included; None for all.
+            window: Number of tokens that a token sees, itself included; None for all.
             softcap: Bound that scores approach by a tanh; None for none.
-            sinks: A score per head that takes part in the softmax without a value; None for none.
+            sinks: A score per head that takes part in the softmax without a value, [heads]; None for none.
 
         Returns:
             [rows, tokens, heads, head size of the values].
+
+        Raises:
+            EndOfPass: The keys of the block `last` are kept.
         """
         self.attended = True
         if self._keep:
             self._before.write(block, self._start, key, value)
         if block == self.last:
-            if self._own_kept is not None:
-                self._own_kept.write(block, 0, key, value)
-            raise Enough
+            if self._pass_keys is not None:
+                self._pass_keys.write(block, 0, key, value)
+            raise EndOfPass
         if self._ends_only:
-            assert self._own_kept is not None
-            key, value = self._own_kept.read(block, 0, self._own_kept.length)
+            assert self._pass_keys is not None
+            key, value = self._pass_keys.read(block, 0, self._pass_keys.length)
         rows, heads, tokens, size = query.shape
         groups = heads // key.shape[1]
         # Heads that share keys stand next to each other: [rows, key heads, groups, tokens, head size].
         query = query.reshape(rows, key.shape[1], groups, tokens, size)
-        part = self._part(query, value, softcap)
-        own, own_lse = self._own(query, key, value, scale, window, part)
+        kernel = self._kernel(query, value, softcap)
+        output, lse = self._within_pass(query, key, value, scale, window, kernel)
         if self._start:
-            reached = 0 if window is None else max(0, self._start - window + 1)
-            keys, values = self._before.read(block, reached, self._start)
+            first_seen = 0 if window is None else max(0, self._start - window + 1)
+            keys, values = self._before.read(block, first_seen, self._start)
             if keys.shape[2]:
-                mask = self._window_mask(window, reached, groups, query)
-                seen, seen_lse = part(query.flatten(2, 3), keys, values, mask, scale)
-                seen, seen_lse = seen.unflatten(2, (groups, tokens)), seen_lse.unflatten(2, (groups, tokens))
-                share = torch.sigmoid(seen_lse - own_lse).to(own.dtype)
-                own = torch.lerp(own, seen, share[..., None])
-                own_lse = torch.logaddexp(own_lse, seen_lse)
+                mask = self._window_mask(window, first_seen, groups, query)
+                before, before_lse = kernel(query.flatten(2, 3), keys, values, mask, scale)
+                before, before_lse = before.unflatten(2, (groups, tokens)), before_lse.unflatten(2, (groups, tokens))
+                share = torch.sigmoid(before_lse - lse).to(output.dtype)
+                output = torch.lerp(output, before, share[..., None])
+                lse = torch.logaddexp(lse, before_lse)
         if sinks is not None:
             per_head = sinks.float().reshape(1, key.shape[1], groups, 1)
-            own = own * torch.sigmoid(own_lse - per_head)[..., None].to(own.dtype)
-        return own.flatten(1, 2).transpose(1, 2).contiguous()
+            output = output * torch.sigmoid(lse - per_head)[..., None].to(output.dtype)
+        return output.flatten(1, 2).transpose(1, 2).contiguous()
 
-    def _own(
-        self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None, part: Part
+    def _within_pass(
+        self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None, kernel: AttentionKernel
     ) -> tuple[Tensor, Tensor]:
         """Attention among the tokens of the pass, trie by trie."""
         groups = query.shape[2]
@@ -170,7 +178,7 @@ class View:
         by_trie = query.split([len(asking) for asking in self._asking], dim=3)
         for index, (queries, stop) in enumerate(zip(by_trie, self._stops, strict=True)):
             mask = self._trie_mask(index, window, groups, query)
-            output, lse = part(queries.flatten(2, 3), key[:, :, begin:stop], value[:, :, begin:stop], mask, scale)
+            output, lse = kernel(queries.flatten(2, 3), key[:, :, begin:stop], value[:, :, begin:stop], mask, scale)
             outputs.append(output.unflatten(2, (groups, queries.shape[3])))
             sums.append(lse.unflatten(2, (groups, queries.shape[3])))
             begin = stop
@@ -178,10 +186,10 @@ class View:
             return outputs[0], sums[0]
         return torch.cat(outputs, dim=3), torch.cat(sums, dim=3)
 
-    def _part(self, query: Tensor, value: Tensor, softcap: float | None) -> Part:
+    def _kernel(self, query: Tensor, value: Tensor, softcap: float | None) -> AttentionKernel:
         fused = _FUSED.get(query.device.type) if self._fused else None
         if fused is None or softcap is not None or value.shape[-1] != query.shape[-1]:
-            return lambda q, k, v, mask, scale: in_plain_steps(q, k, v, mask, scale, softcap)
+            return lambda q, k, v, mask, scale: step_by_step(q, k, v, mask, scale, softcap)
         return fused
 
     def _trie_mask(self, index: int, window: int | None, groups: int, like: Tensor) -> Tensor:
@@ -194,20 +202,20 @@ class View:
             self._masks[key] = _additive(visible[self._asking[index]], groups, like)
         return self._masks[key]
 
-    def _window_mask(self, window: int | None, reached: int, groups: int, like: Tensor) -> Tensor | None:
-        if window is None or int(self.positions.max()) - reached < window:
+    def _window_mask(self, window: int | None, first_seen: int, groups: int, like: Tensor) -> Tensor | None:
+        if window is None or int(self.positions.max()) - first_seen < window:
             return None
         key = ("before", window, groups, like.dtype, like.device)
         if key not in self._masks:
-            visible = self.positions[:, None] - torch.arange(reached, self._start)[None, :] < window
+            visible = self.positions[:, None] - torch.arange(first_seen, self._start)[None, :] < window
             self._masks[key] = _additive(visible, groups, like)
         return self._masks[key]
 
 
-def in_plain_steps(
+def step_by_step(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, softcap: float | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Attention and its log-sum-exp written out, a few rows at a time.
+    """Attention and its log-sum-exp by public operators, a few rows at a time.
 
     Args:
         query: [rows, heads, queries, head size].
@@ -257,14 +265,15 @@ def _fused_on_cuda(
     return output, lse
 
 
-_FUSED: dict[str, Part] = {"cpu": _fused_on_cpu, "cuda": _fused_on_cuda}
-"""Kernels that return the log-sum-exp. They are private to torch, so an engine proves them before it uses them."""
+_FUSED: dict[str, AttentionKernel] = {"cpu": _fused_on_cpu, "cuda": _fused_on_cuda}
+"""Kernels that return the log-sum-exp. They are private to torch, so the engine proves them on each model."""
 
 
 def _additive(visible: Tensor, groups: int, like: Tensor) -> Tensor:
-    """A float mask for the queries of all groups; finite, since a row that sees nothing must not become NaN.
+    """A mask to be added to scores, [groups x queries, keys], from booleans [queries, keys].
 
-    Rows lie `_ALIGNED` elements apart, or a multiple of it: the fused kernel for CUDA reads no others.
+    It is finite, since a query that sees nothing must not become NaN. Its rows lie a multiple of `_ALIGNED` elements
+    apart: the fused kernel for CUDA reads no others.
     """
     hidden = torch.finfo(like.dtype).min / 2
     queries, keys = visible.shape
@@ -273,7 +282,7 @@ def _additive(visible: Tensor, groups: int, like: Tensor) -> Tensor:
     return mask.repeat(groups, 1).to(like.device, like.dtype)[:, :keys]
 
 
-_view: ContextVar[View] = ContextVar("introbench_view")
+_current: ContextVar[AttentionOfPass] = ContextVar("introbench_attention")
 
 
 def _cascade(
@@ -289,7 +298,7 @@ def _cascade(
     position_bias: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers calls; masks follow from the view, whatever the model made of its own."""
+    """The function that transformers calls; masks follow from the current pass, and the model's own are ignored."""
     if position_bias is not None:
         raise InputError(
             f"position bias of shape {tuple(position_bias.shape)}: expected attention without one; "
@@ -297,30 +306,31 @@ def _cascade(
         )
     scale = 1 / math.sqrt(query.shape[-1]) if scaling is None else scaling
     block: Any = module.layer_idx
-    return _view.get().attend(block, query, key, value, scale, sliding_window, softcap, s_aux), None
+    return _current.get().attend(block, query, key, value, scale, sliding_window, softcap, s_aux), None
 
 
 AttentionInterface.register(NAME, _cascade)
 
 
 def attention_implementation(model: PreTrainedModel) -> str:
-    """Which of transformers' attention implementations a model uses.
+    """Name of the attention that a model uses, as transformers knows it: `sdpa`, `eager`, ...
 
-    transformers has no public way to ask, nor to change it for a while: its setter converts the whole model. The
-    private attribute that its own attention layers look at is used in this file alone.
+    transformers looks the name up in a private attribute of the configuration whenever a block runs. It has no public
+    way to read it, and its public setter checks the whole model again, which is too slow for every pass. The attribute
+    is used in this file alone.
     """
     return str(model.config._attn_implementation)
 
 
 @contextmanager
-def attending(model: PreTrainedModel, view: View) -> Iterator[None]:
-    """Let a model attend by `view` while the context is open."""
+def attending(model: PreTrainedModel, attention: AttentionOfPass) -> Iterator[None]:
+    """Let a model compute its attention by `attention` while the context is open."""
     config: Any = model.config.get_text_config()
     before = config._attn_implementation
-    token = _view.set(view)
+    token = _current.set(attention)
     config._attn_implementation = NAME
     try:
         yield
     finally:
         config._attn_implementation = before
-        _view.reset(token)
+        _current.reset(token)

@@ -1,8 +1,8 @@
-"""Continuations of one chat while a vector is added at every token, and how likely the clean model finds them.
+"""Continues a chat while a vector is added at every token, and measures how likely the clean model finds the texts.
 
-The chat is read and continued under active steering: on its own tokens and on all that follow. Then the texts are run
-once more with nothing added, which gives every token's probability under the model as it is. Both distributions are
-read in float32 through the same readout.
+The chat is read and continued under active steering: vectors are added at the chat's tokens and at all that follow.
+Then the texts are run once more with nothing added, which gives every token's probability under the clean model. Both
+distributions are read in float32 through the same readout.
 """
 
 import math
@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Continuation:
-    """What one row wrote.
+    """The text that one row wrote.
 
     Attributes:
         tokens: Token ids, without the end token.
@@ -55,12 +55,12 @@ def continue_chat(
     end: Collection[int],
     memory: int | None = None,
 ) -> list[Continuation]:
-    """Continue a chat under several injections, one text per row.
+    """Continue a chat under injections, one text per row.
 
-    A token is the argmax of logits + temperature * noise, with standard Gumbel noise of the row's own (Gumbel-max
-    sampling), so what a row writes does not depend on the rows beside it. Rows of one seed get the same noise, so
-    that injections can be compared in pairs. In half precision, products round differently in batches of different
-    sizes, so that a text may take another turn where two tokens are nearly equal.
+    A token is the argmax of logits + temperature * noise, where the noise is standard Gumbel and drawn for each row
+    (Gumbel-max sampling), so a row's text does not depend on the rows beside it. Rows with the same seed get the same
+    noise, so that injections can be compared in pairs. In half precision, products round differently in batches of
+    different sizes, so that a text may take another turn where two tokens are nearly equally likely.
 
     Args:
         weights: The model.
@@ -71,13 +71,13 @@ def continue_chat(
         length: Most tokens to write.
         temperature: 0 for the most likely token.
         end: Ids of tokens that end a text.
-        memory: Bytes that rows may take at a time; half of what the device has by default.
+        memory: Bytes that rows may take at a time; by default half of the device's memory.
 
     Returns:
         One continuation per row, in their order.
 
     Raises:
-        InputError: The length or the temperature is none.
+        InputError: The length is below 1, or the temperature is negative or not finite.
     """
     if length < 1:
         raise InputError(f"length={length}: expected at least 1 token; pass e.g. 30")
@@ -90,8 +90,8 @@ def continue_chat(
     at_once = budget // _row_bytes(weights.model, len(prompt), length, own_logits=readout is None)
 
     def write(first: int, last: int) -> list[tuple[Tokens, bool]]:
-        own = {block: delta[first:last] for block, delta in deltas.items()}
-        return _write(weights, readout, prompt, own, seeds[first:last], length, temperature, end)
+        of_rows = {block: delta[first:last] for block, delta in deltas.items()}
+        return _write(weights, readout, prompt, of_rows, seeds[first:last], length, temperature, end)
 
     written = _in_batches(len(seeds), at_once, write)
     texts = [tokens for tokens, _ in written]
@@ -104,7 +104,7 @@ def continue_chat(
 
 
 def _row_bytes(model: PreTrainedModel, prompt: int, length: int, own_logits: bool) -> int:
-    """An estimate of what one row takes: a pass over all of its tokens, their keys and values, and its logits."""
+    """An estimate of the bytes that one row takes: a pass over all of its tokens, their keys and values, its logits."""
     config = model.config.get_text_config()
     keys = 2 * config.num_hidden_layers * config.hidden_size * model.dtype.itemsize
     logits = config.vocab_size * (4 * 4 + (length * model.dtype.itemsize if own_logits else 0))
@@ -112,7 +112,13 @@ def _row_bytes(model: PreTrainedModel, prompt: int, length: int, own_logits: boo
 
 
 def _in_batches(rows: int, at_once: int, run: Callable[[int, int], Sequence[_T]]) -> list[_T]:
-    """Run rows `first` to `last` at a time; where memory runs out, half as many of them again and from then on."""
+    """Run rows in batches of `at_once`; where memory runs out, the batch is halved, and so are those after it.
+
+    Args:
+        rows: Number of rows.
+        at_once: Number of rows in a batch, taken as at least 1.
+        run: Gives a result for each of the rows `first` to `last`, both of which it is given.
+    """
     done: list[_T] = []
     size = max(1, at_once)
     while len(done) < rows:
@@ -150,18 +156,18 @@ def _write(
         for _ in range(length):
             logits = _logits(readout, _run(weights, readout, ids, 1, cache)[:, 0])
             chosen = _choose(logits, generators, temperature)
-            sound = logits.logsumexp(dim=-1).isfinite().tolist()
+            is_finite = logits.logsumexp(dim=-1).isfinite().tolist()
             for row in list(unfinished):
-                if sound[row] and chosen[row] not in end:
+                if is_finite[row] and chosen[row] not in end:
                     written[row].append(chosen[row])
                 else:
-                    finite[row] = sound[row]
+                    finite[row] = is_finite[row]
                     unfinished.remove(row)
             if not unfinished:
                 break
             # A row that is finished goes on beside the others: nothing it computes is read any more.
             ids = torch.tensor(chosen)[:, None]
-    return [(tuple(tokens), is_finite) for tokens, is_finite in zip(written, finite, strict=True)]
+    return [(tuple(tokens), sound) for tokens, sound in zip(written, finite, strict=True)]
 
 
 def _choose(logits: Tensor, generators: Sequence[np.random.Generator], temperature: float) -> list[int]:
@@ -179,7 +185,7 @@ def _mean_logprobs(weights: Weights, readout: Readout | None, prompt: Tokens, te
     longest = int(lengths.max())
     if not longest:
         return [math.nan] * len(texts)
-    # What fills up the shorter texts stands after them, so they do not attend to it.
+    # Shorter texts are filled up at their end, so no text attends to the padding.
     filled = torch.tensor([[*prompt, *text, *[0] * (longest - len(text))] for text in texts])
     read = _run(weights, readout, filled[:, :-1], longest)
     is_text = torch.arange(longest) < lengths[:, None]
@@ -203,23 +209,23 @@ def _logprobs(logits: Tensor, tokens: Tensor) -> Tensor:
 
 
 def _logits(readout: Readout | None, read: Tensor) -> Tensor:
-    """float32 [positions, vocabulary] from what a pass gave, [positions, hidden or vocabulary]."""
+    """Logits, float32 [positions, vocabulary], from what `_run` read, [positions, hidden or vocabulary]."""
     return read.float() if readout is None else readout(read)
 
 
 def _run(
     weights: Weights, readout: Readout | None, ids: Tensor, last: int, cache: DynamicCache | None = None
 ) -> Tensor:
-    """One forward pass of ids [rows, tokens] behind what is cached.
+    """One forward pass of ids [rows, tokens], which follow the cached tokens.
 
     Returns:
-        At each row's last tokens, the residual stream after the last block, or the model's own logits if there is no
-        readout: [rows, last, hidden or vocabulary].
+        At the last tokens of each row, the residual stream after the last block, or the model's own logits if there is
+        no readout: [rows, last, hidden or vocabulary].
     """
     parts = weights.parts
     rows, size = ids.shape
     start = cache.get_seq_length() if cache is not None else 0
-    given = {
+    arguments = {
         "input_ids": ids.to(parts.device),
         "position_ids": torch.arange(start, start + size, device=parts.device).expand(rows, -1),
         "past_key_values": cache,
@@ -230,7 +236,7 @@ def _run(
         stack.enter_context(weights.switched())
         stack.enter_context(before_each(parts.layers, tick))
         if readout is None:
-            return weights.model(**given, logits_to_keep=last).logits
+            return weights.model(**arguments, logits_to_keep=last).logits
         seen = stack.enter_context(looking_at(parts.layers, [block], range(size - last, size)))
-        parts.decoder(**given)
+        parts.decoder(**arguments)
     return seen[block]

@@ -1,6 +1,6 @@
-"""The engine: requests in, readings out, over the fastest path that has proved itself on this very model."""
+"""The engine: requests in, readings out, by the fastest path that has proved itself on the loaded model."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +10,9 @@ from transformers import PreTrainedModel
 
 from introbench.engine.continuation import Continuation, continue_chat
 from introbench.engine.kernels import Kernels
-from introbench.engine.memory import Steps, default_budget, token_bytes
-from introbench.engine.packed_path import Packed
-from introbench.engine.pieces import Seen
-from introbench.engine.plan import plan
+from introbench.engine.memory import PassSize, default_budget, token_bytes
+from introbench.engine.packed_path import FastPath
+from introbench.engine.plan import EndStates, plan
 from introbench.engine.proof import proven_path, proven_readout
 from introbench.engine.readout import LOGITS_BYTES, summarise
 from introbench.engine.requests import Arms, Deltas, Reading, Request, Tokens, Want
@@ -21,24 +20,25 @@ from introbench.engine.weights import Weights
 from introbench.errors import InputError
 
 FASTEST_PASS = {"cpu": 1536}
-"""Tokens of all rows that a forward pass takes at most; more are no faster and only take memory."""
+"""Most tokens of all rows in a forward pass, by type of device; more are no faster and only take memory."""
+
 _FASTEST_PASS_ELSEWHERE = 16_384
 
 _Wants = Mapping[Want, list[int]]
-"""What is wanted of one question, and which requests want it."""
+"""What to read of one question, and the indices of the requests that ask for it."""
 
 
 class Engine:
     """Runs one model.
 
     Args:
-        model: A decoder-only transformers model, or the weights of one that has several.
-        memory: Bytes that forward passes and their caches may take; half of what the device has by default.
+        model: A decoder-only transformers model, or one of its sets of weights.
+        memory: Bytes that forward passes and their caches may take; by default half of the device's memory.
         fast: Whether the fast path may be used at all.
 
     Attributes:
         readout: The final norm and unembedding in float32, or None where they do not give the model's own logits.
-        notes: How numbers are computed: a line on the `readout` and one on the `path`, as they proved themselves.
+        notes: How numbers are computed: a line on the `readout` and a line on the `path`.
 
     Raises:
         InputError: The architecture is not supported.
@@ -49,7 +49,7 @@ class Engine:
         self.model, self.parts = self.weights.model, self.weights.parts
         self._memory = memory or default_budget(self.parts.device)
         self.readout, on_readout = proven_readout(self.weights)
-        self._path, on_path = proven_path(self.weights, self.readout, self._packed if fast else None)
+        self._path, on_path = proven_path(self.weights, self.readout, self._fast_path if fast else None)
         self.notes = {"readout": on_readout, "path": on_path}
 
     @property
@@ -68,7 +68,7 @@ class Engine:
         return self._path.reductions
 
     def read(self, requests: Sequence[Request]) -> list[Reading]:
-        """Answer requests, in any number and order; what several have in common is computed once.
+        """Answer requests, in any number and order; what requests have in common is computed once.
 
         Args:
             requests: Conversations under arms; see `Request`.
@@ -87,9 +87,9 @@ class Engine:
             wants.setdefault(request.want, []).append(index)
         readings: dict[int, Reading] = {}
         for job in plan(requests):
-            for seen in self._path.run(job):
-                asked = [waiting[job.prior, seen.arms, question] for question in seen.questions]
-                readings |= self._readings(seen, asked)
+            for states in self._path.run(job):
+                wants_of = [waiting[job.prior, states.arms, question] for question in states.questions]
+                readings |= self._readings(states, wants_of)
         return [readings[index] for index in range(len(requests))]
 
     def continue_chat(
@@ -121,35 +121,36 @@ class Engine:
         )
 
     def release(self) -> None:
-        """Let go of the caches that are kept for further requests on the same prior turn."""
+        """Let go of the caches that are kept for more requests on the same prior turn."""
         self._path.release()
 
     @torch.inference_mode()
-    def _readings(self, seen: Seen, asked: Sequence[_Wants]) -> dict[int, Reading]:
-        """Reduce what was seen to what is wanted, a few questions at a time."""
+    def _readings(self, states: EndStates, wants_of: Sequence[_Wants]) -> dict[int, Reading]:
+        """Reduce states to readings, by index of the request, a few questions at a time."""
         readings: dict[int, Reading] = {}
-        for begin, logits in self._logits(seen):
-            for offset, wants in enumerate(asked[begin : begin + logits.shape[1]]):
+        for begin, logits in self._logits(states):
+            for offset, wants in enumerate(wants_of[begin : begin + logits.shape[1]]):
                 for want, indices in wants.items():
                     reading = summarise(logits[:, offset], want)
                     if want.every_block:
-                        at_end = [seen.residuals[block][:, begin + offset] for block in range(self.n_layers)]
-                        reading = self._with_blocks(reading, want, at_end)
+                        residuals = [states.residuals[block][:, begin + offset] for block in range(self.n_layers)]
+                        reading = self._with_blocks(reading, want, residuals)
                     readings |= dict.fromkeys(indices, reading)
         return readings
 
-    def _logits(self, seen: Seen) -> Any:
-        """Index of the first of some questions, and float32 logits [rows, questions, vocabulary] of them."""
-        if seen.logits is not None or self.readout is None:
-            yield 0, seen.logits
+    def _logits(self, states: EndStates) -> Iterator[tuple[int, Tensor]]:
+        """Float32 logits [rows, questions, vocabulary] of a few questions at a time, with the index of their first."""
+        if self.readout is None:
+            assert states.logits is not None
+            yield 0, states.logits
             return
-        last = seen.residuals[self.n_layers - 1]
+        last = states.residuals[self.n_layers - 1]
         size = max(1, LOGITS_BYTES // (4 * last.shape[0] * self.model.config.get_text_config().vocab_size))
         for begin in range(0, last.shape[1], size):
             yield begin, self.readout(last[:, begin : begin + size])
 
     def _with_blocks(self, reading: Reading, want: Want, residuals: Sequence[Tensor]) -> Reading:
-        """Add what is wanted of every block, from [rows, hidden] after each."""
+        """Add lens and residuals to a reading, from the residual stream after every block, [rows, hidden]."""
         if want.lens and self.readout is not None:
             lens = [self._lens(residual, want.forms) for residual in residuals[:-1]]
             reading = replace(reading, lens=torch.stack([*lens, reading.forms]))
@@ -158,19 +159,20 @@ class Engine:
         return reading
 
     def _lens(self, residual: Tensor, forms: Tokens) -> Tensor:
-        """Log-probabilities of some tokens by the logit lens, from [rows, hidden]."""
+        """Log-probabilities of some tokens by the logit lens, [rows, forms], from [rows, hidden]."""
         assert self.readout is not None
-        # Below the first steered block one row stands for all: read once, they stay equal to the last bit.
+        # Below the first steered block one row stands for all; it is read once, so that all stay equal to the last bit.
         distinct = residual[:1] if residual.stride(0) == 0 else residual
         return summarise(self.readout(distinct), Want(forms)).forms.expand(len(residual), -1)
 
     def _refuse(self, requests: Sequence[Request]) -> None:
+        """Refuse requests that the model cannot answer; see `read`."""
         config: Any = self.model.config.get_text_config()
         longest = max((len(request.tokens) for request in requests), default=0)
         positions = getattr(config, "max_position_embeddings", None)
         rope = getattr(config, "rope_parameters", None) or {}
         if rope.get("rope_type") in ("dynamic", "longrope"):
-            # Beyond it the encoding of all positions changes, so that a cache that is filled already would be wrong.
+            # Beyond these the encoding of all positions changes, so that a cache that is filled already would be wrong.
             positions = rope.get("original_max_position_embeddings") or positions
         if positions and longest > positions:
             raise InputError(
@@ -187,7 +189,7 @@ class Engine:
         if self.readout is None and any(request.want.lens for request in requests):
             raise InputError(f"logit lens: only {self.notes['readout']} can be read; choose another model")
 
-    def _packed(self, pass_tokens: int | None, kernels: Kernels) -> Packed:
+    def _fast_path(self, pass_tokens: int | None, kernels: Kernels) -> FastPath:
         fastest = pass_tokens or FASTEST_PASS.get(self.parts.device.type, _FASTEST_PASS_ELSEWHERE)
-        steps = Steps(token_bytes(self.model), self._memory // 2, fastest)
-        return Packed(self.weights, steps, keys_bytes=self._memory // 2, kernels=kernels)
+        pass_size = PassSize(token_bytes(self.model), self._memory // 2, fastest)
+        return FastPath(self.weights, pass_size, keys_bytes=self._memory // 2, kernels=kernels)

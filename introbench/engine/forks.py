@@ -1,7 +1,7 @@
-"""Where arms begin to differ: arms to which the same was added so far are one row, which forks where they part.
+"""Where arms begin to differ: arms are run as one row for as long as the same has been added to them.
 
-In a sweep, arms that are steered in blocks 5 to 10 and in blocks 5 to 20 are one row up to block 10. In any batch, the
-first steered block itself is run for one row, since what is added is added to its output.
+In a sweep, arms that are steered in blocks 5 to 10 and in blocks 5 to 20 are one row up to block 10; there the row
+forks. In any batch, the first steered block itself is run for one row, since vectors are added to its output.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -13,11 +13,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Fork:
-    """What becomes of rows at a block's output.
+    """How rows become more rows at a block's output.
 
     Attributes:
-        origins: Which row each new row comes from, [new rows].
-        arms: An arm that each new row stands for, [new rows].
+        origins: The row before the fork of each row after it, [new rows].
+        arms: One of the arms that each new row stands for, [new rows].
         row_of: The new row of each arm, [arms].
     """
 
@@ -27,24 +27,24 @@ class Fork:
 
 
 class Forks:
-    """The forks of some arms.
+    """The forks of a batch of arms.
 
     Args:
         arms: Number of arms.
-        added: Blocks in which something is added, rising, each with what is added to every arm; what is equal is
-            the same.
+        added: Blocks at whose output something is added, rising, and for each a value per arm that stands for what the
+            arm is given; arms are given the same where their values are equal.
     """
 
     def __init__(self, arms: int, added: Iterable[tuple[int, Sequence[Hashable]]]) -> None:
         self._arms = arms
         self._forks: dict[int, Fork] = {}
         row_of = [0] * arms
-        for block, several in added:
+        for block, additions in added:
             numbers: dict[tuple[int, Hashable], int] = {}
-            new = [numbers.setdefault(key, len(numbers)) for key in zip(row_of, several, strict=True)]
-            stand_for = [new.index(row) for row in range(len(numbers))]
-            origins = [row_of[arm] for arm in stand_for]
-            self._forks[block] = Fork(torch.tensor(origins), torch.tensor(stand_for), torch.tensor(new))
+            new = [numbers.setdefault(key, len(numbers)) for key in zip(row_of, additions, strict=True)]
+            arm_of_row = [new.index(row) for row in range(len(numbers))]
+            origins = [row_of[arm] for arm in arm_of_row]
+            self._forks[block] = Fork(torch.tensor(origins), torch.tensor(arm_of_row), torch.tensor(new))
             row_of = new
 
     def at(self, block: int) -> Fork | None:
@@ -57,7 +57,7 @@ class Forks:
         return len(fork.origins) if fork else 1
 
     def spread(self, block: int, residual: Tensor) -> Tensor:
-        """What left a block, for every arm: [arms, ...] from [rows, ...]."""
+        """A block's output for every arm, [arms, ...], from that of its rows, [rows, ...]."""
         fork = self._latest(block)
         if fork is None:
             return residual.expand(self._arms, *residual.shape[1:])

@@ -1,4 +1,4 @@
-"""Forward hooks that add to the residual stream, replace it or look at it, and that are always taken off again."""
+"""Forward hooks that add to the residual stream, replace it or look at it, while a context is open."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from introbench.engine.forks import Forks
 from introbench.errors import InputError
 
 EVERYWHERE = slice(None)
@@ -27,8 +28,8 @@ def steering(
     Args:
         layers: The decoder blocks.
         deltas: Block index to a tensor [rows, hidden] (one vector per batch row), already scaled.
-        positions: Which token positions of the forward pass are steered.
-        profile: By how much each of these positions is steered, [rows, positions]; None for all of them in full.
+        positions: The token positions of the forward pass that are steered.
+        profile: The share of the vector that each of these positions gets, [rows, positions]; None for all of it.
     """
 
     def hook(layer: nn.Module, delta: Tensor) -> Any:
@@ -57,7 +58,7 @@ def steering(
 
 @contextmanager
 def entering(layer: nn.Module, residual: Tensor, rows: int) -> Iterator[None]:
-    """Let a forward pass enter `layer` with `rows` copies of another residual stream than the one it arrives with.
+    """Let a forward pass enter `layer` with `rows` copies of another residual stream than that of the block before.
 
     Args:
         layer: A decoder block.
@@ -80,11 +81,11 @@ def entering(layer: nn.Module, residual: Tensor, rows: int) -> Iterator[None]:
 
 @contextmanager
 def forking(layer: nn.Module, origins: Tensor) -> Iterator[None]:
-    """Let rows leave a block more than once, so that they can differ from there on.
+    """Copy rows of a block's output, so that arms which were one row can differ from there on.
 
     Args:
         layer: A decoder block.
-        origins: Which row each new row comes from, [new rows].
+        origins: The row of the output that each new row is a copy of, [new rows].
     """
     sent = _sent_to(layer, origins)
 
@@ -101,30 +102,60 @@ def forking(layer: nn.Module, origins: Tensor) -> Iterator[None]:
 
 
 @contextmanager
+def steering_arms(
+    layers: Sequence[nn.Module],
+    blocks: Iterable[int],
+    forks: Forks,
+    deltas: Mapping[int, Tensor],
+    profile: Tensor | None,
+) -> Iterator[None]:
+    """Steer arms that are one row for as long as they are alike: a row forks where its arms part.
+
+    Args:
+        layers: The decoder blocks.
+        blocks: The blocks that the pass runs.
+        forks: Where the arms part.
+        deltas: Block index to what is added to its output, [arms, hidden].
+        profile: The share of it that each token gets, [arms, tokens]; None for all of it.
+    """
+    with ExitStack() as stack:
+        for block in blocks:
+            fork = forks.at(block)
+            if fork is None:
+                continue
+            if len(fork.origins) > forks.rows_after(block - 1):
+                stack.enter_context(forking(layers[block], fork.origins))
+            if block in deltas:
+                shares = None if profile is None else profile[fork.arms]
+                stack.enter_context(steering(layers, {block: deltas[block][fork.arms]}, profile=shares))
+        yield
+
+
+@contextmanager
 def skipping(layers: Iterable[nn.Module], as_tuples: bool) -> Iterator[None]:
-    """Let some blocks pass on what they are given, without computing.
+    """Let some blocks hand on their input without computing anything.
 
     Args:
         layers: The decoder blocks.
         as_tuples: Whether this model's blocks return tuples.
     """
 
-    def pass_on(hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Any:
+    def hand_on(hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Any:
         return (hidden_states,) if as_tuples else hidden_states
 
     with ExitStack() as stack:
         for layer in layers:
-            own = layer.__dict__.get("forward")  # accelerate puts one there
-            layer.forward = pass_on
-            stack.callback(_restore, layer, own)
+            before = layer.__dict__.get("forward")  # accelerate puts one there
+            layer.forward = hand_on
+            stack.callback(_restore, layer, before)
         yield
 
 
-def _restore(layer: nn.Module, own: Callable[..., Any] | None) -> None:
-    if own is None:
+def _restore(layer: nn.Module, forward: Callable[..., Any] | None) -> None:
+    if forward is None:
         del layer.forward
     else:
-        layer.forward = own
+        layer.forward = forward
 
 
 @contextmanager
@@ -162,21 +193,21 @@ def looking_at(
 
 @contextmanager
 def input_of(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect what `module` is given: a list that each forward pass extends by [rows, tokens, hidden]."""
-    seen: list[Tensor] = []
+    """Collect the residual streams that enter a module: a list to which each pass appends [rows, tokens, hidden]."""
+    inputs: list[Tensor] = []
 
     def look(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        seen.append(args[0] if args else kwargs["hidden_states"])
+        inputs.append(args[0] if args else kwargs["hidden_states"])
 
     handle = module.register_forward_pre_hook(look, with_kwargs=True)
     try:
-        yield seen
+        yield inputs
     finally:
         handle.remove()
 
 
 def returns_tuples(decoder: nn.Module, layer: nn.Module, device: torch.device) -> bool:
-    """Whether a model's blocks return tuples, from one token's pass."""
+    """Whether a model's blocks return tuples; runs a pass of one token to find out."""
     outputs: list[Any] = []
     handle = layer.register_forward_hook(lambda _module, _args, output: outputs.append(output))
     try:
@@ -187,7 +218,7 @@ def returns_tuples(decoder: nn.Module, layer: nn.Module, device: torch.device) -
 
 
 def _sent_to(layer: nn.Module, tensor: Tensor) -> Tensor:
-    """A tensor where a block is, ahead of a pass: in one, it would have to wait for all that the device has to do."""
+    """A copy of a tensor on a block's device, made ahead of a pass: within one, it would wait for all earlier work."""
     device = next((parameter.device for parameter in layer.parameters()), tensor.device)
     return tensor if device.type == "meta" else tensor.to(device)
 

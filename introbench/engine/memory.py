@@ -1,4 +1,4 @@
-"""How much may be computed at a time: a budget from what the device has, halved when it proves too large."""
+"""How much is computed at a time: a budget from the memory that the device has, halved where it proves too large."""
 
 import gc
 import os
@@ -11,7 +11,7 @@ from introbench.errors import InputError
 
 GIB = 1024**3
 _SHARE = 0.5
-"""Of what the device has: the rest is for weights already there, vectors, other processes, and estimates gone wrong."""
+"""Share of the device's memory to use; the rest is for weights, vectors, other processes and errors of estimates."""
 
 
 def default_budget(device: torch.device) -> int:
@@ -48,26 +48,26 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what nothing refers to any more."""
+    """Return memory to the device that nothing refers to any more."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-class Steps:
+class PassSize:
     """How many tokens a forward pass takes.
 
     Args:
-        token_bytes: What one token of one batch row takes while a forward pass goes on.
+        token_bytes: Bytes that one token of one batch row takes during a forward pass.
         budget: Bytes that forward passes may take.
-        fastest: More tokens than this make a pass no faster on this device.
+        fastest: Number of tokens beyond which a pass gets no faster on this device.
 
     Attributes:
-        reductions: How often memory ran out, so that less was taken.
+        reductions: How often memory ran out, so that a pass was made smaller.
     """
 
     smallest = 16
-    """Tokens of all rows below which a pass is not cut further."""
+    """Tokens of all rows below which a pass is not made smaller."""
 
     def __init__(self, token_bytes: int, budget: int, fastest: int) -> None:
         self._most = max(self.smallest, min(fastest, budget // token_bytes))
@@ -75,11 +75,11 @@ class Steps:
         self.reductions = 0
 
     def tokens(self, rows: int) -> int:
-        """Tokens of each row in one pass, at least one."""
+        """Tokens of each row in one pass, at least 1."""
         return max(1, self._tokens // rows)
 
     def halve(self) -> bool:
-        """Take half as many from now on; False if they are too few already."""
+        """Halve the number from now on; False if it is the smallest already."""
         if self._tokens <= self.smallest:
             return False
         self._tokens = max(self.smallest, self._tokens // 2)
@@ -87,13 +87,13 @@ class Steps:
         return True
 
     def restore(self) -> None:
-        """Take as many as at first: it was something else that took the memory, and has been cut."""
+        """Go back to the first number, where something else took the memory and has been made smaller."""
         self._tokens = self._most
         self.reductions += 1
 
 
 def token_bytes(model: PreTrainedModel) -> int:
-    """An estimate of what one token takes in a forward pass: a block's intermediate tensors, some of them at once."""
+    """An estimate of the bytes that one token takes in a forward pass: a block's intermediate tensors."""
     config = model.config.get_text_config()
     inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     return 2 * max(model.dtype.itemsize, 2) * (8 * config.hidden_size + 4 * inner)

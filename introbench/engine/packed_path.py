@@ -1,10 +1,10 @@
-"""The fast path: nothing is computed twice.
+"""The fast path, which packs arms and questions into shared passes so that nothing is computed twice.
 
-The prior turn is run once as it is, up to the first steered block; from there on it is resumed with the arms side by
-side, each from where it differs from others (`forks`), and their keys and values are kept. The questions are token
-tries on top of it: run once as they are up to the same block, and resumed from there over every arm's keys. A pass
-takes as many tokens and arms as are fast and fit the budget, so memory does not grow with the number of arms, questions
-or cells.
+The prior turn is run once with nothing added, up to the first steered block. From there it is resumed with the arms
+side by side, which become rows of their own only where they begin to differ (`forks`); their keys and values are kept.
+The questions are token tries that follow the prior turn: they too are run once up to the first steered block, and
+resumed from there over every arm's keys. A pass takes as many tokens and arms as are fast and fit the budget, so memory
+does not grow with the number of arms or questions.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,94 +14,95 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from introbench.engine.attention import Enough, KeysAndValues, View, attending
+from introbench.engine.attention import AttentionOfPass, EndOfPass, KeysAndValues, attending
 from introbench.engine.forks import Forks
-from introbench.engine.hooks import before_each, entering, input_of, looking_at, skipping
+from introbench.engine.hooks import before_each, entering, input_of, looking_at, skipping, steering_arms
 from introbench.engine.kernels import Kernels, onednn_products
-from introbench.engine.memory import Steps, free_memory, is_out_of_memory
-from introbench.engine.pieces import COMMON_TOKENS, Piece, Prior, Questions, Seen, given_to_arms
-from introbench.engine.plan import Job
+from introbench.engine.memory import PassSize, free_memory, is_out_of_memory
+from introbench.engine.pieces import COMMON_TOKENS, Piece, PriorTurn, QuestionTries
+from introbench.engine.plan import EndStates, Job
 from introbench.engine.requests import NO_DELTAS, Arms, Deltas, Tokens
 from introbench.engine.weights import Weights
 from introbench.progress import tick
 
-ARMS = 32
-"""Arms that are run side by side at most. More are no faster, and their keys take memory."""
+MOST_ARMS = 32
+"""Most arms that are run side by side. More are no faster, and their keys take memory."""
 
 
 @dataclass
-class _Clean:
-    """A text run as one row with nothing added, as far as block `reached`."""
+class _CleanRun:
+    """A text run as one row with nothing added, as far as it has been needed.
 
-    text: Prior | Questions
+    Attributes:
+        text: The text.
+        before: Keys and values of the tokens that it attends to, its own included where later tokens see them.
+        every_block: Whether to look at questions' ends after every block, or only after the last one.
+        reached: The block that the run is about to enter; -1 if nothing has run.
+        residual: Residual stream where it enters that block, [1, tokens, hidden].
+        at_ends: Block index to the residual stream at questions' ends, [1, questions, hidden].
+    """
+
+    text: PriorTurn | QuestionTries
     before: KeysAndValues
     every_block: bool = False
     reached: int = -1
     residual: Tensor = field(default_factory=lambda: torch.empty(0))
-    seen: dict[int, Tensor] = field(default_factory=dict)
+    at_ends: dict[int, Tensor] = field(default_factory=dict)
 
 
-class Packed:
-    """Runs jobs on one model.
+class FastPath:
+    """Runs jobs on one model without computing anything twice.
 
     Args:
         weights: The model that answers.
-        steps: How many tokens a pass takes.
-        keys_bytes: Most memory that the arms' keys may take at a time.
-        kernels: Which kernels to use.
+        pass_size: How many tokens a forward pass takes.
+        keys_bytes: Most memory that the arms' keys and values may take at a time.
+        kernels: The kernels to use.
 
     Attributes:
-        attended: Whether a pass has gone through the model's attention; where it never does, no pass can be right.
+        attended: Whether a pass has used the attention of `engine.attention`; without it, no pass can be right.
     """
 
-    def __init__(
-        self,
-        weights: Weights,
-        steps: Steps,
-        keys_bytes: int,
-        kernels: Kernels,
-    ) -> None:
+    def __init__(self, weights: Weights, pass_size: PassSize, keys_bytes: int, kernels: Kernels) -> None:
         self._weights = weights
         self._n_layers = len(weights.parts.layers)
-        self._steps = steps
+        self._pass_size = pass_size
         self._keys_bytes = keys_bytes
         self._kernels = kernels
         self.attended = False
-        self._prior: tuple[Tokens, Weights, _Clean] | None = None
+        self._prior: tuple[Tokens, Weights, _CleanRun] | None = None
         self._filled: tuple[Tokens, Arms, KeysAndValues] | None = None
 
     @torch.inference_mode()
-    def run(self, job: Job) -> Iterator[Seen]:
-        """Ask a job's questions under each of its arms in turn."""
-        questions = Questions(job.questions, len(job.prior), self._weights)
-        asked: _Clean | None = None
+    def run(self, job: Job) -> Iterator[EndStates]:
+        """Ask a job's questions, under one of its arms after the other."""
+        tries = QuestionTries(job.questions, len(job.prior), self._weights)
+        questions: _CleanRun | None = None
         for arms in job.arms:
             first = self._n_layers if arms is None else arms.first
             prior = self._clean_prior(job.prior, arms)
-            if asked is None or asked.before is not prior.before:
-                asked = _Clean(questions, prior.before, job.every_block)
+            if questions is None or questions.before is not prior.before:
+                questions = _CleanRun(tries, prior.before, job.every_block)
             self._advance(prior, first)
-            self._advance(asked, first)
+            self._advance(questions, first)
             if arms is None:
-                seen: Mapping[int, Tensor] = {block: asked.seen[block] for block in self._watched(job.every_block)}
+                blocks = range(0 if job.every_block else self._n_layers - 1, self._n_layers)
+                residuals: Mapping[int, Tensor] = {block: questions.at_ends[block] for block in blocks}
             else:
-                seen = self._under(arms, job, prior, asked)
-            yield Seen(arms, questions.questions, seen)
+                residuals = self._under(arms, job, prior, questions)
+            yield EndStates(arms, tries.questions, residuals)
 
     @property
     def reductions(self) -> int:
         """How often memory ran out, so that a batch was cut."""
-        return self._steps.reductions
+        return self._pass_size.reductions
 
     def release(self) -> None:
         """Let go of everything that is kept for later jobs."""
         self._prior = self._filled = None
         free_memory()
 
-    def _watched(self, every_block: bool) -> range:
-        return range(0 if every_block else self._n_layers - 1, self._n_layers)
-
-    def _clean_prior(self, tokens: Tokens, arms: Arms | None) -> _Clean:
+    def _clean_prior(self, tokens: Tokens, arms: Arms | None) -> _CleanRun:
         """The clean run of a prior turn; the latest is kept, and begun anew if arms start below where it stands."""
         weights = (arms.filler if arms else None) or self._weights
         if self._prior is not None and self._prior[:2] == (tokens, weights):
@@ -111,17 +112,21 @@ class Packed:
         self._prior = None
         if self._filled is not None and self._filled[0] != tokens:
             self._filled = None
-        clean = _new_clean(tokens, weights)
+        clean = _new_clean_run(tokens, weights)
         self._prior = (tokens, weights, clean)
         return clean
 
     def _is_filled(self, tokens: Tokens, arms: Arms) -> bool:
         return self._filled is not None and self._filled[0] == tokens and self._filled[1] is arms
 
-    def _under(self, arms: Arms, job: Job, prior: _Clean, asked: _Clean) -> Mapping[int, Tensor]:
-        """Fill the prior turn under some arms and ask, with as many of the arms at a time as fit."""
+    def _under(self, arms: Arms, job: Job, prior: _CleanRun, questions: _CleanRun) -> Mapping[int, Tensor]:
+        """Fill the prior turn under some arms and ask, with as many of the arms at a time as fit.
+
+        Returns:
+            Block index to the residual stream at questions' ends, [rows, questions, hidden].
+        """
         per_row = self._keys_of_one_block(prior) * (self._n_layers - arms.first)
-        parts = max(-(-arms.rows * per_row // self._keys_bytes), -(-arms.rows // ARMS))
+        parts = max(-(-arms.rows * per_row // self._keys_bytes), -(-arms.rows // MOST_ARMS))
         if self._is_filled(job.prior, arms):
             parts = 1
         while True:
@@ -132,10 +137,10 @@ class Packed:
                     if size >= arms.rows
                     else [arms.part(row, min(row + size, arms.rows)) for row in range(0, arms.rows, size)]
                 )
-                several = [self._ask(part, job, prior, asked) for part in cut]
-                if len(several) == 1:
-                    return several[0]
-                return {block: torch.cat([seen[block] for seen in several]) for block in several[0]}
+                residuals = [self._ask(part, job, prior, questions) for part in cut]
+                if len(residuals) == 1:
+                    return residuals[0]
+                return {block: torch.cat([part[block] for part in residuals]) for block in residuals[0]}
             except Exception as error:
                 if not is_out_of_memory(error) or size == 1:
                     raise
@@ -143,33 +148,34 @@ class Packed:
             free_memory()
             self._keys_bytes = per_row * (size // 2)
             parts = -(-arms.rows // (size // 2))
-            self._steps.restore()
+            self._pass_size.restore()
 
-    def _keys_of_one_block(self, prior: _Clean) -> int:
+    def _keys_of_one_block(self, prior: _CleanRun) -> int:
         """Bytes that a prior turn's keys and values take in one block: measured, or at most, if no block has run."""
         if prior.reached > 0:
             return prior.before.bytes // prior.reached
         model = self._weights.model
         return 2 * prior.before.length * int(model.config.get_text_config().hidden_size) * model.dtype.itemsize
 
-    def _ask(self, arms: Arms, job: Job, prior: _Clean, asked: _Clean) -> Mapping[int, Tensor]:
+    def _ask(self, arms: Arms, job: Job, prior: _CleanRun, questions: _CleanRun) -> Mapping[int, Tensor]:
+        """Residual stream at questions' ends under all of these arms at once, [rows, questions, hidden] by block."""
         filled = self._fill(arms, job.prior, prior)
-        pieces: list[Mapping[int, Tensor]] = []
+        above: list[Mapping[int, Tensor]] = []
 
         def ask(piece: Piece) -> None:
-            entry = asked.residual[:, piece.begin : piece.end]
-            pieces.append(
-                self._above(asked.text, piece, arms, filled, entry, arms.question_deltas, None, job.every_block)
-            )
+            entry = questions.residual[:, piece.begin : piece.end]
+            deltas = arms.question_deltas
+            above.append(self._above(questions.text, piece, arms, filled, entry, deltas, None, job.every_block))
 
-        self._in_pieces(asked.text, arms.rows, ask)
-        above = {block: torch.cat([seen[block] for seen in pieces if seen], dim=1) for block in pieces[-1]}
-        below = {block: seen for block, seen in asked.seen.items() if block < arms.first}
-        return {block: arms.forks.spread(block, seen) for block, seen in (below | above).items()}
+        self._in_pieces(questions.text, arms.rows, ask)
+        at_ends = {block: at_ends for block, at_ends in questions.at_ends.items() if block < arms.first}
+        for block in above[-1]:
+            at_ends[block] = torch.cat([of_piece[block] for of_piece in above if of_piece], dim=1)
+        return {block: arms.forks.spread(block, residual) for block, residual in at_ends.items()}
 
     def _above(
         self,
-        text: Prior | Questions,
+        text: PriorTurn | QuestionTries,
         piece: Piece,
         arms: Arms,
         before: KeysAndValues,
@@ -180,34 +186,35 @@ class Packed:
     ) -> Mapping[int, Tensor]:
         """Run a piece under every arm, from the first steered block on.
 
-        Of the last block, every token's keys are needed, but its output only where a question ends.
+        The last block's keys are needed for every token, but its output only where a question ends.
         """
         last = self._n_layers - 1
         watched = range(arms.first, last) if every_block and not piece.keep else ()
-        own = None if piece.keep else KeysAndValues(piece.end - piece.begin)
-        view = View(piece.tries, piece.start, before, piece.keep, self._kernels.fused_attention, last, own)
+        fused = self._kernels.fused_attention
+        last_keys = None if piece.keep else KeysAndValues(piece.end - piece.begin)
+        attention = AttentionOfPass(piece.tries, piece.start, before, piece.keep, fused, last, last_keys)
         blocks = (arms.first, last)
-        residual, seen = self._pass(
-            text.weights, view, piece.tokens, blocks, watched, piece.ends, entry, arms.forks, deltas, profile
+        residual, at_ends = self._pass(
+            text.weights, attention, piece.tokens, blocks, watched, piece.ends, entry, arms.forks, deltas, profile
         )
-        if own is None:
+        if last_keys is None:
             return {}
-        view = View(piece.tries, piece.start, before, False, self._kernels.fused_attention, own=own, ends_only=True)
+        attention = AttentionOfPass(piece.tries, piece.start, before, False, fused, pass_keys=last_keys, ends_only=True)
         ends = [piece.tokens[end] for end in piece.ends]
-        at_ends = residual[:, torch.tensor(piece.ends, device=residual.device)]
-        _, seen_last = self._pass(
-            text.weights, view, ends, (last, last), [last], range(len(ends)), at_ends, arms.forks, deltas
+        entry_of_ends = residual[:, torch.tensor(piece.ends, device=residual.device)]
+        _, after_last = self._pass(
+            text.weights, attention, ends, (last, last), [last], range(len(ends)), entry_of_ends, arms.forks, deltas
         )
-        return {**seen, **seen_last}
+        return {**at_ends, **after_last}
 
-    def _fill(self, arms: Arms, tokens: Tokens, prior: _Clean) -> KeysAndValues:
+    def _fill(self, arms: Arms, tokens: Tokens, prior: _CleanRun) -> KeysAndValues:
         """Keys and values of the prior turn under every arm, from the first steered block on."""
         if self._is_filled(tokens, arms):
             assert self._filled is not None
             return self._filled[2]
         self._filled = None  # free the old keys before the new ones are made
         if prior.reached != arms.first:  # memory ran out under kept keys, and the clean run has gone on since
-            prior = _new_clean(tokens, prior.text.weights)
+            prior = _new_clean_run(tokens, prior.text.weights)
             self._advance(prior, arms.first)
         filled = KeysAndValues(len(tokens) + COMMON_TOKENS)
 
@@ -220,37 +227,41 @@ class Packed:
         self._filled = (tokens, arms, filled)
         return filled
 
-    def _advance(self, clean: _Clean, to: int) -> None:
+    def _advance(self, clean: _CleanRun, to: int) -> None:
         """Run a text further, as one row with nothing added, until it enters block `to`."""
         if clean.reached >= to:
             return
         start = max(0, clean.reached)
         residuals: list[Tensor] = []
-        pieces: list[Mapping[int, Tensor]] = []
+        at_ends: list[Mapping[int, Tensor]] = []
         watched = [block for block in range(start, to) if clean.every_block or block == self._n_layers - 1]
 
         def go_on(piece: Piece) -> None:
             entry = clean.residual[:, piece.begin : piece.end] if clean.reached >= 0 else None
-            view = View(piece.tries, piece.start, clean.before, piece.keep, self._kernels.fused_attention)
+            attention = AttentionOfPass(
+                piece.tries, piece.start, clean.before, piece.keep, self._kernels.fused_attention
+            )
             ends = [] if piece.keep else piece.ends
-            residual, seen = self._pass(clean.text.weights, view, piece.tokens, (start, to - 1), watched, ends, entry)
+            residual, after = self._pass(
+                clean.text.weights, attention, piece.tokens, (start, to - 1), watched, ends, entry
+            )
             residuals.append(residual)
-            pieces.append(seen)
+            at_ends.append(after)
 
         self._in_pieces(clean.text, 1, go_on)
         clean.residual = torch.cat(residuals, dim=1)
-        clean.seen |= {block: torch.cat([seen[block] for seen in pieces], dim=1) for block in watched}
+        clean.at_ends |= {block: torch.cat([after[block] for after in at_ends], dim=1) for block in watched}
         clean.reached = to
 
-    def _in_pieces(self, text: Prior | Questions, rows: int, step: Callable[[Piece], None]) -> None:
-        """Take a text piece by piece; one that is too large for the memory is taken again in smaller ones."""
+    def _in_pieces(self, text: PriorTurn | QuestionTries, rows: int, step: Callable[[Piece], None]) -> None:
+        """Take a text piece by piece; where memory runs out, the same piece is taken again in smaller ones."""
         done = 0
         while done < text.length:
-            piece = text.piece(done, self._steps.tokens(rows))
+            piece = text.piece(done, self._pass_size.tokens(rows))
             try:
                 step(piece)
             except Exception as error:
-                if not is_out_of_memory(error) or not self._steps.halve():
+                if not is_out_of_memory(error) or not self._pass_size.halve():
                     raise
             else:
                 done = piece.end
@@ -260,7 +271,7 @@ class Packed:
     def _pass(
         self,
         weights: Weights,
-        view: View,
+        attention: AttentionOfPass,
         tokens: Sequence[int],
         blocks: tuple[int, int],
         watched: Iterable[int],
@@ -273,52 +284,52 @@ class Packed:
         """One forward pass through some blocks.
 
         Args:
-            weights: Which weights to run.
-            view: What the tokens attend to; if it ends the pass at a block's keys, at the last of these blocks.
-            tokens: Their ids.
+            weights: The weights to run.
+            attention: What the tokens attend to; where it ends the pass at a block's keys, at the last of `blocks`.
+            tokens: Token ids.
             blocks: First and last block to run; none if the last is below the first.
-            watched: Blocks after which to look at some positions.
-            positions: Which ones, among the tokens.
-            entry: Residual stream at the first block, [rows, tokens, hidden]; None to begin with the embeddings.
+            watched: Blocks after which to look at `positions`.
+            positions: Indices among the tokens.
+            entry: Residual stream where it enters the first block, [rows, tokens, hidden]; None to begin with the
+                embeddings.
             forks: Where arms begin to differ; None without arms.
-            deltas: What is added to blocks' outputs, [arms, hidden].
-            profile: By how much each of the tokens is steered, [arms, tokens]; None for all of them in full.
+            deltas: Block index to what is added to its output, [arms, hidden].
+            profile: The share of `deltas` that each of the tokens gets, [arms, tokens]; None for all of it.
 
         Returns:
             The residual stream where the pass stops, [rows, tokens, hidden]: after the last block, or where it enters
-            the last block if the view ends it there; and what was seen, [rows, positions, hidden] by block. As many
-            rows as differ there.
+            the last block if `attention` ends the pass there. And the residual stream after each watched block,
+            [rows, positions, hidden]. There are as many rows as differ at that block.
         """
         first, last = blocks
         parts = weights.parts
         layers = parts.layers
         outside = [layer for block, layer in enumerate(layers) if not first <= block <= last]
-        stop = last if view.last is not None else last + 1
+        stop = last if attention.last is not None else last + 1
         as_tuples = weights.as_tuples  # runs the model once, so before it is prepared for this pass
         with ExitStack() as stack:
             stack.enter_context(weights.switched())
-            stack.enter_context(attending(weights.model, view))
+            stack.enter_context(attending(weights.model, attention))
             stack.enter_context(onednn_products(self._kernels.onednn))
             stack.enter_context(skipping(outside, as_tuples))
             stack.enter_context(before_each(layers[first : last + 1], tick))
             if entry is not None and first < self._n_layers:
                 stack.enter_context(entering(layers[first], entry, len(entry)))
             if forks is not None:
-                for context in given_to_arms(layers, range(first, stop), forks, deltas, profile):
-                    stack.enter_context(context)
+                stack.enter_context(steering_arms(layers, range(first, stop), forks, deltas, profile))
             seen = stack.enter_context(looking_at(layers, watched, positions))
             arrived = stack.enter_context(input_of(layers[stop] if stop < self._n_layers else parts.final_norm))
             ids = torch.tensor([tokens], device=parts.device)
-            positions_of_ids = view.positions[None].to(parts.device)
+            position_ids = attention.positions[None].to(parts.device)
             try:
-                parts.decoder(input_ids=ids, position_ids=positions_of_ids, attention_mask=None, use_cache=False)
-            except Enough:
+                parts.decoder(input_ids=ids, position_ids=position_ids, attention_mask=None, use_cache=False)
+            except EndOfPass:
                 pass
             finally:
-                self.attended |= view.attended
+                self.attended |= attention.attended
         return arrived[-1], seen
 
 
-def _new_clean(tokens: Tokens, weights: Weights) -> _Clean:
+def _new_clean_run(tokens: Tokens, weights: Weights) -> _CleanRun:
     """A prior turn of which nothing has run yet."""
-    return _Clean(Prior(tokens, weights), KeysAndValues(len(tokens) + COMMON_TOKENS))
+    return _CleanRun(PriorTurn(tokens, weights), KeysAndValues(len(tokens) + COMMON_TOKENS))

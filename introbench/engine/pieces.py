@@ -1,50 +1,33 @@
-"""How the fast path cuts its work into pieces: a prior turn under some arms, and its questions as tries."""
+"""Cuts a prior turn, or the questions that follow it, into pieces that one forward pass of the fast path takes."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from torch import Tensor, nn
-
-from introbench.engine.forks import Forks
-from introbench.engine.hooks import forking, steering
-from introbench.engine.requests import Arms, Deltas, Tokens
+from introbench.engine.requests import Tokens
 from introbench.engine.trie import Trie, chain, common_beginning, tries
 from introbench.engine.weights import Weights
 
 TRIE_TOKENS = 64
-"""Tokens of questions that share a mask. Larger tries repeat less and attend to more that is masked."""
+"""Most tokens in a trie of questions. Larger tries repeat less, and compute more attention that is masked."""
 
 CHAIN_TOKENS = 512
-"""Tokens of the prior turn that a pass takes at most: its mask grows with the square of them."""
+"""Most tokens of the prior turn in one pass: the mask grows with the square of their number."""
 
 COMMON_TOKENS = 32
-"""Most tokens with which all questions begin that are run ahead of them."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """The residual stream at the last token of some questions, under some arms.
-
-    Attributes:
-        arms: The arms.
-        questions: The questions.
-        residuals: Block index to a tensor [rows, questions, hidden]; the last block's is always there.
-        logits: The model's own logits [rows, questions, vocabulary], where they are what is to be read.
-    """
-
-    arms: Arms | None
-    questions: Sequence[Tokens]
-    residuals: Mapping[int, Tensor]
-    logits: Tensor | None = None
+"""Most tokens of the questions' common beginning that are run ahead of the tries."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What one forward pass takes of a text: some of its tokens, from `begin` to `end`, which stand at `start`.
+    """What one forward pass takes of a text.
 
-    If `keep`, what follows sees these tokens, so that their keys are kept.
+    Attributes:
+        tries: The tokens, as tries that do not attend to each other.
+        start: Position in the conversation of every trie's first token.
+        begin: Index of the piece's first token among the tokens of the text.
+        end: Index after the piece's last token among the tokens of the text.
+        keep: Whether later tokens attend to these, so that their keys and values must be kept.
     """
 
     tries: Sequence[Trie]
@@ -55,18 +38,26 @@ class Piece:
 
     @property
     def tokens(self) -> list[int]:
-        """Their ids."""
+        """Token ids, one trie after the other."""
         return [token for trie in self.tries for token in trie.tokens]
 
     @property
     def ends(self) -> list[int]:
-        """Which of them are the last of a sequence."""
+        """Indices, among the piece's tokens, of those that are the last of a sequence."""
         begins = accumulate((len(trie) for trie in self.tries), initial=0)
         return [begin + end for begin, trie in zip(begins, self.tries, strict=False) for end in trie.ends]
 
 
-class Prior:
-    """The prior turn: one sequence, which can be cut anywhere, and which other weights may read."""
+class PriorTurn:
+    """The prior turn: one sequence, which can be cut anywhere.
+
+    Args:
+        tokens: Its token ids.
+        weights: The weights that read it; they may be others than those that answer.
+
+    Attributes:
+        length: Number of tokens.
+    """
 
     def __init__(self, tokens: Tokens, weights: Weights) -> None:
         self.length = len(tokens)
@@ -74,15 +65,25 @@ class Prior:
         self._tokens = tokens
 
     def piece(self, begin: int, size: int) -> Piece:
-        """The piece that begins at a token, of at most about `size` tokens; pieces are as equal as can be."""
+        """The piece from token `begin` on, of at most `size` tokens; the remaining pieces are about equally long."""
         left = self.length - begin
         pieces = -(-left // min(size, CHAIN_TOKENS))
         end = begin + -(-left // pieces)
         return Piece([chain(self._tokens[begin:end])], begin, begin, end, keep=True)
 
 
-class Questions:
-    """What follows a prior turn: a beginning that all questions share, and tries on top of it."""
+class QuestionTries:
+    """The questions on a prior turn: their common beginning, and tries that follow it.
+
+    Args:
+        questions: Token ids of the questions.
+        start: Position of their first token in the conversation.
+        weights: The weights that answer.
+
+    Attributes:
+        questions: The questions, in the order in which they end in the tries.
+        length: Number of tokens, counting shared ones once.
+    """
 
     def __init__(self, questions: Sequence[Tokens], start: int, weights: Weights) -> None:
         self.weights = weights
@@ -94,7 +95,7 @@ class Questions:
         self.length = shared + sum(len(trie) for trie in self._tries)
 
     def piece(self, begin: int, size: int) -> Piece:
-        """The piece that begins at a token: the common beginning, or as many whole tries as fit `size` tokens."""
+        """The piece from token `begin` on: the common beginning, or as many whole tries as fit `size`, at least one."""
         offset = len(self._common)
         if begin < offset:
             return Piece([chain(self._common)], self._start, begin, offset, keep=True)
@@ -108,18 +109,3 @@ class Questions:
                 end = offset + len(trie)
             offset += len(trie)
         return Piece(taken, self._start + len(self._common), begin, end, keep=False)
-
-
-def given_to_arms(
-    layers: Sequence[nn.Module], blocks: range, forks: Forks, deltas: Deltas, profile: Tensor | None
-) -> Iterator[AbstractContextManager[None]]:
-    """What arms are given at the outputs of some blocks, and the forks that come before it."""
-    for block in blocks:
-        fork = forks.at(block)
-        if fork is None:
-            continue
-        if len(fork.origins) > forks.rows_after(block - 1):
-            yield forking(layers[block], fork.origins)
-        if block in deltas:
-            shares = None if profile is None else profile[fork.arms]
-            yield steering(layers, {block: deltas[block][fork.arms]}, profile=shares)

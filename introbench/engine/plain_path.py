@@ -1,7 +1,8 @@
-"""The plain path, to be read rather than to be fast: fill a transformers cache, then ask question by question.
+"""The plain path: fill a transformers cache with the prior turn, then ask question by question.
 
-All rows of a forward pass hold the same tokens, so there is no padding and no mask; attention, cache and positions
-are transformers' own. It is what the fast path is held against, and what runs where the fast path does not agree.
+It is written to be read rather than to be fast. All rows of a forward pass hold the same tokens, so there is no padding
+and no mask; attention, cache and positions are transformers' own. It runs where the fast path does not agree with the
+model.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,19 +15,18 @@ from transformers.cache_utils import DynamicLayer
 
 from introbench.engine.hooks import before_each, looking_at, steering
 from introbench.engine.memory import free_memory, is_out_of_memory
-from introbench.engine.pieces import Seen
-from introbench.engine.plan import Job
+from introbench.engine.plan import EndStates, Job
 from introbench.engine.requests import NO_DELTAS, Arms, Deltas, Tokens
 from introbench.engine.weights import Weights
 from introbench.progress import tick
 
 
-class Plain:
-    """Runs jobs on one model.
+class PlainPath:
+    """Runs jobs on one model, one question after the other.
 
     Args:
         weights: The model that answers.
-        own_logits: Whether the model's own logits are to be read, rather than the residual stream.
+        own_logits: Whether to read the model's own logits as well as the residual stream.
 
     Attributes:
         reductions: How often memory ran out, so that a batch was cut.
@@ -39,13 +39,13 @@ class Plain:
         self._filled: tuple[Tokens, Arms | None, DynamicCache] | None = None
 
     @torch.inference_mode()
-    def run(self, job: Job) -> Iterator[Seen]:
-        """Ask a job's questions under each of its arms, one after the other."""
+    def run(self, job: Job) -> Iterator[EndStates]:
+        """Ask a job's questions one after the other, under one of its arms after the other."""
         for arms in job.arms:
             for question in job.questions:
                 yield self._ask(job, arms, question)
 
-    def _ask(self, job: Job, arms: Arms | None, question: Tokens) -> Seen:
+    def _ask(self, job: Job, arms: Arms | None, question: Tokens) -> EndStates:
         try:
             cache = self._fill(job.prior, arms)
             return self._read(cache, job, arms, question)
@@ -56,7 +56,7 @@ class Plain:
         self.reductions += 1
         half = arms.rows // 2
         parts = [self._ask(job, arms.part(*rows), question) for rows in ((0, half), (half, arms.rows))]
-        return Seen(
+        return EndStates(
             arms,
             [question],
             {block: torch.cat([part.residuals[block] for part in parts]) for block in parts[0].residuals},
@@ -80,23 +80,27 @@ class Plain:
         self._filled = (prior, arms, cache)
         return cache
 
-    def _read(self, cache: DynamicCache, job: Job, arms: Arms | None, question: Tokens) -> Seen:
+    def _read(self, cache: DynamicCache, job: Job, arms: Arms | None, question: Tokens) -> EndStates:
         layers = self._weights.parts.layers
         watched = range(0 if job.every_block else len(layers) - 1, len(layers))
         deltas = arms.question_deltas if arms else NO_DELTAS
         try:
-            with steering(layers, deltas), looking_at(layers, watched, [len(question) - 1]) as seen:
+            with steering(layers, deltas), looking_at(layers, watched, [len(question) - 1]) as residuals:
                 logits = self._forward(self._weights, question, arms.rows if arms else 1, cache, start=len(job.prior))
         finally:
             _shorten(cache, len(job.prior))
-        return Seen(arms, [question], seen, logits)
+        return EndStates(arms, [question], residuals, logits)
 
     def _forward(
         self, weights: Weights, tokens: Sequence[int], rows: int, cache: DynamicCache, start: int
     ) -> Tensor | None:
-        """Extend the cache by `tokens`, the first of which stands at position `start`; logits [rows, 1, vocabulary]."""
+        """Extend the cache by `tokens`, from position `start` on.
+
+        Returns:
+            The last token's own logits, float32 [rows, 1, vocabulary]; None if they are not to be read.
+        """
         device = weights.parts.device
-        given = {
+        arguments = {
             "input_ids": torch.tensor([list(tokens)] * rows, device=device),
             "position_ids": torch.arange(start, start + len(tokens), device=device).expand(rows, -1),
             "past_key_values": cache,
@@ -106,9 +110,9 @@ class Plain:
             stack.enter_context(weights.switched())
             stack.enter_context(before_each(weights.parts.layers, tick))
             if not self._own_logits:
-                weights.parts.decoder(**given)
+                weights.parts.decoder(**arguments)
                 return None
-            logits: Tensor = weights.model(**given, logits_to_keep=1).logits
+            logits: Tensor = weights.model(**arguments, logits_to_keep=1).logits
         return logits.float()
 
 
@@ -120,17 +124,17 @@ def one_forward(
     question_deltas: Deltas = NO_DELTAS,
     profile: Tensor | None = None,
 ) -> Tensor:
-    """Log-probabilities after `tokens` from one uncached pass, steered on the prior turn and the question apart.
+    """Log-probabilities of the next token after `tokens`, from one uncached pass through the whole conversation.
 
-    This is the definition of what every path computes, unless other weights fill the cache.
+    This defines what every path computes, unless other weights fill the cache.
 
     Args:
         weights: The model.
         tokens: The whole conversation.
         prior: How many of its tokens are the prior turn.
-        deltas: What is added on the prior turn.
-        question_deltas: What is added on all other tokens.
-        profile: By how much each token of the prior turn is steered, [rows, prior].
+        deltas: What is added at the prior turn's tokens, [rows, hidden] by block.
+        question_deltas: What is added at all other tokens, [rows, hidden] by block.
+        profile: The share of `deltas` that each token of the prior turn gets, [rows, prior]; None for all of it.
 
     Returns:
         float32 [rows, vocabulary], on the CPU, from the model's own logits.

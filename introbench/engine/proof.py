@@ -1,7 +1,7 @@
-"""What a model is held against when it loads, and what is given up where it does not agree.
+"""Compares the readout and every path with uncached forward passes when a model loads, and gives up what disagrees.
 
-Every path has to give what one uncached forward pass per conversation gives, on a handful of short ones whose shapes
-cover what a path can get wrong: arms, positions, a common beginning, branches, a question that begins others.
+The comparison is made on a handful of short conversations whose shapes cover what a path can get wrong: arms,
+positions, a common beginning, branches, a question that other questions begin with.
 """
 
 from collections.abc import Callable
@@ -13,33 +13,34 @@ from transformers import PreTrainedModel
 
 from introbench.engine.architecture import CHUNKED
 from introbench.engine.kernels import Kernels, candidates
-from introbench.engine.packed_path import Packed
-from introbench.engine.pieces import Seen
-from introbench.engine.plain_path import Plain, one_forward
-from introbench.engine.plan import Job
+from introbench.engine.packed_path import FastPath
+from introbench.engine.plain_path import PlainPath, one_forward
+from introbench.engine.plan import EndStates, Job
 from introbench.engine.readout import Readout
 from introbench.engine.requests import Arms, Tokens
 from introbench.engine.weights import Weights
 from introbench.errors import InputError, first_line
 
 PASS_TOKENS = 12
-"""Tokens of all rows that a pass takes in a proof: few, so that several passes are needed."""
+"""Tokens of all rows in a pass during a proof: few, so that more than one pass is needed."""
 
 _READOUT_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.05}
-"""Largest accepted difference from the model's own logits, as a share of their range."""
+"""Largest difference from the model's own logits to tolerate, as a share of their range."""
+
 _TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.1, torch.bfloat16: 0.3}
-"""See `tolerated`; half precision rounds them differently."""
+"""See `tolerance`; in half precision, different ways to compute the same number round differently."""
+
 _QUESTIONS: tuple[Tokens, ...] = ((6, 5), (6, 5, 3, 8), (6, 5, 4), (6, 2, 7))
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A few short conversations under two arms, and what they must give.
+class ProofCase:
+    """A few short conversations under two arms, and the log-probabilities that they must give.
 
     Attributes:
         job: The conversations.
-        expected: Log-probabilities [rows, vocabulary] by question.
-        dtype: Of the model.
+        expected: By question, log-probabilities of the next token, float32 [rows, vocabulary].
+        dtype: The model's dtype.
     """
 
     job: Job
@@ -47,7 +48,7 @@ class Trial:
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, weights: Weights) -> "Trial":
+    def of(cls, weights: Weights) -> "ProofCase":
         """Run every conversation by itself, without a cache, steered on the prior turn alone."""
         model = weights.model
         n_layers, hidden = len(weights.parts.layers), model.config.get_text_config().hidden_size
@@ -60,45 +61,45 @@ class Trial:
         expected = {question: one_forward(weights, prior + question, len(prior), deltas) for question in _QUESTIONS}
         return cls(Job(prior, _QUESTIONS, (Arms.steered(deltas),), every_block=False), expected, model.dtype)
 
-    def disagreement(self, path: Plain | Packed, logits: Callable[[Seen], Tensor]) -> str:
-        """In what a path differs; empty if it does not.
+    def disagreement(self, path: PlainPath | FastPath, logits: Callable[[EndStates], Tensor]) -> str:
+        """How a path disagrees, in a few words; empty if it agrees.
 
         Args:
-            path: What runs the conversations.
-            logits: Gets [rows, questions, vocabulary] from what it saw.
+            path: The path.
+            logits: Turns the path's states into logits, [rows, questions, vocabulary].
         """
         worst = 0.0
         try:
-            for seen in path.run(self.job):
-                found = torch.log_softmax(logits(seen).float().cpu(), dim=-1)
-                for index, question in enumerate(seen.questions):
-                    squared = (found[:, index] - self.expected[question]).square().mean(dim=-1)
+            for states in path.run(self.job):
+                logprobs = torch.log_softmax(logits(states).float().cpu(), dim=-1)
+                for index, question in enumerate(states.questions):
+                    squared = (logprobs[:, index] - self.expected[question]).square().mean(dim=-1)
                     worst = max(worst, float(squared.max().nan_to_num(nan=torch.inf).sqrt()))
         except Exception as error:
             return f"{type(error).__name__}: {first_line(error)}"
-        return "" if worst <= tolerated(self.dtype) else f"moves log-probabilities by {worst:.2g}"
+        return "" if worst <= tolerance(self.dtype) else f"moves log-probabilities by {worst:.2g}"
 
 
-def tolerated(dtype: torch.dtype) -> float:
-    """How far two ways to compute the same log-probabilities may differ, as a root mean square in nats."""
+def tolerance(dtype: torch.dtype) -> float:
+    """Largest root mean square difference, in nats, between two ways to compute the same log-probabilities."""
     return _TOLERANCE.get(dtype, 0.3)
 
 
 def proven_readout(weights: Weights) -> tuple[Readout | None, str]:
-    """The float32 readout, or None where it does not agree with the model's own logits, and a line that says so."""
+    """The float32 readout, or None where it disagrees with the model's own logits; and a line that says which."""
     model, parts = weights.model, weights.parts
     tokens = _probe(model, 8)
-    own = one_forward(weights, tokens, 0, {})[0]
-    tolerance = _READOUT_TOLERANCE.get(model.dtype, 0.05) * float(own.max() - own.min())
+    expected = one_forward(weights, tokens, 0, {})[0]
+    most = _READOUT_TOLERANCE.get(model.dtype, 0.05) * float(expected.max() - expected.min())
     try:
         readout = Readout(model, parts)
-        (seen,) = Plain(weights).run(Job(tokens[:1], (tokens[1:],), (None,), every_block=False))
-        found = torch.log_softmax(readout(seen.residuals[len(parts.layers) - 1])[0, 0], dim=-1)
-        difference = float((found.cpu() - own).abs().max())
+        (states,) = PlainPath(weights).run(Job(tokens[:1], (tokens[1:],), (None,), every_block=False))
+        logprobs = torch.log_softmax(readout(states.residuals[len(parts.layers) - 1])[0, 0], dim=-1)
+        difference = float((logprobs.cpu() - expected).abs().max())
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
     else:
-        if difference <= tolerance:
+        if difference <= most:
             return readout, f"float32 norm and unembedding (within {difference:.1e} of the model's own logits)"
         reason = f"differs from the model's own logits by {difference:.2g}"
     return None, f"the model's own logits, upcast to float32 ({reason})"
@@ -107,38 +108,38 @@ def proven_readout(weights: Weights) -> tuple[Readout | None, str]:
 def proven_path(
     weights: Weights,
     readout: Readout | None,
-    packed: Callable[[int | None, Kernels], Packed] | None,
-) -> tuple[Plain | Packed, str]:
-    """The fastest path that agrees with one forward pass, and a line that says which and why not a faster one.
+    fast_path: Callable[[int | None, Kernels], FastPath] | None,
+) -> tuple[PlainPath | FastPath, str]:
+    """The fastest path that agrees with uncached forward passes, and a line that says which and why not a faster one.
 
     Args:
         weights: The model.
         readout: The float32 readout, or None to read the model's own logits.
-        packed: Makes the fast path, of passes of so many tokens, or None as many as are fast, and with some kernels;
+        fast_path: Makes the fast path from the number of tokens in a pass (None for as many as are fast) and kernels;
             None to do without.
 
     Raises:
-        InputError: Not even the plain path agrees, so the model's cache cannot be trusted.
+        InputError: Even the plain path disagrees, so the model's cache cannot be trusted.
     """
     model, parts = weights.model, weights.parts
     last = len(parts.layers) - 1
 
-    def logits(seen: Seen) -> Tensor:
-        if seen.logits is not None:
-            return seen.logits
+    def logits(states: EndStates) -> Tensor:
+        if states.logits is not None:
+            return states.logits
         assert readout is not None
-        return readout(seen.residuals[last])
+        return readout(states.residuals[last])
 
-    trial = Trial.of(weights)
-    plain = Plain(weights, own_logits=readout is None)
-    if reason := trial.disagreement(plain, logits):
+    case = ProofCase.of(weights)
+    plain = PlainPath(weights, own_logits=readout is None)
+    if reason := case.disagreement(plain, logits):
         raise InputError(
             f"model type {model.config.model_type}: a cache fill and a question do not give what one forward pass "
             f"gives ({reason}); expected the same; choose another model or -M attn_implementation"
         )
     plain.release()
     one_by_one = "plain: question by question"
-    if packed is None:
+    if fast_path is None:
         return plain, f"{one_by_one} (as asked)"
     if readout is None:
         return plain, f"{one_by_one} (the fast path needs the float32 readout)"
@@ -146,9 +147,9 @@ def proven_path(
         return plain, f"{one_by_one} (the fast path does not cut attention into chunks)"
     given_up: list[str] = []
     for kernels in candidates(parts.device, model.dtype):
-        candidate = packed(PASS_TOKENS, kernels)
-        if not (reason := trial.disagreement(candidate, logits)):
-            return packed(None, kernels), "; ".join([f"fast: shared prior turns, token tries, {kernels}", *given_up])
+        candidate = fast_path(PASS_TOKENS, kernels)
+        if not (reason := case.disagreement(candidate, logits)):
+            return fast_path(None, kernels), "; ".join([f"fast: shared prior turns, token tries, {kernels}", *given_up])
         if not candidate.attended:
             return plain, f"{one_by_one} (this model's attention does not go through transformers' attention interface)"
         given_up.append(f"not with {kernels}: {reason}")
@@ -156,5 +157,6 @@ def proven_path(
 
 
 def _probe(model: PreTrainedModel, length: int) -> Tokens:
+    """Some token ids."""
     vocabulary = model.config.get_text_config().vocab_size
     return tuple((37 * position + 11) % vocabulary for position in range(length))

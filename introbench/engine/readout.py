@@ -1,4 +1,4 @@
-"""From the residual stream at one position to log-probabilities, in float32 whatever the model's dtype is.
+"""Where yes and no are read: from the residual stream to log-probabilities, in float32 whatever the model's dtype is.
 
 In bfloat16 a model's own logits are rounded to steps of 0.125 above 16, which hides small shifts. Here the last
 residual goes through a float32 copy of the final norm and a float32 product with the unembedding.
@@ -16,7 +16,7 @@ from introbench.engine.requests import Reading, Want
 _CHUNK = 16_384
 """Rows of a half-precision unembedding that are held in float32 at a time."""
 LOGITS_BYTES = 256 * 1024**2
-"""Most logits held at a time."""
+"""Most bytes of logits held at a time."""
 
 
 class Readout:
@@ -65,7 +65,7 @@ class Readout:
 
 
 def summarise(logits: Tensor, want: Want) -> Reading:
-    """Reduce a position's logits to what is wanted.
+    """Reduce the logits of the next token to what is to be read.
 
     Args:
         logits: float32 [rows, vocabulary].
@@ -74,7 +74,7 @@ def summarise(logits: Tensor, want: Want) -> Reading:
     normaliser = logits.logsumexp(dim=-1, keepdim=True)
     forms = logits[:, list(want.forms)] - normaliser
     best = logits.topk(want.top, dim=-1)
-    # A form of probability 0 has no finite log-odds, so its row is as useless as one with NaN.
+    # An answer of probability 0 has no finite log-odds, so its row is as useless as one with NaN.
     finite = normaliser[:, 0].isfinite() & forms.isfinite().all(dim=-1)
     divergence = torch.empty(0)
     if want.divergence:

@@ -1,4 +1,4 @@
-"""Questions as token tries: a beginning that several share is run once."""
+"""Token tries: sequences with a common beginning share its tokens, so that these are run once."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ ROOT = -1
 
 @dataclass(frozen=True)
 class Trie:
-    """Tokens that are run together, each attending to its ancestors, to itself and to what precedes the trie.
+    """Tokens that are run together; each attends to its ancestors, to itself and to what precedes the trie.
 
     Attributes:
         tokens: Token ids, every parent before its children.
         parents: Index of each token's parent, or `ROOT`.
-        ends: Where each of its sequences ends: index of the last token.
+        ends: Index of each sequence's last token.
     """
 
     tokens: Tokens
@@ -53,7 +53,7 @@ def chain(tokens: Sequence[int]) -> Trie:
 
 
 def common_beginning(sequences: Sequence[Tokens], most: int) -> int:
-    """How many leading tokens all sequences share, at most `most`, leaving each at least one of its own."""
+    """How many leading tokens all sequences share: at most `most`, and fewer than the shortest sequence has."""
     shared = 0
     limit = min(most, min(len(sequence) for sequence in sequences) - 1)
     while shared < limit and len({sequence[shared] for sequence in sequences}) == 1:
@@ -73,18 +73,18 @@ def tries(sequences: Iterable[Tokens], size: int) -> tuple[list[Tokens], list[Tr
     """
     ordered = sorted(set(sequences))
     result: list[Trie] = []
-    grown = _Growing()
+    growing = _GrowingTrie()
     for sequence in ordered:
-        if grown.tokens and len(grown.tokens) + grown.new(sequence) > size:
-            result.append(grown.finish())
-            grown = _Growing()
-        grown.add(sequence)
-    if grown.tokens:
-        result.append(grown.finish())
+        if growing.tokens and len(growing.tokens) + growing.new(sequence) > size:
+            result.append(growing.finish())
+            growing = _GrowingTrie()
+        growing.add(sequence)
+    if growing.tokens:
+        result.append(growing.finish())
     return ordered, result
 
 
-class _Growing:
+class _GrowingTrie:
     """A trie that takes sequences in lexicographic order, so that only the latest one's path can be shared."""
 
     def __init__(self) -> None:
@@ -95,9 +95,10 @@ class _Growing:
         self._path: list[int] = []
 
     def _shared(self, sequence: Tokens) -> int:
+        """How many leading tokens a sequence shares with the latest one."""
         shared = 0
-        for ours, theirs in zip(self._latest, sequence, strict=False):
-            if ours != theirs:
+        for token, other in zip(self._latest, sequence, strict=False):
+            if token != other:
                 break
             shared += 1
         return shared

@@ -1,4 +1,4 @@
-"""A model's weights as the engine runs them: the model, its parts, and what has to be switched on while they run."""
+"""A set of weights as the engine runs it: the model, its parts, and the adapter to switch on while it runs."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -13,11 +13,11 @@ from introbench.engine.hooks import returns_tuples
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """One set of weights; several of them may share a model, which then has to be switched between them.
+    """One set of weights; two sets may share a model, which is then switched between them.
 
     Attributes:
         model: A decoder-only transformers model.
-        switched: Opens a context in which the model has these weights, e.g. with an adapter switched on.
+        switched: Makes a context in which the model has these weights, e.g. with an adapter switched on.
     """
 
     model: PreTrainedModel = field(repr=False)

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from introbench.checks.record import SECONDS
 from introbench.checks.self_checks import CHECKS
 from introbench.engine import Engine, Reading, Request, engine
-from introbench.engine.packed_path import Packed
+from introbench.engine.packed_path import FastPath
 from introbench.errors import SelfCheckError
 from introbench.models.checkpoint import Checkpoint
 from introbench.prompts import answers, chat
@@ -237,30 +237,30 @@ def add_to_the_sham(patch: pytest.MonkeyPatch) -> None:
 
 def leave_traces(patch: pytest.MonkeyPatch) -> None:
     """What was asked stays in the keys that the next question is answered from."""
-    ask = Packed._ask
+    ask = FastPath._ask
 
-    def and_stay(self: Packed, arms: Any, *rest: Any) -> Any:
+    def and_stay(self: FastPath, arms: Any, *rest: Any) -> Any:
         seen = ask(self, arms, *rest)
         assert self._filled
         for _, values in self._filled[2]._blocks.values():
             values[0, :, :5] += 1.0
         return seen
 
-    patch.setattr(Packed, "_ask", and_stay)
+    patch.setattr(FastPath, "_ask", and_stay)
 
 
 def leak_between_rows(patch: pytest.MonkeyPatch) -> None:
     """The sham's values take up something of the next arm's, where several share a batch."""
-    fill = Packed._fill
+    fill = FastPath._fill
 
-    def and_leak(self: Packed, arms: Any, *rest: Any) -> Any:
+    def and_leak(self: FastPath, arms: Any, *rest: Any) -> Any:
         filled = fill(self, arms, *rest)
         if arms.rows > 2:
             for _, values in filled._blocks.values():
                 values[0] = values[:2].mean(dim=0)
         return filled
 
-    patch.setattr(Packed, "_fill", and_leak)
+    patch.setattr(FastPath, "_fill", and_leak)
 
 
 def begin_twice(patch: pytest.MonkeyPatch) -> None:

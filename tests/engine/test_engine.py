@@ -17,11 +17,11 @@ from transformers import PreTrainedModel
 from introbench import progress
 from introbench.engine import Arms, Engine, Reading, Request, Want
 from introbench.engine import attention as cascade
-from introbench.engine import packed_path as packed
+from introbench.engine import pieces
 from introbench.engine.architecture import find_parts
 from introbench.engine.hooks import steering
 from introbench.engine.kernels import Kernels, candidates
-from introbench.engine.memory import Steps
+from introbench.engine.memory import PassSize
 from introbench.engine.plain_path import one_forward
 from introbench.engine.requests import Tokens
 from introbench.engine.trie import chain
@@ -158,7 +158,7 @@ def test_any_tree_of_conversations_under_any_arms(
 ) -> None:
     """Beginnings of each other, duplicates, one token, 1 to 64 arms, several layer ranges at once, in any order."""
     model, engine = _MODELS[name], _ENGINES[name]
-    engine._path = engine._packed(pass_tokens, kernels)
+    engine._path = engine._fast_path(pass_tokens, kernels)
     make = {"cache": arms, "question": active, "forks": forking}
     under: list[Arms | None] = [
         make[kind](rows, (first, min(4, first + several)), seed=seed)
@@ -212,14 +212,14 @@ def test_top_tokens_and_forms_agree(llama: PreTrainedModel) -> None:
 def rows_and_tokens(engine: Engine, requests: Sequence[Request]) -> list[int]:
     """How many tokens of all rows ask in each block."""
     attended = [0] * 4
-    attend = cascade.View.attend
+    attend = cascade.AttentionOfPass.attend
 
-    def counted(view: cascade.View, block: int, query: Tensor, *rest: Any) -> Tensor:
+    def counted(view: cascade.AttentionOfPass, block: int, query: Tensor, *rest: Any) -> Tensor:
         attended[block] += query.shape[0] * query.shape[2]
         return attend(view, block, query, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cascade.View, "attend", counted)
+        patch.setattr(cascade.AttentionOfPass, "attend", counted)
         engine.read(requests)
     return attended
 
@@ -270,7 +270,7 @@ def test_a_part_of_the_prior_turn_is_steered_by_exactly_its_share(llama: PreTrai
     """The definition: each block's output at each token gets share x delta, against a hook of the test's own."""
     under = in_part(3)
     engine = Engine(llama, fast=fast)
-    engine._path = engine._packed(16, candidates(torch.device("cpu"), torch.float32)[0]) if fast else engine._path
+    engine._path = engine._fast_path(16, candidates(torch.device("cpu"), torch.float32)[0]) if fast else engine._path
     readings = engine.read(asked(PRIOR, QUESTIONS, under))
     assert under.profile is not None
     for question, reading in zip(QUESTIONS, readings, strict=True):
@@ -342,19 +342,19 @@ class Exploding:
         self._error = error
 
     def __enter__(self) -> "Exploding":
-        self._attend = attend = cascade.View.attend
+        self._attend = attend = cascade.AttentionOfPass.attend
 
-        def explode(view: cascade.View, *rest: Any) -> Tensor:
+        def explode(view: cascade.AttentionOfPass, *rest: Any) -> Tensor:
             self.calls += 1
             if self.calls in self._at:
                 raise self._error
             return attend(view, *rest)
 
-        cascade.View.attend = explode  # type: ignore[method-assign, assignment]
+        cascade.AttentionOfPass.attend = explode  # type: ignore[method-assign, assignment]
         return self
 
     def __exit__(self, *_: object) -> None:
-        cascade.View.attend = self._attend  # type: ignore[method-assign]
+        cascade.AttentionOfPass.attend = self._attend  # type: ignore[method-assign]
 
 
 @settings(max_examples=15, deadline=None)
@@ -364,14 +364,14 @@ class Exploding:
 def test_running_out_of_memory_cuts_the_batch_and_loses_nothing(at: set[int], rows: int, pass_tokens: int) -> None:
     engine = Engine(_MODELS["llama"])
     kernels = Kernels(fused_attention=True, onednn=False)
-    engine._path = engine._packed(pass_tokens, kernels)
+    engine._path = engine._fast_path(pass_tokens, kernels)
     before = hooks_and_patches(engine.model)
     requests = asked(PRIOR * 2, QUESTIONS, arms(rows)) + asked(PRIOR, QUESTIONS, arms(rows, seed=4))
     with Exploding(at, torch.OutOfMemoryError("CUDA out of memory")) as explosions:
         try:
             readings = engine.read(requests)
         except torch.OutOfMemoryError:
-            assert engine.reductions or pass_tokens == Steps.smallest, "given up only where nothing is left to be cut"
+            assert engine.reductions or pass_tokens == PassSize.smallest, "given up only where nothing is left to be cut"
             readings = []
     happened = len([call for call in at if call <= explosions.calls])
     if readings:
@@ -383,7 +383,7 @@ def test_running_out_of_memory_cuts_the_batch_and_loses_nothing(at: set[int], ro
 
 def test_arms_are_split_from_the_right_block_though_the_clean_run_has_gone_on(llama: PreTrainedModel) -> None:
     engine = Engine(llama)
-    engine._path = engine._packed(Steps.smallest, Kernels(fused_attention=True, onednn=False))
+    engine._path = engine._fast_path(PassSize.smallest, Kernels(fused_attention=True, onednn=False))
     under = arms(4)
     engine.read(asked(PRIOR, QUESTIONS, under))
     engine.read(asked(PRIOR, QUESTIONS, None))  # the clean run now stands at the end; the arms' keys are kept
@@ -467,7 +467,7 @@ def test_fused_attention_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPat
     model = tiny_model("llama")
 
     def wrong(*given: Any) -> tuple[Tensor, Tensor]:
-        output, lse = cascade.in_plain_steps(*given)
+        output, lse = cascade.step_by_step(*given)
         return output, lse * 1.5
 
     def absent(*_: Any) -> tuple[Tensor, Tensor]:
@@ -498,12 +498,12 @@ def test_masks_are_laid_out_as_the_fused_kernel_for_cuda_wants_them(tokens: int,
 
 @given(length=st.integers(1, 2000), size=st.integers(1, 2000))
 def test_a_prior_turn_is_cut_into_as_few_equal_pieces_as_fit(llama: PreTrainedModel, length: int, size: int) -> None:
-    text = packed._Prior(tuple(range(length)), Weights(llama))
+    text = pieces.PriorTurn(tuple(range(length)), Weights(llama))
     begins = [0]
     while begins[-1] < length:
         begins.append(text.piece(begins[-1], size).end)
     sizes = [stop - start for start, stop in pairwise(begins)]
-    most = min(size, packed.CHAIN_TOKENS)
+    most = min(size, pieces.CHAIN_TOKENS)
     assert max(sizes) <= most
     assert max(sizes) - min(sizes) <= 1
     assert len(sizes) == -(-length // most)
@@ -517,7 +517,7 @@ def test_attention_with_a_position_bias_is_refused() -> None:
 
 def test_a_fast_path_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("llama")
-    monkeypatch.setattr(cascade.View, "_trie_mask", lambda *_: None)
+    monkeypatch.setattr(cascade.AttentionOfPass, "_trie_mask", lambda *_: None)
     engine = Engine(model)
     assert engine.notes["path"].startswith("plain: question by question; not with attention in plain steps: moves ")
     requests = asked(PRIOR, QUESTIONS, arms(3))
