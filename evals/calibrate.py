@@ -41,7 +41,7 @@ def calibrate(
     Args:
         concepts: Words to inject; the nine published ones by default. Any word can be named.
         strengths: Norms of what is added at each layer, shares residual:SHARE of the model's median residual norm, or
-            doses kl:NATS, from weak to strong; by default shares from 0.0125 to 0.8, in factors of two.
+            doses kl:NATS; from weak to strong; by default shares from 0.0125 to 0.8, in factors of two.
         samples: Texts for each vector and strength.
         length: Most tokens of a text.
         method: How a concept's vector is extracted: pca_center or mean_diff.

@@ -47,8 +47,8 @@ def identification(
     Args:
         concepts: Words to inject and to choose from; the nine published ones by default. Any word can be named.
         documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; all by default.
-        parts: list, naming; both by default.
-        replicates: How often every option stands at each place of the list; the number of orders is this times the
+        parts: Parts of the experiment: list, naming; both by default.
+        replicates: How often every option stands at each label; the number of orders of the list is this times the
             number of options.
         method: How a concept's vector is extracted: pca_center or mean_diff.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
@@ -58,7 +58,8 @@ def identification(
         random_vectors: Random vectors per trial.
         seed: Seed of the random vectors and of the orders.
         system: Content of the system turn; "none" for no system turn.
-        prompts: Files or folders of published lists (arXiv 2602.20031's format) to run in place of our own.
+        prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own;
+            those with a list of concepts.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
     """
     with one_line_errors():

@@ -51,8 +51,8 @@ def location(
         inspect eval evals/location.py -T parts=halves,sentences -T passages=station,valley,library -T replicates=2
 
     Args:
-        concepts: Words to inject; the nine published ones by default.
-        parts: halves, sentences, layers, stronger, strength; all by default.
+        concepts: Words to inject; the nine published ones by default. Any word can be named.
+        parts: Parts of the experiment: halves, sentences, layers, stronger, strength; all by default.
         passages: What is read: station, valley, library; "all" for all of them.
         method: How a concept's vector is extracted: pca_center or mean_diff.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the

@@ -41,8 +41,9 @@ def logit_lens(
     Args:
         concepts: Words to inject; the nine published ones by default. Any word can be named.
         documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; all by default.
-        families: Question families: introspection (the default), always_no, always_yes, ambiguous, confusing.
-        formats: Answer formats: yes-no (the default), one-zero, zero-one, a-b, b-a, red-blue, blue-red.
+        families: Question families: introspection, always_no, always_yes, ambiguous, confusing; introspection by
+            default.
+        formats: Answer formats: yes-no, one-zero, zero-one, a-b, b-a, red-blue, blue-red; yes-no by default.
         method: How a concept's vector is extracted: pca_center or mean_diff.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.

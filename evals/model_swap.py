@@ -53,12 +53,12 @@ def model_swap(
             trained on the spot and kept. By default lora:cats for the embedded model; others have no default.
         documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; all by default.
         families: Question families: introspection, always_no, always_yes, ambiguous, confusing; all by default.
-        formats: Answer formats: yes-no (the default), one-zero, zero-one, a-b, b-a, red-blue, blue-red.
-        layers: Blocks steered by the vector, as START:STOP, half-open, counted from 0; the model's known setting or
-            the middle third by default.
+        formats: Answer formats: yes-no, one-zero, zero-one, a-b, b-a, red-blue, blue-red; yes-no by default.
+        layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the middle
+            third by default.
         strength: Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose
-            kl:NATS; by default the model's known setting for such a vector or for any, or residual:0.05.
-        random_vectors: Random rotations of the vector per trial.
+            kl:NATS; the model's known setting for such a vector or for any, or residual:0.05 by default.
+        random_vectors: Random vectors per trial: rotations of the vector from base to fine-tune.
         seed: Seed of the random vectors.
         system: Content of the system turn; "none" for no system turn.
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own.

@@ -51,8 +51,8 @@ def probe(
             middle third by default.
         strength: Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose
             kl:NATS; the model's known setting or residual:0.05 by default.
-        random_vectors: 0 for none; otherwise as many as concepts, or this many if that is more. They are scored by the
-            probe that was trained on concepts.
+        random_vectors: Random vectors per trial: 0 for none; otherwise as many as concepts, or this many if that is
+            more. They are scored by the probe that was trained on concepts.
         seed: Seed of the random vectors.
         system: Content of the system turn; "none" for no system turn.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.

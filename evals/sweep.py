@@ -54,13 +54,13 @@ def sweep(
         concepts: Words to inject; cats, bread and love by default. Any word can be named.
         ranges: Layer ranges: triangle:N (every range between N + 1 evenly spaced boundaries), single or single:STEP
             (layers by themselves), or START:STOP, several of them; triangle:6 by default.
-        strengths: Norms of what is added at each layer, shares residual:SHARE of the residual norm, or doses kl:NATS;
-            by default an eighth, one and eight times the model's known setting or residual:0.05.
-        documents: What is added to the first turn: none, info (the default), inaccurate, lorem, neutral.
+        strengths: Norms of what is added at each layer, shares residual:SHARE of the model's median residual norm, or
+            doses kl:NATS; by default an eighth, one and eight times the model's known setting or residual:0.05.
+        documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; info by default.
         families: Question families: introspection, always_no, always_yes, ambiguous, confusing; all by default.
-        formats: Answer formats: yes-no (the default), one-zero, zero-one, a-b, b-a, red-blue, blue-red.
+        formats: Answer formats: yes-no, one-zero, zero-one, a-b, b-a, red-blue, blue-red; yes-no by default.
         method: How a concept's vector is extracted: pca_center or mean_diff.
-        random_vectors: Random vectors (rotations of the concepts' own) in every cell.
+        random_vectors: Random vectors per trial, in every cell.
         seed: Seed of the random vectors and of the halves of the concepts.
         system: Content of the system turn; "none" for no system turn.
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own.

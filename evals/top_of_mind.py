@@ -44,17 +44,18 @@ def top_of_mind(
 
     Args:
         concepts: Words to inject; the nine published ones by default. Any word can be named.
-        strengths: Norms of what is added at each layer, shares residual:SHARE of the residual norm, or doses kl:NATS;
-            by default a quarter to twice the model's known setting or residual:0.05.
+        strengths: Norms of what is added at each layer, shares residual:SHARE of the model's median residual norm, or
+            doses kl:NATS; by default a quarter to twice the model's known setting or residual:0.05.
         samples: Texts for each vector and strength.
         length: Most tokens of a text.
         temperature: Of sampling; 0 for the most likely token.
         method: How a concept's vector is extracted: pca_center or mean_diff.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.
-        random_vectors: Random vectors that texts are written under, for each concept and strength.
+        random_vectors: Random vectors per trial that texts are written under, at each strength.
         seed: Seed of the random vectors and of the sampling.
-        prompts: A published conversation file (arXiv 2602.20031's format) to continue in place of our own.
+        prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own;
+            here one file, whose conversation is continued.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
     """
     with one_line_errors():

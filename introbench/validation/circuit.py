@@ -1,8 +1,8 @@
 """Write the weights of a small Llama by hand: named parts of the residual stream, attention heads and neurons.
 
-A large constant component keeps the norm of the residual stream nearly the same everywhere, so that what follows an
-RMSNorm is a linear reading. One slowly rotating dimension of each head carries its score, so that positions play no
-role. Two neurons of a gated unit multiply exactly: silu(a) b + silu(-a) (-b) = a b.
+A large constant component keeps the norm of the residual stream nearly constant, so that the output of an RMSNorm is
+nearly linear in its input. The score of each attention head uses one dimension whose rotary encoding hardly turns, so
+that positions play no role. Two gated neurons multiply exactly: silu(a) b + silu(-a) (-b) = a b.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,29 +12,36 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 HIDDEN = 256
+"""Size of the residual stream."""
 HEADS = 4
 HEAD_SIZE = HIDDEN // HEADS
 NEURONS = 384
 CONSTANT = 256.0
-"""The constant component, much larger than all others together."""
+"""The constant component; much larger than all other components together."""
 SCALE = HIDDEN**0.5 / CONSTANT
-"""What an RMSNorm multiplies the residual stream with."""
+"""The factor by which an RMSNorm multiplies the residual stream."""
 SLOW = 1e12
-"""Base of the rotary encoding: the slowest pair of dimensions does not turn in any context."""
+"""Base of the rotary encoding, so large that the slowest pair of dimensions does not turn within any context."""
 ATTENDED = 25.0
-"""Difference in score that leaves nothing to what is not attended to."""
+"""Difference in score, in nats, at which the tokens with the lower score get no attention."""
 
 Reading = Tensor
-"""A linear reading of the residual stream, [hidden]."""
+"""Weights of a linear reading of the residual stream, [hidden]."""
 
 
 class Circuit:
-    """A Llama of which nothing is written yet: every block passes its input on.
+    """A Llama whose blocks do nothing until heads and neurons are added.
 
     Args:
         vocabulary: Number of tokens.
         blocks: Number of decoder blocks.
-        parts: Names and sizes of the parts of the residual stream; `constant` is added.
+        parts: Names and sizes of the parts of the residual stream; the part `constant` is added.
+
+    Attributes:
+        model: The model.
+
+    Raises:
+        ValueError: The parts have more dimensions than the residual stream.
     """
 
     def __init__(self, vocabulary: int, blocks: int, parts: Mapping[str, int]) -> None:
@@ -67,32 +74,32 @@ class Circuit:
         self.model.model.embed_tokens.weight[:, 0] = CONSTANT
 
     def read(self, part: str, index: int = 0, weight: float = 1.0) -> Reading:
-        """One component, multiplied."""
+        """A reading of one component of a part, multiplied by a weight."""
         reading = torch.zeros(HIDDEN)
         reading[self._places[part].start + index] = weight
         return reading
 
     def along(self, part: str, direction: Tensor) -> Reading:
-        """The projection of a part onto a direction."""
+        """A reading of the projection of a part onto a direction, [size of the part]."""
         reading = torch.zeros(HIDDEN)
         reading[self._places[part]] = direction
         return reading
 
     def always(self, value: float) -> Reading:
-        """A number that does not depend on anything."""
+        """A reading that always has the same value."""
         return self.read("constant", weight=value / CONSTANT)
 
-    def embed(self, token: int, brought: Tensor) -> None:
-        """Let a token bring something into the residual stream, [hidden]."""
-        self.model.model.embed_tokens.weight[token] += brought
+    def embed(self, token: int, added: Tensor) -> None:
+        """Add to the embedding of a token, [hidden]."""
+        self.model.model.embed_tokens.weight[token] += added
 
     def attend(self, block: int, score: Reading, copies: Sequence[tuple[Reading, Tensor]]) -> None:
-        """One head: every token averages over the earlier tokens with the highest score, itself included.
+        """Add a head with which every token averages over those tokens up to itself that have the highest score.
 
         Args:
-            block: In which block.
-            score: What a token is attended to for, in nats.
-            copies: What is read of those tokens, and where the average of it is written, [hidden].
+            block: The block.
+            score: The reading that gives a token's score, in nats.
+            copies: Readings of the attended tokens, each with the direction along which its mean is written, [hidden].
         """
         attention = self.model.model.layers[block].self_attn
         head, self._heads[block] = self._heads[block], self._heads[block] + 1
@@ -100,26 +107,26 @@ class Circuit:
         slowest = begin + HEAD_SIZE // 2 - 1
         attention.q_proj.weight[slowest] = self.always(1.0) / SCALE
         attention.k_proj.weight[slowest] = score / SCALE * HEAD_SIZE**0.5
-        for number, (reading, place) in enumerate(copies):
+        for number, (reading, output) in enumerate(copies):
             attention.v_proj.weight[begin + number] = reading / SCALE
-            attention.o_proj.weight[:, begin + number] = place
+            attention.o_proj.weight[:, begin + number] = output
 
-    def multiply(self, block: int, one: Reading, other: Reading, place: Tensor) -> None:
-        """Add the product of two readings at every token."""
+    def multiply(self, block: int, a: Reading, b: Reading, output: Tensor) -> None:
+        """Write the product of two readings along a direction [hidden] at every token."""
         for sign in (1.0, -1.0):
-            self._neuron(block, sign * one, sign * other, place)
+            self._neuron(block, sign * a, sign * b, output)
 
-    def exceed(self, block: int, reading: Reading, threshold: float, place: Tensor) -> None:
-        """Add by how much a reading exceeds a threshold at every token; nothing below it."""
-        self._neuron(block, reading - self.always(threshold), self.always(1.0), place)
+    def exceed(self, block: int, reading: Reading, threshold: float, output: Tensor) -> None:
+        """Write how far a reading exceeds a threshold along a direction [hidden] at every token; nothing below it."""
+        self._neuron(block, reading - self.always(threshold), self.always(1.0), output)
 
-    def _neuron(self, block: int, gate: Reading, up: Reading, place: Tensor) -> None:
+    def _neuron(self, block: int, gate: Reading, up: Reading, output: Tensor) -> None:
         mlp = self.model.model.layers[block].mlp
         neuron, self._neurons[block] = self._neurons[block], self._neurons[block] + 1
         mlp.gate_proj.weight[neuron] = gate / SCALE
         mlp.up_proj.weight[neuron] = up / SCALE
-        mlp.down_proj.weight[:, neuron] = place
+        mlp.down_proj.weight[:, neuron] = output
 
     def say(self, token: int, reading: Reading) -> None:
-        """Let a token's logit be a reading of the last residual."""
+        """Set a token's logit to a reading of the last block's output."""
         self.model.lm_head.weight[token] = reading / SCALE

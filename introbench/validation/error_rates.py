@@ -1,4 +1,4 @@
-"""The instrument's own error rates: planted models against verdicts, and how small an effect it finds."""
+"""The instrument's error rates: planted models against verdicts, and the smallest effect that it finds."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +14,7 @@ INTROSPECTIVE = PLANTED[SCALED].verdict
 """The verdict that claims introspection."""
 
 POWER = 0.8
+"""Share of runs in which an effect has to be found to count as found in most."""
 
 
 def rate(hits: int, count: int) -> str:
@@ -25,12 +26,12 @@ def rate(hits: int, count: int) -> str:
 
 
 def replace_tables(path: Path, command: str, tables: str) -> None:
-    """Put a command's tables into the part of a Markdown file that is the command's.
+    """Replace the part of a Markdown file that a command generates.
 
     Args:
         path: The file, with a mark before the part and one after it.
-        command: Whose part it is.
-        tables: What is to stand there.
+        command: The command, which the marks name.
+        tables: The new text of the part.
 
     Raises:
         ValueError: The file has no such part.
@@ -46,36 +47,39 @@ def replace_tables(path: Path, command: str, tables: str) -> None:
 
 def confusion_matrix(outcomes: Sequence[Outcome]) -> str:
     """Planted models against verdicts, as a Markdown table."""
-    of_default = [each for each in outcomes if each.case.effect is None]
-    said = [verdict for verdict in VERDICTS if any(each.verdict == verdict for each in of_default)]
+    outcomes = _with_default_effect(outcomes)
+    reached = [verdict for verdict in VERDICTS if any(outcome.verdict == verdict for outcome in outcomes)]
     rows = []
     for name, truth in PLANTED.items():
-        verdicts = [each.verdict for each in of_default if each.case.planted == name]
+        verdicts = [outcome.verdict for outcome in outcomes if outcome.case.planted == name]
         if verdicts:
-            counts = [verdicts.count(verdict) or "" for verdict in said]
+            counts = [verdicts.count(verdict) or "" for verdict in reached]
             rows.append([name, truth.verdict, *counts, rate(verdicts.count(truth.verdict), len(verdicts))])
-    return tabulate(rows, headers=["planted", "truth", *said, "right"], tablefmt="github")
+    return tabulate(rows, headers=["planted", "truth", *reached, "right"], tablefmt="github")
 
 
 def error_rates(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
-    """How many of how many: introspection claimed of models that have none, and found in those that do."""
-    of_default = [each for each in outcomes if each.case.effect is None]
-    claimed = {True: [0, 0], False: [0, 0]}
-    for each in of_default:
-        tally = claimed[PLANTED[each.case.planted].verdict == INTROSPECTIVE]
-        tally[0] += each.verdict == INTROSPECTIVE
-        tally[1] += 1
-    return {"false": (claimed[False][0], claimed[False][1]), "found": (claimed[True][0], claimed[True][1])}
+    """How often introspection is claimed.
+
+    Returns:
+        Pairs of the number of claims and the number of runs: `false` for models without introspection, `found` for
+        models with it.
+    """
+    claims: dict[bool, list[bool]] = {True: [], False: []}
+    for outcome in _with_default_effect(outcomes):
+        introspects = PLANTED[outcome.case.planted].verdict == INTROSPECTIVE
+        claims[introspects].append(outcome.verdict == INTROSPECTIVE)
+    return {"false": (sum(claims[False]), len(claims[False])), "found": (sum(claims[True]), len(claims[True]))}
 
 
 def power_curve(outcomes: Sequence[Outcome]) -> str:
     """How often an introspector is found, by its effect size, as a Markdown table."""
     rows = []
-    for effect, several in _by_effect(outcomes).items():
-        found = sum(each.verdict == INTROSPECTIVE for each in several)
-        width = sum(each.high - each.low for each in several) / 2 / len(several)
-        excess = sum(each.noticed for each in several) / len(several)
-        rows.append([f"{effect:g}", f"{excess:+.3f}", f"{width:.3f}", rate(found, len(several))])
+    for effect, runs in _by_effect(outcomes).items():
+        claims = sum(outcome.verdict == INTROSPECTIVE for outcome in runs)
+        half_width = sum(outcome.high - outcome.low for outcome in runs) / 2 / len(runs)
+        excess = sum(outcome.noticed for outcome in runs) / len(runs)
+        rows.append([f"{effect:g}", f"{excess:+.3f}", f"{half_width:.3f}", rate(claims, len(runs))])
     return tabulate(
         rows,
         headers=["planted effect (nats)", "mean excess (nats)", "half width of interval", "found"],
@@ -85,27 +89,32 @@ def power_curve(outcomes: Sequence[Outcome]) -> str:
 
 
 def found_in_most(outcomes: Sequence[Outcome]) -> float | None:
-    """The smallest planted effect from which on at least `POWER` of the runs find it; None if there is none."""
+    """The smallest planted effect from which on a share of at least `POWER` of the runs find it; None without one."""
     smallest = None
-    for effect, several in reversed(_by_effect(outcomes).items()):
-        if sum(each.verdict == INTROSPECTIVE for each in several) < POWER * len(several):
+    for effect, runs in reversed(_by_effect(outcomes).items()):
+        if sum(outcome.verdict == INTROSPECTIVE for outcome in runs) < POWER * len(runs):
             break
         smallest = effect
     return smallest
 
 
+def _with_default_effect(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes of models with their default effect size, without those of the power curve."""
+    return [outcome for outcome in outcomes if outcome.case.effect is None]
+
+
 def _by_effect(outcomes: Sequence[Outcome]) -> dict[float, list[Outcome]]:
     """The outcomes of introspectors by effect size, the smallest first."""
     by_effect: dict[float, list[Outcome]] = {}
-    for each in outcomes:
-        if each.case.planted == SCALED:
-            effect = PLANTED[SCALED].introspection if each.case.effect is None else each.case.effect
-            by_effect.setdefault(effect, []).append(each)
+    for outcome in outcomes:
+        if outcome.case.planted == SCALED:
+            effect = PLANTED[SCALED].introspection if outcome.case.effect is None else outcome.case.effect
+            by_effect.setdefault(effect, []).append(outcome)
     return dict(sorted(by_effect.items()))
 
 
 def report(outcomes: Sequence[Outcome]) -> str:
-    """All of it, in Markdown."""
+    """The confusion matrix, the error rates and the power curve, in Markdown."""
     errors = error_rates(outcomes)
     smallest = found_in_most(outcomes)
     lines = [

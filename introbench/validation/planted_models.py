@@ -1,20 +1,20 @@
 """Planted models: small Llamas whose weights are written by hand, so that it is known what they do.
 
-All planted models share one circuit of nine blocks and differ in a few numbers (`introbench.validation.planted_truths`).
-They run like any other model; no part of the instrument knows about them.
+All planted models share one circuit of nine blocks and differ in a few numbers, which are listed in
+`introbench.validation.planted_truths`. They run like any other model; no part of the instrument knows about them.
 
 - Block 0. One head writes a code for every concept word of the text at every later token. The code is the concept's
   direction, which vector extraction recovers and injections add. Another head marks the tokens after the first answer.
-- Block 1. One head averages over the words of the question: whether it is about injections or about what stands out, and
-  which answer the model gives by itself. Another averages over the words before it: whether they tell of injections. A
-  third finds the labels.
+- Block 1. One head averages over the words of the question: whether it is about injections or about what stands out,
+  and which answer the model gives by itself. Another averages over the words before the question: whether they tell of
+  injections. A third finds the labels.
 - Block 2. One head finds the label that the question asks for as yes: the label before the word "or".
 - Blocks 3 to 5, the middle third, do nothing. Injections are added to their outputs.
-- Block 6. Neurons at every token compute whether a concept's code exceeds a threshold (`noticed`), and how much is present
-  that no text causes (`energy`: the sum of squares over the codes and over dimensions that are otherwise empty).
-- Block 7. One head averages both over the prior turn's cache, together with random readings of it, which act as steering
-  noise. Neurons multiply the averages with what the question is about and with the model's baseline answer; the sum of
-  the products is the log-odds of yes.
+- Block 6. Neurons at every token compute whether a concept's code exceeds a threshold (`noticed`), and how much is
+  present that no text causes (`energy`: the sum of squares over the codes and over dimensions that are otherwise empty).
+- Block 7. One head averages both over the prior turn's cache, together with random readings of it, which act as
+  steering noise. Neurons multiply the averages with what the question is about and with the model's baseline answer;
+  the sum of the products is the log-odds of yes.
 - Block 8. Neurons write the log-odds to the labels.
 """
 

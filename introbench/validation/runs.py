@@ -1,4 +1,4 @@
-"""Run planted models through the introspection task, as anybody runs a model, and keep what it said about them."""
+"""Run planted models through the introspection task as users run a model, and keep the verdicts."""
 
 import json
 import math
@@ -20,21 +20,21 @@ from introbench.validation.planted_models import concepts_of, save_planted
 from introbench.validation.planted_truths import PLANTED
 
 DOCUMENTS = ("info", "neutral")
-"""All that the verdict rests on; with the other documents a run takes longer and says the same."""
+"""The documents that the verdict rests on; the others would make a run longer without changing the verdict."""
 FORMAT = "yes-no"
-"""In words alone, a run takes half the time."""
+"""Answers in words alone, which halve the time of a run."""
 SCALED = "introspector"
 """The model whose effect is scaled for a power curve."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One planted model.
+    """A planted model to run.
 
     Attributes:
-        planted: Its name.
-        seed: Of its weights, of the concepts, and of the random vectors.
-        effect: Effect size of `SCALED` in nats, instead of its own.
+        planted: Name of the planted model.
+        seed: Seed of its weights, of the concepts, and of the random vectors.
+        effect: Effect size in nats in place of the default one; for `SCALED` only.
     """
 
     planted: str
@@ -44,14 +44,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the instrument said about a planted model.
+    """The result of the instrument on a planted model.
 
     Attributes:
-        case: Which one.
+        case: The model.
         verdict: The verdict.
         noticed: Excess of introspection over control questions, in nats.
         low: Lower end of its interval.
-        high: Upper end.
+        high: Upper end of its interval.
     """
 
     case: Case
@@ -61,22 +61,22 @@ class Outcome:
     high: float
 
     def to_json(self) -> str:
-        """One line."""
+        """The outcome as one line of JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, line: str) -> "Outcome":
-        """Rebuild an outcome from `to_json`'s line."""
+        """The outcome that `to_json` gave this line for."""
         values = json.loads(line)
         return cls(**{**values, "case": Case(**values["case"])})
 
 
 def run_case(case: Case, **task_args: Any) -> Outcome:
-    """Write a planted model to a folder, run the introspection task on it, and forget it.
+    """Write a planted model to a temporary folder, and run the introspection task on it.
 
     Args:
-        case: Which model.
-        **task_args: Of the task, in place of the defaults.
+        case: The model.
+        **task_args: Arguments of the task, in place of the defaults.
 
     Raises:
         RuntimeError: The run did not succeed.
@@ -105,14 +105,14 @@ def run_case(case: Case, **task_args: Any) -> Outcome:
         )
     if log.status != "success" or log.results is None:
         raise RuntimeError(f"{case}: {log.status}; {log.error.message if log.error else 'no results'}")
-    found = {name: each.value for score in log.results.scores for name, each in score.metrics.items()}
-    said = [verdict for verdict in VERDICTS if found.get(f"verdict: {verdict}") == 1]
-    return Outcome(case, said[0], *(float(found.get(name, math.nan)) for name in ("noticed", "low", "high")))
+    metrics = {name: metric.value for score in log.results.scores for name, metric in score.metrics.items()}
+    verdict = next(verdict for verdict in VERDICTS if metrics.get(f"verdict: {verdict}") == 1)
+    return Outcome(case, verdict, *(float(metrics.get(name, math.nan)) for name in ("noticed", "low", "high")))
 
 
 @contextmanager
 def _vectors_kept_in(folder: str) -> Iterator[None]:
-    """Keep the vectors of a planted model out of the user's cache: it is never seen again."""
+    """Use a folder in place of the user's disk cache, where the vectors of a temporary model would stay unused."""
     before = os.environ.get("INTROBENCH_CACHE")
     os.environ["INTROBENCH_CACHE"] = folder
     try:
@@ -125,25 +125,28 @@ def _vectors_kept_in(folder: str) -> Iterator[None]:
 
 
 def run_cases(cases: Iterable[Case], kept: Path, workers: int, **task_args: Any) -> Iterator[Outcome]:
-    """Run several cases side by side; those that a file holds already are not run again.
+    """Run planted models in parallel; those whose outcomes a file holds are not run again.
 
     Args:
-        cases: Which ones.
-        kept: File of outcomes, one a line; new ones are added to it.
-        workers: Processes, of one thread each.
-        **task_args: Of the task, in place of the defaults.
+        cases: The models.
+        kept: File with an outcome in each line; new outcomes are added to it.
+        workers: Number of processes, which have one thread each.
+        **task_args: Arguments of the task, in place of the defaults.
+
+    Yields:
+        The outcomes: first the known ones, then the others as they are finished.
     """
     wanted = list(cases)
     known = {}
     if kept.exists():
-        known = {each.case: each for each in map(Outcome.from_json, kept.read_text().splitlines())}
+        known = {outcome.case: outcome for outcome in map(Outcome.from_json, kept.read_text().splitlines())}
         yield from (known[case] for case in wanted if case in known)
     processes = multiprocessing.get_context("spawn")
     os.environ["OMP_NUM_THREADS"] = "1"  # read when a process starts
     with ProcessPoolExecutor(workers, mp_context=processes, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting = [pool.submit(run_case, case, **task_args) for case in wanted if case not in known]
-        for each in as_completed(waiting):
-            outcome = each.result()
+        for future in as_completed(waiting):
+            outcome = future.result()
             with kept.open("a") as file:
                 file.write(outcome.to_json() + "\n")
             yield outcome

@@ -1,4 +1,4 @@
-"""Tiny models with random weights, of every model family that the instrument is held against."""
+"""Tiny models with random weights, one for every model family that the instrument is tested on."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from introbench.validation.word_tokenizer import piece_tokenizer
 
 VOCABULARY = 97
+"""Number of tokens of a tiny model."""
 
 _TINY: dict[str, object] = {
     "vocab_size": VOCABULARY,
@@ -59,10 +60,10 @@ FAMILIES: dict[str, dict[str, object]] = {
     "bloom": {"vocab_size": VOCABULARY, "hidden_size": 32, "n_layer": 4, "n_head": 4},
     "mpt": {"vocab_size": VOCABULARY, "d_model": 32, "n_layers": 4, "n_heads": 4, "max_seq_len": 128},
 }
-
+"""Configurations of the model families that the instrument supports, by the name that transformers uses."""
 
 OWN_ATTENTION = {"falcon", "bloom", "mpt"}
-"""Families of the above whose attention cannot be replaced."""
+"""Families among `FAMILIES` with attention code that the fast path cannot replace."""
 
 WITHOUT_KV_CACHE: dict[str, dict[str, object]] = {
     "mamba": {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 4, "state_size": 4},
@@ -76,7 +77,7 @@ WITHOUT_KV_CACHE: dict[str, dict[str, object]] = {
     },
     "lfm2": _TINY | {"layer_types": ["conv", "full_attention", "conv", "full_attention"]},
 }
-"""State-space and hybrid families: they have to be refused by name."""
+"""Configurations of state-space and hybrid families, which have to be refused by name."""
 
 _WIDE = {
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "word_embed_proj_dim"), 64),
@@ -85,15 +86,15 @@ _WIDE = {
     **dict.fromkeys(("max_position_embeddings", "n_positions", "max_seq_len"), 1024),
     "moe_intermediate_size": 64,
 }
-"""Wide enough for blocks of 64 weights, as quantisation cuts them, and long enough for the instrument's texts."""
+"""Sizes that suit quantisation, which takes blocks of 64 weights, and a context that the instrument's texts fit in."""
 
 
 def tiny_model(family: str, **overrides: object) -> PreTrainedModel:
-    """A random model with weights large enough that every layer matters.
+    """A model with random weights that are large enough for every layer to matter.
 
     Args:
         family: One of `FAMILIES` or `WITHOUT_KV_CACHE`.
-        **overrides: Of its configuration.
+        **overrides: Values of the configuration, in place of the family's.
     """
     torch.manual_seed(0)
     config = AutoConfig.for_model(family, **((FAMILIES | WITHOUT_KV_CACHE)[family] | overrides))
@@ -106,11 +107,11 @@ def tiny_model(family: str, **overrides: object) -> PreTrainedModel:
 
 
 def save_family(family: str, folder: Path) -> None:
-    """Write a tiny model with a tokenizer and a chat template to a folder, to be run like any model.
+    """Write a tiny model with a tokenizer and a chat template to a folder, so that it runs like any model.
 
     Args:
         family: One of `FAMILIES` or `WITHOUT_KV_CACHE`.
-        folder: Where to.
+        folder: The folder.
     """
     tokenizer = piece_tokenizer()
     known = (FAMILIES | WITHOUT_KV_CACHE)[family]

@@ -1,9 +1,9 @@
-"""What the words of the battery mean to a planted model: numbers whose mean over a text says what the text is.
+"""Numbers for the words of the battery, whose mean over a text tells a planted model what the text is about.
 
-A question's words are given numbers such that their mean is the question's: whether it is about an injection, and on
-which side a yes would be; how the model answers it by itself; how steering disturbs its answer. They are found by least
-squares over all questions at once, exactly. The documents' words say in the same way whether a text tells of
-injections.
+The mean over a question's words says whether the question is about injections, and which answer would report one; how
+the model answers it by itself; and how steering disturbs its answer. The numbers are the least-squares solution over all
+questions, which fits every question exactly. In the same way, the mean over a document's words says whether the document
+tells of injections.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from introbench.prompts import data, schema
 from introbench.prompts.battery import battery
 from introbench.prompts.chat import encode, tokenize_chat
 from introbench.prompts.conversation import Conversation
-from introbench.validation.word_tokenizer import SPECIAL
+from introbench.validation.word_tokenizer import SPECIAL, format_texts
 
 NOISES = 4
-"""How many ways there are in which steering disturbs a question's answer."""
+"""Number of independent components of the noise that steering adds to an answer."""
 
 SENSES = ("introspective", "salient", "leaning", "jolted", *(f"noise {number}" for number in range(NOISES)))
-"""What a question's words say; see `Sense`."""
+"""The numbers of a question's words; see `Sense`."""
 
 LEANINGS = {
     "introspection": -2.0,
@@ -34,24 +34,25 @@ LEANINGS = {
     "ambiguous": 0.0,
     "confusing": -1.0,
 }
-"""Mean log-odds of yes by family, in nats, on plain questions; reversed ones have the opposite."""
+"""Mean log-odds of yes at baseline, in nats, by question family; reversed questions have the opposite sign."""
 
 LEANING_SPREAD = 1.0
+"""Standard deviation of the log-odds at baseline over questions, in nats."""
 
 TELLING_DOCUMENTS = ("info", "inaccurate")
-"""Those that tell of injections."""
+"""The documents that tell of injections."""
 
 
 @dataclass(frozen=True)
 class Sense:
-    """Numbers of words; a word that means nothing has none.
+    """The numbers of words.
 
     Attributes:
-        content: Ids of the words that mean something: not those that only say how to answer.
-        questions: Numbers of words in questions, [vocabulary, senses]: `introspective` and `salient` are 1 where a yes
-            says that something was noticed, -1 where a no does, 0 elsewhere; `leaning` is the log-odds; `jolted` and
-            the noises are standard normal.
-        telling: Numbers of words in documents, [vocabulary]: their mean is 1 if the document tells of injections.
+        content: Ids of the words that have numbers: all but those that only say how to answer.
+        questions: Numbers of words in questions, [vocabulary, senses]. Their mean over a question is, for
+            `introspective` and `salient`, 1 if "yes" reports that something was noticed, -1 if "no" does, and 0 for
+            other questions; for `leaning` the log-odds at baseline; for `jolted` and the noises standard normal.
+        telling: Numbers of words in documents, [vocabulary]. Their mean is 1 if the document tells of injections.
     """
 
     content: tuple[int, ...]
@@ -60,11 +61,14 @@ class Sense:
 
 
 def make_sense(tokenizer: Any, rng: np.random.Generator) -> Sense:
-    """Give the words of the battery their numbers.
+    """The numbers of the battery's words.
 
     Args:
         tokenizer: The model's tokenizer.
-        rng: Draws how the model answers each question by itself, and how steering disturbs it.
+        rng: Source of the log-odds at baseline and of the disturbances by steering.
+
+    Raises:
+        ValueError: Two texts of the same words are about different things.
     """
     texts = _texts(tokenizer)
     families = {question.id: question for question in data.questions()}
@@ -82,9 +86,9 @@ class _Texts:
     """Words of the battery's texts.
 
     Attributes:
-        content: Ids of the words that mean something.
-        questions: Share of each word in a question, [vocabulary], by name.
-        documents: Share of each word in what precedes it, by document.
+        content: Ids of the words that have numbers.
+        questions: Shares of the words in every question, [vocabulary], by the question's name.
+        documents: Shares of the words in the prior turn under every document, [vocabulary], by the document's name.
     """
 
     content: tuple[int, ...]
@@ -94,7 +98,7 @@ class _Texts:
 
 @cache
 def _texts(tokenizer: Any) -> _Texts:
-    """The same for every seed, and seconds to read."""
+    """The words of the battery's texts, kept since they are the same for every seed and take seconds to compute."""
     vocabulary = len(tokenizer)
     conversations = list(
         battery(
@@ -105,40 +109,49 @@ def _texts(tokenizer: Any) -> _Texts:
             system="",
         )
     )
-    asked = {str(each.factors["question"]): each for each in conversations}
-    opened = {str(each.factors["document"]): each for each in conversations}
+    of_question = {str(conversation.factors["question"]): conversation for conversation in conversations}
+    of_document = {str(conversation.factors["document"]): conversation for conversation in conversations}
     how_to_answer = {
         token
-        for each in data.answer_formats().values()
-        for text in (each.instruction, each.prefill, *(form for pair in each.forms for form in pair))
+        for answer_format in data.answer_formats().values()
+        for text in format_texts(answer_format)
         for token in encode(tokenizer, text)
     }
-    idle = how_to_answer | {tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
+    without_numbers = how_to_answer | {tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
 
-    def share_of_words(each: Conversation, prior: bool) -> np.ndarray:
-        chat = tokenize_chat(tokenizer, each.messages, each.prior_messages)
+    def shares(conversation: Conversation, prior: bool) -> np.ndarray:
+        chat = tokenize_chat(tokenizer, conversation.messages, conversation.prior_messages)
         tokens = chat.prior_tokens if prior else chat.question_tokens
-        counts = np.bincount([token for token in tokens if token not in idle], minlength=vocabulary)
+        counts = np.bincount([token for token in tokens if token not in without_numbers], minlength=vocabulary)
         return counts / counts.sum()
 
     return _Texts(
-        content=tuple(token for token in range(vocabulary) if token not in idle),
-        questions={name: share_of_words(each, prior=False) for name, each in asked.items()},
-        documents={name: share_of_words(each, prior=True) for name, each in opened.items()},
+        content=tuple(token for token in range(vocabulary) if token not in without_numbers),
+        questions={name: shares(conversation, prior=False) for name, conversation in of_question.items()},
+        documents={name: shares(conversation, prior=True) for name, conversation in of_document.items()},
     )
 
 
 def _numbers(question: schema.Question, rng: np.random.Generator) -> list[float]:
+    """What the mean over a question's words is to be, [senses]."""
     side = -1.0 if question.reversed else 1.0
     leaning = side * (LEANINGS[question.family] + LEANING_SPREAD * rng.standard_normal())
     about = [side * (question.family == family) for family in ("introspection", "salience")]
     return [*about, leaning, *rng.standard_normal(1 + NOISES)]
 
 
-def _solved(bags: np.ndarray, targets: np.ndarray) -> Tensor:
-    """The smallest numbers of words whose means are the targets."""
-    numbers, *_ = np.linalg.lstsq(bags, targets, rcond=None)
-    off = float(np.abs(bags @ numbers - targets).max())
-    if off > 1e-6:
-        raise ValueError(f"texts of the same words mean different things (by {off:.2g}): expected none; reword one")
+def _solved(shares: np.ndarray, targets: np.ndarray) -> Tensor:
+    """The smallest numbers of words whose means are the targets.
+
+    Args:
+        shares: Shares of the words, [texts, vocabulary].
+        targets: The means, [texts, senses].
+
+    Returns:
+        [vocabulary, senses]
+    """
+    numbers, *_ = np.linalg.lstsq(shares, targets, rcond=None)
+    error = float(np.abs(shares @ numbers - targets).max())
+    if error > 1e-6:
+        raise ValueError(f"texts of the same words mean different things (by {error:.2g}): expected none; reword one")
     return torch.from_numpy(numbers).float()

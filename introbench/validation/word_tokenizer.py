@@ -1,4 +1,4 @@
-"""A tokenizer whose tokens are words: those of the instrument's own texts, and nouns to inject."""
+"""A tokenizer whose tokens are words: the words of the instrument's texts, and nouns to inject."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -7,6 +7,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 from introbench.prompts import data
+from introbench.prompts.schema import AnswerFormat
 
 BEGIN, SYSTEM, USER, ASSISTANT, END, OVER, UNKNOWN = SPECIAL = (
     "<begin>",
@@ -17,10 +18,10 @@ BEGIN, SYSTEM, USER, ASSISTANT, END, OVER, UNKNOWN = SPECIAL = (
     "<over>",
     "<unknown>",
 )
-"""`OVER` ends a turn of the assistant, `END` every other."""
+"""`OVER` ends a turn of the assistant, `END` every other turn."""
 
 PIECES = 3000
-"""Pieces that `piece_tokenizer` has at most: enough for every word of the texts."""
+"""Largest vocabulary of `piece_tokenizer`: enough for every word of the texts."""
 
 
 # fmt: off
@@ -32,7 +33,7 @@ NOUNS = (
     "honey", "ivory", "jacket", "lobster", "meadow",
 )
 # fmt: on
-"""What can be injected; none of them is a word of the instrument's texts."""
+"""Concepts to inject; none of them is a word of the instrument's texts."""
 
 _TEMPLATE = (
     "{{ '" + BEGIN + "' }}{% for message in messages %}"
@@ -43,25 +44,29 @@ _TEMPLATE = (
 
 @cache
 def word_tokenizer() -> PreTrainedTokenizerFast:
-    """The tokenizer, with a chat template."""
+    """A tokenizer with a chat template, whose tokens are the words of the instrument's texts and `NOUNS`.
+
+    Raises:
+        ValueError: A noun is a word of the texts.
+    """
     split = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(r"[A-Za-z]+|[^A-Za-z]"), behavior="isolated")]
     )
-    seen: dict[str, None] = dict.fromkeys(SPECIAL)
+    words: dict[str, None] = dict.fromkeys(SPECIAL)  # a set in the order of first use
     for text in _texts():
-        seen |= dict.fromkeys(word for word, _ in split.pre_tokenize_str(text))
-    if taken := sorted(set(NOUNS) & set(seen)):
+        words |= dict.fromkeys(word for word, _ in split.pre_tokenize_str(text))
+    if taken := sorted(set(NOUNS) & set(words)):
         raise ValueError(f"nouns {', '.join(taken)}: expected none of the instrument's own words")
-    seen |= dict.fromkeys(NOUNS)
-    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(seen)}, unk_token=UNKNOWN))
+    words |= dict.fromkeys(NOUNS)
+    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = split
     return _with_template(tokenizer)
 
 
 def piece_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer of pieces of bytes (BPE), which knows the words of the same texts, with the same chat template.
+    """A byte-level BPE tokenizer that was trained on the same texts, with the same chat template.
 
-    For some families transformers cuts texts by bytes whatever a folder's tokenizer says.
+    For some model families, transformers splits texts by bytes whatever tokenizer a folder holds.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -73,29 +78,35 @@ def piece_tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator([*_texts(), *(f" {noun}" for noun in NOUNS)], trainer)
-    made = _with_template(tokenizer)
-    made.bos_token = BEGIN  # the template writes it, so that it can be checked that there is one
-    return made
+    with_template = _with_template(tokenizer)
+    with_template.bos_token = BEGIN  # the template writes it, so that the self-check for a single BOS can be made
+    return with_template
+
+
+def format_texts(answer_format: AnswerFormat) -> list[str]:
+    """The texts of an answer format: its instruction, its prefill, and its forms."""
+    return [answer_format.instruction, answer_format.prefill, *(form for pair in answer_format.forms for form in pair)]
 
 
 def _with_template(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
-    made = PreTrainedTokenizerFast(
+    """A tokenizer of the tokenizers package as one of transformers, with the chat template."""
+    with_template = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token=UNKNOWN, additional_special_tokens=[*SPECIAL[:-1]]
     )
-    made.chat_template = _TEMPLATE
-    return made
+    with_template.chat_template = _TEMPLATE
+    return with_template
 
 
 def _texts() -> Iterable[str]:
-    """Whatever the introspection task lets a model read, and the answers that it reads."""
-    told = data.setting()
-    yield from (told.setting, *told.location.values(), told.reply)
+    """All texts that the introspection task shows to a model, and the answers that are read."""
+    setting = data.setting()
+    yield from (setting.setting, *setting.location.values(), setting.reply)
     documents = data.documents()
     for document in documents.values():
         yield from (document.text, document.words, document.words.title(), *document.sentences, *document.fillers)
     yield from (question.text for question in data.questions())
-    for each in data.answer_formats().values():
-        yield from (each.instruction, each.prefill, *(form for pair in each.forms for form in pair))
+    for answer_format in data.answer_formats().values():
+        yield from format_texts(answer_format)
     yield from data.openings()
     yield from (message["content"] for message in data.top_of_mind())
     yield from (message["content"] for messages, _ in data.carriers("") for message in messages)
