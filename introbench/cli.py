@@ -1,39 +1,29 @@
 """The command `introbench`: the result table of a log, its picture, two logs compared, and vectors as files."""
 
+# A person who asks for help, or for the table of a log, must not wait for torch: each command imports what it needs.
+# ruff: noqa: PLC0415
+
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from inspect_ai.log import list_eval_logs, read_eval_log
-
 from introbench.errors import InputError
-from introbench.models.checkpoint import DTYPES, Checkpoint
-from introbench.provider.loaded_model import LoadedModel
-from introbench.regression.baseline import read_records
 from introbench.regression.budget import parse_budget
-from introbench.regression.paired import all_changes, comparison, partner
-from introbench.report.log import log_table, plot_log
-from introbench.steering.injection import CONCEPT_METHODS, VectorRecipe
-from introbench.steering.vectors.control_file import write_control_file
-from introbench.tasks.arguments import parse_concepts
-
-TASKS = (
-    "calibrate",
-    "introspection",
-    "logit_lens",
-    "identification",
-    "location",
-    "model_swap",
-    "probe",
-    "sweep",
-    "top_of_mind",
-)
-"""Tasks whose logs have a table."""
+from introbench.steering.injection import CONCEPT_METHODS
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    run = {"table": _table, "plot": _plot, "compare": _compare, "vectors": _write_vectors}[options.command]
+    try:
+        return run(options)
+    except InputError as error:
+        print(f"introbench: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="introbench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     table = commands.add_parser("table", help="print the result table of a log")
@@ -48,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     compare.add_argument(
         "--budget",
         type=parse_budget,
-        help="largest change that is put up with; status 1 beyond it, or if it is not known",
+        help="largest change to tolerate, in nats; status 1 beyond it, or if the change is not known",
     )
     vectors = commands.add_parser("vectors", help="write concepts' vectors as control-vector files (GGUF)")
     vectors.add_argument("folder", type=Path, help="where to write CONCEPT.gguf")
@@ -57,71 +47,74 @@ def main(arguments: list[str] | None = None) -> int:
     )
     vectors.add_argument("--concepts", help="words, separated by commas; the nine published ones by default")
     vectors.add_argument("--method", default="pca_center", choices=CONCEPT_METHODS)
-    vectors.add_argument("--dtype", choices=DTYPES)
-    options = parser.parse_args(arguments)
-    run = {"table": _table, "plot": _plot, "compare": _compare, "vectors": _write_vectors}[options.command]
-    try:
-        return run(options)
-    except InputError as error:
-        print(f"introbench: {error}", file=sys.stderr)
-        return 2
+    vectors.add_argument("--dtype", type=_dtype, help="float32, bfloat16, float16 or auto")
+    return parser
+
+
+def _dtype(text: str) -> str:
+    from introbench.models.checkpoint import DTYPES
+
+    if text not in DTYPES:
+        raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {', '.join(map(repr, DTYPES))})")
+    return text
 
 
 def _table(options: argparse.Namespace) -> int:
+    from inspect_ai.log import read_eval_log
+
+    from introbench.report.find import find_log
+    from introbench.report.log import log_table
+
     location = find_log(options.log)
     print(log_table(location))
     return 0 if read_eval_log(location, header_only=True).status == "success" else 1
 
 
 def _plot(options: argparse.Namespace) -> int:
+    from introbench.report.find import find_log
+    from introbench.report.log import plot_log
+
     plot_log(find_log(options.log, ("sweep",)), options.out)
     print(options.out)
     return 0
 
 
 def _compare(options: argparse.Namespace) -> int:
+    from introbench.regression.baseline import read_records
+    from introbench.regression.paired import all_changes, comparison, partner
+
     before, now = read_records(options.before), read_records(options.now)
-    pairs = [(partner(each, before), each) for each in now]
-    alone = [each.task for first, each in pairs if first is None]
-    alone += [each.task for each in before if partner(each, now) is None]
+    pairs = [(partner(record, before), record) for record in now]
+    alone = [record.task for first, record in pairs if first is None]
+    alone += [record.task for record in before if partner(record, now) is None]
     good = not alone
     for first, second in pairs:
         if first:
-            found = all_changes(first, second, options.metric)
-            print(comparison(first, second, found, options.budget))
-            good &= options.budget is None or all(c.is_known and not c.exceeds(options.budget) for c in found)
+            changes = all_changes(first, second, options.metric)
+            print(comparison(first, second, changes, options.budget))
+            good &= options.budget is None or all(c.is_known and not c.exceeds(options.budget) for c in changes)
     for task in alone:
         print(f"{task}: in one of the files alone")
     return 0 if good or options.budget is None else 1
 
 
 def _write_vectors(options: argparse.Namespace) -> int:
+    from introbench.models.checkpoint import Checkpoint
+    from introbench.provider.loaded_model import LoadedModel
+    from introbench.steering.injection import VectorRecipe
+    from introbench.steering.vectors.control_file import write_control_file
+    from introbench.tasks.arguments import parse_concepts
+
     concepts = parse_concepts(options.concepts.split(",") if options.concepts else None)
     checkpoint = Checkpoint(options.model.removeprefix("inject/"), dtype=options.dtype)
     checkpoint.check()
-    runtime = LoadedModel(checkpoint)
+    model = LoadedModel(checkpoint)
     for concept in concepts:
         path = options.folder / f"{concept}.gguf"
-        directions = runtime.library.directions(VectorRecipe(options.method, concept))
+        directions = model.library.directions(VectorRecipe(options.method, concept))
         write_control_file(path, directions, checkpoint.config.model_type)
         print(path)
     return 0
-
-
-def find_log(where: str, tasks: Sequence[str] = TASKS) -> str:
-    """The log file itself, or a folder's latest log of some tasks.
-
-    Raises:
-        InputError: There is no such file, or no such log in the folder.
-    """
-    path = Path(where)
-    if path.is_file():
-        return where
-    if path.is_dir():
-        for info in list_eval_logs(where):
-            if info.task.removeprefix("introbench/").replace("-", "_") in tasks:  # files' names have dashes
-                return info.name
-    raise InputError(f"log {where!r}: no introbench log there; expected a log file or a folder with one; run one first")
 
 
 if __name__ == "__main__":

@@ -371,7 +371,9 @@ def test_running_out_of_memory_cuts_the_batch_and_loses_nothing(at: set[int], ro
         try:
             readings = engine.read(requests)
         except torch.OutOfMemoryError:
-            assert engine.reductions or pass_tokens == PassSize.smallest, "given up only where nothing is left to be cut"
+            assert engine.reductions or pass_tokens == PassSize.smallest, (
+                "given up only where nothing is left to be cut"
+            )
             readings = []
     happened = len([call for call in at if call <= explosions.calls])
     if readings:

@@ -16,6 +16,7 @@ from introbench import cli
 from introbench.prompts import data
 from introbench.records import old_logs
 from introbench.records.arm import Arm
+from introbench.report.find import TASKS
 from introbench.report.log import log_table
 
 OLD = Path(__file__).parents[1] / "old_logs"
@@ -23,7 +24,7 @@ LOGS = sorted(OLD.glob("*.eval"))
 
 
 def test_there_is_a_log_of_every_task() -> None:
-    assert {path.stem for path in LOGS} == set(cli.TASKS)
+    assert {path.stem for path in LOGS} == set(TASKS)
 
 
 @pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)
