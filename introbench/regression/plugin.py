@@ -15,7 +15,7 @@ import pytest
 
 from introbench.errors import InputError
 from introbench.regression.budget import BUDGET, parse_budget
-from introbench.regression.fixtures import (
+from introbench.regression.fixtures import (  # noqa: F401 (pytest finds the fixtures here)
     KEEP,
     NO_BASELINE,
     NO_MODEL,
@@ -25,7 +25,10 @@ from introbench.regression.fixtures import (
     SAVED,
     SHARED,
     arguments,
+    baseline,
+    evaluate,
     folder,
+    introbench_model,
     is_worker,
     read_baseline,
 )

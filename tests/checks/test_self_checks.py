@@ -22,7 +22,7 @@ from introbench.prompts import answers, chat
 from introbench.prompts.answers import Answers
 from introbench.prompts.chat import Chat, next_token, render
 from introbench.prompts.tokenized import TokenizedQuestion
-from introbench.provider import inject_api, resident
+from introbench.provider import questions, resident
 from introbench.provider.inject_api import InjectAPI
 from introbench.provider.loaded_model import LoadedModel
 from introbench.report import log as log_report
@@ -72,7 +72,7 @@ def folder_of(architecture: str, tokenizer: PreTrainedTokenizerFast, tmp_path: P
 
 
 def asked_of(folder: Path, turns: Sequence[tuple[str, str]] = TURNS, read: Answers = YES_NO) -> TokenizedQuestion:
-    return InjectAPI(str(folder))._question((tuple(turns), read), 3).asked
+    return InjectAPI(str(folder)).questions.of((tuple(turns), read), 3).tokenized
 
 
 def record_of(log: EvalLog) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def test_a_run_that_is_as_it_should_be_passes(
 def test_half_precision_is_checked_too(tiny_folder: Path, dtype: str) -> None:
     runtime = LoadedModel(Checkpoint(str(tiny_folder), dtype=dtype))
     runtime.read(asked_of(tiny_folder), BANK)
-    found = runtime.self_checks(BANK).found
+    found = runtime.self_checks(BANK).values
     assert found["float32 readout"] == "ok"
     assert 0 < float(found["spans"]) < 0.3
 
@@ -122,7 +122,7 @@ def test_every_kind_of_arm_is_compared(architecture: str, tokenizer: PreTrainedT
         bank = (sham((1, 3)), *kind)
         runtime.begin_run()
         runtime.read(asked_of(folder), bank)
-        found = runtime.self_checks(bank).found
+        found = runtime.self_checks(bank).values
         assert float(found["spans"]) < 1e-4, number
         assert number == 0 or float(found["arms in order"]) > 1e-3
 
@@ -132,11 +132,11 @@ def test_what_cannot_be_checked_says_so(tiny_folder: Path) -> None:
     asked = asked_of(tiny_folder)
     for bank in (BANK[:1], BANK[:2], BANK[:3]):
         runtime.read(asked, bank)
-    assert runtime.self_checks(BANK[:1]).found["spans"] == "not checked: nothing is injected"
-    assert runtime.self_checks(BANK[:3]).found["spans"] == "not checked: on banks 1, 2, 4, 8 and so on of a run alone"
+    assert runtime.self_checks(BANK[:1]).values["spans"] == "not checked: nothing is injected"
+    assert runtime.self_checks(BANK[:3]).values["spans"] == "not checked: on banks 1, 2, 4, 8 and so on of a run alone"
     absurd = (BANK[0], replace(BANK[1], strength=Strength(1e300)))
     runtime.read(asked, absurd)
-    assert runtime.self_checks(absurd).found["finite"] == "ok", "arms that are not finite are counted elsewhere"
+    assert runtime.self_checks(absurd).values["finite"] == "ok", "arms that are not finite are counted elsewhere"
 
 
 # --- what breaks a run ---
@@ -170,8 +170,8 @@ def by_tokens(change: Callable[[Chat], Chat]) -> Callable[[pytest.MonkeyPatch], 
     """Chats are cut elsewhere than they should be."""
 
     def spoil(patch: pytest.MonkeyPatch) -> None:
-        tokenize = inject_api.tokenize_chat
-        patch.setattr(inject_api, "tokenize_chat", lambda *given: change(tokenize(*given)))
+        tokenize = questions.tokenize_chat
+        patch.setattr(questions, "tokenize_chat", lambda *given: change(tokenize(*given)))
 
     return spoil
 
@@ -337,10 +337,10 @@ def test_a_prior_turn_that_changes_ends_the_run(
         "{% if loop.last and m['content'] == 'So be it.' %}(thinking) {% endif %}{{ m['content'] }}<|im_end|>\n"
         "{% endfor %}"
     )
-    monkeypatch.setattr(inject_api, "tokenize_chat", trusting)
+    monkeypatch.setattr(questions, "tokenize_chat", trusting)
     checkpoint = Checkpoint(str(tiny_folder), chat_template=str(template))
     api = InjectAPI(str(tiny_folder), chat_template=str(template))
-    asked = api._question((TURNS, YES_NO), 3).asked
+    asked = api.questions.of((TURNS, YES_NO), 3).tokenized
     with pytest.raises(SelfCheckError, match='self-check "prefix stable": found another token at'):
         LoadedModel(checkpoint).read(asked, BANK)
 
@@ -356,7 +356,7 @@ def test_nothing_is_read_after_a_failure(tiny_folder: Path, monkeypatch: pytest.
     assert again.value is failure.value
     runtime.begin_run()
     runtime.read(asked_of(tiny_folder), BANK[:2])  # what an earlier run found is not held against the next one
-    assert runtime.self_checks(BANK[:2]).found["arms in order"] != "ok"
+    assert runtime.self_checks(BANK[:2]).values["arms in order"] != "ok"
 
 
 def test_the_line_takes_the_worst_of_all_banks() -> None:

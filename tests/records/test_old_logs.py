@@ -33,34 +33,50 @@ def test_tables_of_old_logs_are_what_they_were(path: Path) -> None:
 
 
 RESCORE = """
-import asyncio, json, math, sys
-from inspect_ai import score
+import asyncio, importlib, json, sys
 from inspect_ai.log import read_eval_log
-import introbench.registry
-from inspect_ai.scorer import Scorer
-import importlib
-module, name, path = sys.argv[1:]
+from inspect_ai.model import ModelName
+from inspect_ai.scorer import SampleScore, Target
+from inspect_ai.solver import TaskState
+module, scorer, metrics, path = sys.argv[1:]
+module = importlib.import_module(module)
+score = getattr(module, scorer)()
 log = read_eval_log(path)
-scorer = getattr(importlib.import_module(module), name)()
-again = score(log, scorer, action="overwrite", display="none")
-def metrics(log):
-    return {k: m.value for s in log.results.scores for k, m in s.metrics.items()}
-def values(log):
-    return {s.id: {k: [x.value, x.metadata] for k, x in s.scores.items()} for s in log.samples}
+before, now, scores = {}, {}, []
+for sample in log.samples:
+    state = TaskState(
+        ModelName(log.eval.model), sample.id, sample.epoch, sample.input, sample.messages, output=sample.output,
+        metadata=sample.metadata,
+    )
+    again = asyncio.run(score(state, Target(sample.target)))
+    scores.append(SampleScore(score=again, sample_id=sample.id, sample_metadata=sample.metadata))
+    first = sample.scores[scorer]
+    before[sample.id] = [first.value, first.answer, first.explanation, first.metadata]
+    now[sample.id] = [again.value, again.answer, again.explanation, again.metadata]
 assert not {"torch", "transformers"} & sys.modules.keys()
-print(json.dumps([[metrics(log), values(log)], [metrics(again), values(again)]]))
+results = {}
+for metric in metrics.split(","):
+    for name, value in getattr(module, metric)()(scores).items():
+        results[f"{name}2" if name in results else name] = value  # as Inspect numbers a name that two metrics have
+recorded = {name: metric.value for score in log.results.scores for name, metric in score.metrics.items()}
+print(json.dumps([[recorded, before], [results, now]]))
 """
 SCORERS = {
-    "introspection": "yes_shift",
-    "sweep": "swept",
-    "location": "located",
-    "probe": "probed",
-    "logit_lens": "lens_gap",
-    "identification": "identified",
-    "model_swap": "arm_shifts",
-    "top_of_mind": "top_of_mind_texts",
-    "calibrate": "dose_response",
+    "introspection": (
+        "yes_shift",
+        "headline,excess_over_controls,introspection_contrasts,shift_by_document_and_family,control_vectors,"
+        "active_steering",
+    ),
+    "sweep": ("swept", "best_cell_held_out,cells"),
+    "location": ("located", "location_contrasts,location_scores"),
+    "probe": ("probed", "headline,detections"),
+    "logit_lens": ("lens_gap", "lens_peaks"),
+    "identification": ("identified", "reported_information,concept_peaks"),
+    "model_swap": ("arm_shifts", "introspection_by_arm,shift_by_arm"),
+    "top_of_mind": ("top_of_mind_texts", "liveness"),
+    "calibrate": ("dose_response", "proposal"),
 }
+"""For each task, its scorer and the scorer's metrics."""
 
 
 def same(first: object, second: object) -> bool:
@@ -76,7 +92,8 @@ def same(first: object, second: object) -> bool:
 
 @pytest.mark.parametrize("task", SCORERS)
 def test_old_logs_are_scored_anew_without_torch_and_give_the_same_numbers(task: str) -> None:
-    command = [sys.executable, "-c", RESCORE, f"introbench.scorers.{task}", SCORERS[task], str(OLD / f"{task}.eval")]
+    arguments = [f"introbench.scorers.{task}", *SCORERS[task], str(OLD / f"{task}.eval")]
+    command = [sys.executable, "-c", RESCORE, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     before, now = json.loads(done.stdout.splitlines()[-1])
