@@ -1,44 +1,43 @@
-"""One question under a few arms of a bank, held against a plain computation: the numbers of a run's self-checks."""
+"""Compares the engine's numbers for one question, under a few arms of a batch, with the reference."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from introbench.checks.expected import EngineNumbers, ExpectedNumbers, Parts
 from introbench.checks.record import Value
-from introbench.checks.reference import Added, plain_logprobs
-from introbench.checks.watch import Watched, watching
-from introbench.engine import Arms, Engine, Reading, Request, Want, Weights
-from introbench.engine.proof import tolerance
+from introbench.checks.watch import ObservedRun, watching
+from introbench.engine import Arms, Engine, Reading, Request, Want
 from introbench.errors import SelfCheckError
 from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.steering.injection import Injection
-from introbench.steering.strength import Strengths
+from introbench.steering.strength import ResolvedInjection, Strengths
 from introbench.steering.vectors import VectorLibrary
 
-Parts = Sequence[tuple[Sequence[int], Arms]]
-"""Rows of a bank, and the arms that run them side by side."""
-
 _GRID = 256
-"""Logits that were rounded to half precision differ by multiples of 1 / this, unless they are tiny."""
+"""Logits that were rounded to half precision differ by multiples of 1 / 256, unless they are tiny."""
 
 _ALIKE = 0.95
-"""Cosine from which on two vectors cannot be told apart by where they push."""
-
-_NOISE = 3.0
-"""In half precision, how many times as far from a plain pass as another plain computation of the same may be."""
+"""Cosine above which two vectors cannot be told apart by the direction of what is added."""
 
 
-class AgainstPlain:
-    """Holds one question's numbers under a few rows of a bank against a plain computation.
+class AgainstReference:
+    """Compares the engine's numbers for one question, under a few rows of a batch, with the reference.
 
-    The rows are the sham, and the first and the last that are injected. The engine's numbers are those of the run;
-    those that it gives again, once everything else has used its cache; and those that it gives afresh, with these rows
-    alone, while it is watched.
+    The rows are the sham, and the first and the last row with an injection. The engine's numbers are those of the run;
+    those of a second reading, after everything else has used the engine's cache; and those of a fresh reading of these
+    rows alone, during which the engine is watched.
+
+    Args:
+        engine: The model.
+        library: Its vectors.
+        strengths: Resolves the strengths of injections.
+        question: The question.
+        batch: The injections, in batch order.
+        parts: How the batch was run.
     """
 
     def __init__(
@@ -46,69 +45,74 @@ class AgainstPlain:
         engine: Engine,
         library: VectorLibrary,
         strengths: Strengths,
-        asked: TokenizedQuestion,
-        bank: Sequence[Injection],
+        question: TokenizedQuestion,
+        batch: Sequence[Injection],
         parts: Parts,
     ) -> None:
         self._engine = engine
-        self._library = library
         self._strengths = strengths
-        self._chat, self._want = asked.chat, Want(asked.want.forms, asked.want.top)
-        self._bank = bank
+        self._chat, self._want = question.chat, Want(question.want.forms, question.want.top)
+        self._batch = batch
         self._parts = parts
-        self._tolerance = tolerance(engine.model.dtype)
-        self._resolved = strengths.resolve(bank)
-        self._norms = [resolved.norm for resolved in self._resolved]
-        self._plain: Callable[[int], Tensor] = cache(self._computed)
+        self._resolved = strengths.resolve(batch)
+        self._expected = ExpectedNumbers(engine.weights, library, self._chat, self._want, self._resolved, parts)
 
     def check(self, run: Reading) -> dict[str, Value]:
         """Check the numbers of a run.
 
+        Args:
+            run: What the run read of the question, under all rows.
+
+        Returns:
+            What each check found, by name.
+
         Raises:
-            SelfCheckError: They are not those of the plain computation.
+            SelfCheckError: Numbers differ from the reference by more than is tolerated, or the engine was seen to do
+                something else than it was asked.
         """
-        sham = sham_row(self._bank)
+        sham = sham_row(self._batch)
         assert sham is not None
-        injected = [
-            row
-            for row, each in enumerate(self._bank)
-            if run.finite[row]
-            and (each.filler or (each.vector and math.isfinite(self._norms[row]) and self._norms[row]))
-        ]
-        ends = list(dict.fromkeys([injected[0], injected[-1]])) if injected else []
+        injected = [row for row, resolved in enumerate(self._resolved) if run.finite[row] and _does_anything(resolved)]
+        outer = list(dict.fromkeys([injected[0], injected[-1]])) if injected else []
         in_float32 = self._float32_readout(run, sham)
         rows, arms = next(part for part in self._parts if sham in part[0])
-        again = self._read(arms)
+        of_run = EngineNumbers("the run", range(len(self._batch)), run)
+        again = EngineNumbers("a second reading", rows, self._read(arms))
         self._engine.release()
-        seen = [(group, *self._watched(group)) for group in self._grouped([sham, *ends])]
-        whole, part = _Numbers("the run", range(len(self._bank)), run), _Numbers("a second reading", rows, again)
-        fresh = [_Numbers("a reading of its own", group, reading) for group, reading, _ in seen]
-        self._in_order([whole, part, *fresh], [sham, *ends])
-        for group, _, watched in seen:
-            self._ran_as_written(group, watched)
-        plain = self._sham_is_plain(fresh[0], sham)
-        clean = max(self._fits("cache is clean", each, row) for each in (whole, part) for row in each.among([sham]))
-        spans = [self._fits("spans", each, row) for each in fresh for row in each.among(ends)]
-        for row in ends:
-            self._fits("cache is clean", whole, row)
-        blind = [watched.blind for _, _, watched in seen if watched.blind]
+        fresh, observed = [], []
+        for group in self._by_weights([sham, *outer]):
+            reading, observed_run = self._read_and_observe(group)
+            fresh.append(EngineNumbers("a reading of its own", group, reading))
+            observed.append(observed_run)
+        self._check_order([of_run, again, *fresh], [sham, *outer])
+        for numbers, observed_run in zip(fresh, observed, strict=True):
+            self._check_tokens_and_additions(numbers.rows, observed_run)
+        sham_distance = self._check_sham(fresh[0], sham)
+        clean = [
+            self._check_distance("cache is clean", numbers, row)
+            for numbers in (of_run, again)
+            for row in numbers.among([sham])
+        ]
+        spans = [self._check_distance("spans", numbers, row) for numbers in fresh for row in numbers.among(outer)]
+        for row in outer:
+            self._check_distance("cache is clean", of_run, row)
         return {
             "float32 readout": in_float32,
-            "sham is plain": plain,
-            "cache is clean": clean,
-            "spans": self._said(max(spans, default=math.nan), blind, bool(ends)),
-            "arms in order": self._told_apart([sham, *ends], [watched for _, _, watched in seen]),
+            "sham is plain": sham_distance,
+            "cache is clean": max(clean),
+            "spans": self._spans(spans, observed),
+            "arms in order": self._smallest_gap([sham, *outer], observed),
         }
 
     def _float32_readout(self, run: Reading, sham: int) -> Value:
-        """Differences between logits that were rounded to half precision are multiples of a power of 2."""
+        """Log-probabilities are not in steps of a power of 2, as they are from logits in half precision."""
         if self._engine.readout is None:
             return "not checked: the model's own logits are read"
         top = run.top_logprobs[sham]
         if _on_grid(top):
-            own = self._engine.model.dtype == torch.float32 and self._plain(sham)[run.top_ids[sham]]
-            # A float32 model may have such logits; in half precision its own are rounded, and tell nothing.
-            if own is False or not _on_grid(own):
+            is_float32 = self._engine.model.dtype == torch.float32
+            # A float32 model may have such logits; in half precision, the reference is rounded and cannot tell.
+            if not is_float32 or not _on_grid(self._expected.logprobs(sham)[run.top_ids[sham]]):
                 raise SelfCheckError(
                     "float32 readout", f"log-probabilities {top.tolist()} in steps of 1/{_GRID}", "float32 logits"
                 )
@@ -118,188 +122,144 @@ class AgainstPlain:
         (reading,) = self._engine.read([Request(self._chat.tokens, self._chat.prior, self._want, arms)])
         return reading
 
-    def _watched(self, group: Sequence[int]) -> tuple[Reading, Watched]:
-        """Read some rows afresh, looking at the first block where anything is to be added."""
-        filler = self._filler(group[0])
+    def _read_and_observe(self, group: Sequence[int]) -> tuple[Reading, ObservedRun]:
+        """Read a group of rows alone, and observe the first block where anything should be added."""
+        filler = self._expected.filler(group[0])
         arms = self._strengths.arms([self._resolved[row] for row in group], filler, self._chat.prior)
-        added = [self._added(row).vectors for row in group]
+        added = [self._expected.added(row).vectors for row in group]
         steered = {block for vectors in added for block, vector in vectors.items() if vector.any()}
         block = min(steered - {self._engine.n_layers - 1}, default=None)
         nothing = torch.zeros(self._engine.hidden_size)
-        vectors = torch.stack([nothing if block is None else each.get(block, nothing) for each in added])
-        several = [self._engine.weights, *([filler] if filler else [])]
-        with watching(several, block, vectors, len(self._chat.tokens)) as seen:
+        vectors = torch.stack([nothing if block is None else of_row.get(block, nothing) for of_row in added])
+        all_weights = [self._engine.weights, *([filler] if filler else [])]
+        with watching(all_weights, block, vectors, len(self._chat.tokens)) as observed:
             reading = self._read(arms)
-        return reading, seen
+        return reading, observed
 
-    def _in_order(self, several: Sequence["_Numbers"], rows: Sequence[int]) -> None:
-        """A row that does not have its own numbers must not have them at another row, which lacks its own."""
-        for each in several:
-            for row in each.among(rows):
-                if self._distance(each, row) <= self._allowed(row, self._distance(each, row)):
+    def _check_order(self, readings: Sequence[EngineNumbers], rows: Sequence[int]) -> None:
+        """Refuse numbers of a row that stand at another row, where neither row has its own."""
+        distance, tolerance = self._expected.distance, self._expected.tolerance
+        for numbers in readings:
+            for row in numbers.among(rows):
+                if distance(numbers, row) <= self._expected.allowed(row, distance(numbers, row)):
                     continue
-                for other in each.rows:
-                    if other == row or not self._distance(each, other, as_if=row) <= self._tolerance:
+                for other in numbers.rows:
+                    if other == row or not distance(numbers, other, as_if=row) <= tolerance:
                         continue
-                    if self._distance(each, other) > self._tolerance:
+                    if distance(numbers, other) > tolerance:
+                        swap = f"the numbers of {_name(self._batch[row])} at {_name(self._batch[other])}"
                         raise SelfCheckError(
-                            "arms in order",
-                            f"in {each.source} the numbers of {_name(self._bank[row])} at {_name(self._bank[other])}",
-                            "every arm to have its own",
+                            "arms in order", f"in {numbers.source} {swap}", "every arm to have its own"
                         )
 
-    def _ran_as_written(self, group: Sequence[int], seen: Watched) -> None:
-        """The engine ran the chat's tokens, and added to each what belongs there."""
-        if all(seen.ids):
-            for position, (ids, token) in enumerate(zip(seen.ids, self._chat.tokens, strict=True)):
+    def _check_tokens_and_additions(self, group: Sequence[int], observed: ObservedRun) -> None:
+        """Refuse a run of other tokens than the chat's, or one that adds something else, or elsewhere."""
+        if all(observed.ids):
+            for position, (ids, token) in enumerate(zip(observed.ids, self._chat.tokens, strict=True)):
                 if ids != {token}:
                     raise SelfCheckError("spans", f"tokens {sorted(ids)} at position {position}", f"token {token}")
         else:
-            seen.blind = seen.blind or "the model is not told its positions"
-        if not seen.blind and (wrong := self._wrongly_steered(group, seen)):
-            # Of some architectures, blocks may hand on something else than their output, whatever is added to it.
-            with watching([self._engine.weights], seen.block, seen.vectors[:1], len(self._chat.tokens)) as clean:
-                self._computed(group[0], Added({}, torch.zeros(len(self._chat.tokens))))
+            observed.blind_because = observed.blind_because or "the model is not told its positions"
+        if not observed.blind_because and (wrong := self._wrongly_steered(group, observed)):
+            # In some architectures, a block hands on something else than its output even where nothing is added.
+            with watching(
+                [self._engine.weights], observed.block, observed.vectors[:1], len(self._chat.tokens)
+            ) as clean:
+                self._expected.run_clean(group[0])
             if not clean.gained.any():
                 raise wrong
-            seen.blind = "blocks of this model hand on something else than their output"
+            observed.blind_because = "blocks of this model hand on something else than their output"
 
-    def _wrongly_steered(self, group: Sequence[int], seen: Watched) -> SelfCheckError | None:
+    def _wrongly_steered(self, group: Sequence[int], observed: ObservedRun) -> SelfCheckError | None:
+        """The error that says which row was given something else than it should; None if none was."""
         for index, row in enumerate(group):
-            shares, steered = self._added(row).shares, seen.gained[index].nonzero()[:, 0].tolist()
-            expected = shares.nonzero()[:, 0].tolist() if seen.vectors[index].any() else []
+            shares, steered = self._expected.added(row).shares, observed.gained[index].nonzero()[:, 0].tolist()
+            expected = shares.nonzero()[:, 0].tolist() if observed.vectors[index].any() else []
             if expected and not steered and self._engine.model.dtype != torch.float32:
-                seen.blind = "what is added is as small as rounding"
+                observed.blind_because = "what is added is as small as rounding"
             elif steered != expected:
-                where = f"{_name(self._bank[row])} added at tokens {_stretches(steered)}"
+                where = f"{_name(self._batch[row])} added at tokens {_stretches(steered)}"
                 return SelfCheckError("spans" if expected else "sham is plain", where, _stretches(expected))
-            elif expected and (other := self._pushed_along(index, seen.vectors, seen.total * shares.sum().sign())):
-                pushed = f"{_name(self._bank[row])} pushed along the vector of {_name(self._bank[group[other]])}"
+            elif expected and (other := self._mistaken_for(index, observed, float(shares.sum().sign()))):
+                pushed = f"{_name(self._batch[row])} pushed along the vector of {_name(self._batch[group[other]])}"
                 return SelfCheckError("arms in order", pushed, "its own")
         return None
 
-    def _pushed_along(self, index: int, vectors: Tensor, total: Tensor) -> int | None:
-        """Another row along whose vector a row was pushed, rather than along its own."""
-        other = int(cosine_similarity(total[index], vectors, dim=-1).argmax())
+    def _mistaken_for(self, index: int, observed: ObservedRun, sign: float) -> int | None:
+        """The other row whose vector was added to a row in place of the row's own; None if there is none."""
+        vectors = observed.vectors
+        other = int(cosine_similarity(sign * observed.total[index], vectors, dim=-1).argmax())
         alike = cosine_similarity(vectors[index], vectors[other], dim=0) > _ALIKE
         return None if other == index or alike else other
 
-    def _sham_is_plain(self, fresh: "_Numbers", sham: int) -> float:
-        found = self._distance(fresh, sham)
-        if found <= self._allowed(sham, found):
-            return found
-        # Alone in its batch and with nothing kept, it is as plain as it can be: then others have spoilt it.
+    def _check_sham(self, fresh: EngineNumbers, sham: int) -> float:
+        """Distance of the sham from the reference; an error where it is too large."""
+        distance = self._expected.distance(fresh, sham)
+        if distance <= self._expected.allowed(sham, distance):
+            return distance
+        # If the sham is right when it is read alone and with nothing cached, other rows have spoilt it.
         self._engine.release()
         alone = self._strengths.arms([self._resolved[sham]], None, self._chat.prior)
-        by_itself = self._distance(_Numbers("a reading by itself", [sham], self._read(alone)), sham)
-        self._refuse("cache is clean" if by_itself <= self._tolerance else "sham is plain", fresh, sham, found)
-        return found
+        by_itself = self._expected.distance(EngineNumbers("a reading by itself", [sham], self._read(alone)), sham)
+        name = "cache is clean" if by_itself <= self._expected.tolerance else "sham is plain"
+        raise self._too_far(name, fresh, sham, distance)
 
-    def _fits(self, name: str, numbers: "_Numbers", row: int) -> float:
-        found = self._distance(numbers, row)
-        if not found <= self._allowed(row, found):
-            self._refuse(name, numbers, row, found)
-        return found
+    def _check_distance(self, name: str, numbers: EngineNumbers, row: int) -> float:
+        """Distance of a row from the reference; an error under the check's name where it is too large."""
+        distance = self._expected.distance(numbers, row)
+        if not distance <= self._expected.allowed(row, distance):
+            raise self._too_far(name, numbers, row, distance)
+        return distance
 
-    def _refuse(self, name: str, numbers: "_Numbers", row: int, found: float) -> None:
-        raise SelfCheckError(
+    def _too_far(self, name: str, numbers: EngineNumbers, row: int, distance: float) -> SelfCheckError:
+        return SelfCheckError(
             name,
-            f"log-probabilities of {_name(self._bank[row])} {found:.2g} nats off in {numbers.source}",
-            f"within {self._tolerance:g} of one plain pass over the same tokens",
+            f"log-probabilities of {_name(self._batch[row])} {distance:.2g} nats off in {numbers.source}",
+            f"within {self._expected.tolerance:g} of one plain pass over the same tokens",
         )
 
-    def _said(self, worst: float, blind: Sequence[str], is_injected: bool) -> Value:
-        if not is_injected:
+    def _spans(self, distances: Sequence[float], observed: Sequence[ObservedRun]) -> Value:
+        """The largest distance of injected rows from the reference, or why it does not say which tokens are steered."""
+        if not distances:
             return "not checked: nothing is injected"
-        if blind and self._engine.model.dtype != torch.float32:
-            return f"not checked: rounding hides single tokens, and {blind[0]}"
-        return worst
+        reasons = [run.blind_because for run in observed if run.blind_because]
+        if reasons and self._engine.model.dtype != torch.float32:
+            return f"not checked: rounding hides single tokens, and {reasons[0]}"
+        return max(distances)
 
-    def _told_apart(self, rows: Sequence[int], seen: Sequence[Watched]) -> Value:
-        """How far the numbers of the rows are from each other: by so much would a wrong order show."""
-        apart = [
-            float((self._plain(row) - self._plain(other))[list(self._want.forms)].square().mean().sqrt())
-            for index, row in enumerate(rows)
-            for other in rows[:index]
-        ]
-        if not apart:
+    def _smallest_gap(self, rows: Sequence[int], observed: Sequence[ObservedRun]) -> Value:
+        """Smallest difference between the reference's numbers of two rows: by so much would a wrong order show."""
+        gaps = [self._expected.gap(row, other) for index, row in enumerate(rows) for other in rows[:index]]
+        if not gaps:
             return "not checked: nothing is injected"
-        if min(apart) > 2 * self._tolerance:
-            return min(apart)
-        # Then what was added must tell them apart.
-        steered = sum(int(each.vectors.any(dim=-1).sum()) for each in seen if not each.blind)
-        return "ok" if steered == len(rows) - 1 else f"not checked: arms are within {min(apart):.2g} nats of each other"
+        if min(gaps) > 2 * self._expected.tolerance:
+            return min(gaps)
+        # The numbers cannot tell the rows apart; what was added to them can, if it was observed for all of them.
+        steered = sum(int(run.vectors.any(dim=-1).sum()) for run in observed if not run.blind_because)
+        return "ok" if steered == len(rows) - 1 else f"not checked: arms are within {min(gaps):.2g} nats of each other"
 
-    def _distance(self, numbers: "_Numbers", row: int, as_if: int | None = None) -> float:
-        """Root mean square difference of a row's log-probabilities from plain ones, its own or another row's."""
-        reading, index = numbers.reading, numbers.rows.index(row)
-        ids = [*self._want.forms, *reading.top_ids[index].tolist()]
-        found = torch.cat([reading.forms[index], reading.top_logprobs[index]]).double()
-        plain = self._plain(row if as_if is None else as_if)[ids]
-        return float((found - plain).square().mean().sqrt().nan_to_num(nan=math.inf))
-
-    def _allowed(self, row: int, found: float) -> float:
-        """How far a row's numbers may be from plain ones.
-
-        Where rounding in half precision is larger than tolerated, it is found out how large it is for these tokens: a
-        plain computation in two passes, with transformers' own cache, is as right as that in one.
-        """
-        if found <= self._tolerance or self._engine.model.dtype == torch.float32 or self._filler(row):
-            return self._tolerance
-        chat, weights = self._chat, self._engine.weights
-        in_two = plain_logprobs(weights, chat.tokens, chat.prior, self._added(row), filler=weights)
-        noise = (in_two - self._plain(row))[list(self._want.forms)].square().mean().sqrt()
-        return max(self._tolerance, _NOISE * float(noise.nan_to_num(nan=0.0)))
-
-    def _computed(self, row: int, added: Added | None = None) -> Tensor:
-        added = added or self._added(row)
-        return plain_logprobs(self._engine.weights, self._chat.tokens, self._chat.prior, added, self._filler(row))
-
-    def _added(self, row: int) -> Added:
-        """What an injection adds, from its recipe alone."""
-        injection, prior = self._bank[row], self._chat.prior
-        shares = torch.zeros(len(self._chat.tokens))
-        shares[:prior] = 0.0 if injection.spans else 1.0
-        for begin, end, share in injection.spans:
-            shares[begin:end] = share
-        if injection.steering == "active":
-            shares[prior:] = 1.0
-        directions = self._library.directions_of(injection)
-        if directions is None or self._norms[row] == 0:
-            return Added({}, shares)
-        return Added({block: self._norms[row] * directions[block] for block in range(*injection.layers)}, shares)
-
-    def _filler(self, row: int) -> Weights | None:
-        return next(arms.filler for rows, arms in self._parts if row in rows)
-
-    def _grouped(self, rows: Sequence[int]) -> list[list[int]]:
-        """Rows that the same weights read, the first one's first."""
+    def _by_weights(self, rows: Sequence[int]) -> list[list[int]]:
+        """Rows grouped by the weights that fill their cache, in the order in which these first occur."""
         groups: dict[str | None, list[int]] = {}
         for row in rows:
-            groups.setdefault(self._bank[row].filler, []).append(row)
+            groups.setdefault(self._batch[row].filler, []).append(row)
         return list(groups.values())
 
 
-@dataclass(frozen=True)
-class _Numbers:
-    """What an engine gave for some rows of a bank."""
-
-    source: str
-    rows: Sequence[int]
-    reading: Reading
-
-    def among(self, rows: Sequence[int]) -> list[int]:
-        """Those of some rows that are there."""
-        return [row for row in rows if row in self.rows]
+def sham_row(batch: Sequence[Injection]) -> int | None:
+    """The first row of a batch that is a sham, read by the weights that answer; None if there is none."""
+    rows = (row for row, injection in enumerate(batch) if injection.vector is None and injection.filler is None)
+    return next(rows, None)
 
 
-def sham_row(bank: Sequence[Injection]) -> int | None:
-    """The first row of a bank to which nothing is done."""
-    return next((row for row, each in enumerate(bank) if each.vector is None and each.filler is None), None)
+def _does_anything(resolved: ResolvedInjection) -> bool:
+    """Whether an injection changes what is read: it adds something finite, or other weights fill its cache."""
+    injection, norm = resolved.injection, resolved.norm
+    return bool(injection.filler or (injection.vector and math.isfinite(norm) and norm))
 
 
 def _on_grid(logprobs: Tensor) -> bool:
-    """Whether log-probabilities, of which there are some, differ by multiples of a power of 2."""
+    """Whether more than three log-probabilities differ by multiples of a power of 2."""
     steps = (logprobs[1:] - logprobs[0]).double() * _GRID
     return len(steps) > 2 and bool(((steps - steps.round()).abs() < 2e-3).all())
 

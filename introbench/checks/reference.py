@@ -1,7 +1,7 @@
-"""What a transformers model answers under an injection, computed the plain way: no batch, no cache, no engine.
+"""The reference: what a transformers model answers under an injection, without a batch, a cache or the engine.
 
-It is what every run holds its engine against, so it is written to be read rather than to be fast, and shares nothing
-with the engine but the knowledge of which modules are the model's blocks.
+Self-checks compare the engine with it, so it is written to be read rather than to be fast, and shares nothing with the
+engine but the knowledge of which modules are the model's blocks.
 """
 
 import inspect
@@ -18,12 +18,12 @@ from introbench.engine.weights import Weights
 
 
 @dataclass(frozen=True, eq=False)
-class Added:
+class Additions:
     """What is added to the residual stream of one conversation.
 
     Attributes:
-        vectors: Block to what is added to its output, float32 [hidden].
-        shares: How much of it each token of the conversation gets, float32 [tokens]; 0 for tokens that get nothing.
+        vectors: Block index to the vector that is added to the block's output, float32 [hidden].
+        shares: The share of the vector that each token gets, float32 [tokens]; 0 for tokens that get nothing.
     """
 
     vectors: Mapping[int, Tensor]
@@ -31,8 +31,8 @@ class Added:
 
 
 @torch.inference_mode()
-def plain_logprobs(
-    weights: Weights, tokens: Sequence[int], prior: int, added: Added, filler: Weights | None = None
+def reference_logprobs(
+    weights: Weights, tokens: Sequence[int], prior: int, added: Additions, filler: Weights | None = None
 ) -> Tensor:
     """Log-probabilities of the next token, from the model's own logits, float32 [vocabulary] on the CPU.
 
@@ -40,22 +40,22 @@ def plain_logprobs(
         weights: The model that answers.
         tokens: The whole conversation.
         prior: How many of its tokens are the prior turn.
-        added: What is added, and where.
-        filler: Weights that read the prior turn in place of those that answer. Two models cannot read one text in one
-            pass: the answer is then read off the cache that the other one has filled.
+        added: What is added, and to which tokens.
+        filler: Weights that read the prior turn; None for those that answer. Two sets of weights cannot read one text
+            in one pass, so with a filler there are two passes, the second over the cache that the first has filled.
     """
     ids = torch.tensor([list(tokens)], device=weights.parts.device)
-    places = torch.arange(len(tokens), device=ids.device)[None]
+    positions = torch.arange(len(tokens), device=ids.device)[None]
     if filler is None:
         with weights.switched(), adding(weights.parts.layers, added.vectors, added.shares):
-            logits = weights.model(ids, position_ids=places, use_cache=False, **_last_logits(weights)).logits
+            logits = weights.model(ids, position_ids=positions, use_cache=False, **_last_logits(weights)).logits
     else:
         cache = DynamicCache()
         with filler.switched(), adding(filler.parts.layers, added.vectors, added.shares[:prior]):
             filler.model(ids[:, :prior].to(filler.parts.device), past_key_values=cache, use_cache=True)
         with weights.switched(), adding(weights.parts.layers, added.vectors, added.shares[prior:]):
             logits = weights.model(
-                ids[:, prior:], position_ids=places[:, prior:], past_key_values=cache, use_cache=True
+                ids[:, prior:], position_ids=positions[:, prior:], past_key_values=cache, use_cache=True
             ).logits
     return torch.log_softmax(logits[0, -1].float(), dim=-1).cpu()
 
@@ -67,8 +67,8 @@ def adding(layers: Sequence[nn.Module], vectors: Mapping[int, Tensor], shares: T
     def hook(vector: Tensor) -> Any:
         def add(_module: nn.Module, _args: Any, output: Any) -> Any:
             residual = output[0] if isinstance(output, tuple) else output
-            more = (shares[:, None] * vector).to(residual.device)
-            steered = (residual.float() + more).to(residual.dtype)
+            added = (shares[:, None] * vector).to(residual.device)
+            steered = (residual.float() + added).to(residual.dtype)
             return (steered, *output[1:]) if isinstance(output, tuple) else steered
 
         return add
@@ -80,5 +80,5 @@ def adding(layers: Sequence[nn.Module], vectors: Mapping[int, Tensor], shares: T
 
 
 def _last_logits(weights: Weights) -> dict[str, int]:
-    """Asks a model for its last position's logits alone, if it can be asked: all of them may take much memory."""
+    """The argument that limits logits to the last position, for models that take it; others need more memory."""
     return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(weights.model.forward).parameters else {}

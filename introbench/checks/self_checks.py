@@ -1,8 +1,8 @@
 """What every run checks about itself while it runs, by name: a run whose numbers cannot be trusted ends.
 
-Some checks look at texts and vectors, some hold the engine's numbers against a plain computation
-(`introbench.checks.reference`). They are made where a bank is first run; the expensive ones on banks 1, 2, 4, 8 and so
-on, so that a run with many banks does not spend its time on them, and two runs of a task make the same ones.
+Some checks look at texts and vectors, some compare the engine's numbers with the reference
+(`introbench.checks.reference`). They are made when an arm batch is first run; the expensive ones on batches 1, 2, 4, 8
+and so on, so that a run with many batches does not spend its time on them, and two runs of a task make the same ones.
 """
 
 import time
@@ -13,8 +13,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from introbench.checks.against_reference import AgainstPlain, Parts, sham_row
-from introbench.checks.record import NAMES, Record, Value
+from introbench.checks.against_reference import AgainstReference, sham_row
+from introbench.checks.expected import Parts
+from introbench.checks.record import REFERENCE_CHECKS, Record, Value
 from introbench.engine import Engine, Reading, Weights
 from introbench.engine.memory import is_out_of_memory
 from introbench.errors import SelfCheckError
@@ -24,24 +25,33 @@ from introbench.steering.injection import MODEL_CONTRAST, Injection
 from introbench.steering.strength import Strengths
 from introbench.steering.vectors import VectorLibrary
 
-CHECKS = ("hooks gone", "one BOS", "prefix stable", "single tokens", "same shape", "vectors live", "finite", *NAMES)
+CHECKS = (
+    "hooks gone",
+    "one BOS",
+    "prefix stable",
+    "single tokens",
+    "same shape",
+    "vectors live",
+    "finite",
+    *REFERENCE_CHECKS,
+)
 """The names of all checks."""
 
 _NORM_TOLERANCE = 1e-3
-"""Largest accepted relative difference between a strength as it is recorded and what is added."""
+"""Largest relative difference to tolerate between the recorded strength and the norm of what is added."""
 
 _ABSURD = 1e18
-"""Strengths above have squares that float32 cannot hold; their arms are not finite, and are counted as such."""
+"""Strengths above this have squares that float32 cannot hold; their arms are not finite, and are counted as such."""
 
 
 class SelfChecks:
-    """The checks of one loaded model's runs.
+    """Checks the runs of one loaded model.
 
     Args:
         engine: The model.
         tokenizer: Its tokenizer.
         library: Its vectors.
-        strengths: What norms its injections have.
+        strengths: Resolves the strengths of its injections.
     """
 
     def __init__(self, engine: Engine, tokenizer: Any, library: VectorLibrary, strengths: Strengths) -> None:
@@ -57,19 +67,23 @@ class SelfChecks:
         self._note_hooks([engine.weights])
 
     def begin_run(self) -> None:
-        """Make all checks anew: what an earlier run of this model found says nothing about the next one."""
+        """Make all checks anew: what they found in an earlier run of this model says nothing about the next one."""
         self._checked.clear()
         self._failure = None
 
-    def record(self, bank: ArmBatch) -> Record:
-        """What was found about a bank that was read."""
-        return self._records[bank]
+    def record(self, batch: ArmBatch) -> Record:
+        """What the checks found about a batch that was read."""
+        return self._records[batch]
 
     def before(self, parts: Parts) -> None:
         """Get ready for a reading.
 
+        Args:
+            parts: How the batch is going to be run.
+
         Raises:
-            SelfCheckError: A check has failed before: nothing else is read in this run, even if errors are put up with.
+            SelfCheckError: A check has failed before; nothing else is read in this run, even if Inspect goes on after
+                errors.
         """
         if self._failure:
             raise self._failure
@@ -77,36 +91,36 @@ class SelfChecks:
 
     def after(
         self,
-        several: Sequence[TokenizedQuestion],
-        bank: ArmBatch,
+        questions: Sequence[TokenizedQuestion],
+        batch: ArmBatch,
         parts: Parts,
         readings: Sequence[Reading],
     ) -> None:
         """Check what was read.
 
         Args:
-            several: The questions.
-            bank: The injections.
-            parts: How the bank was run.
-            readings: What each of the questions gave.
+            questions: The questions, which share a prior turn.
+            batch: The injections.
+            parts: How the batch was run.
+            readings: One reading per question.
 
         Raises:
-            SelfCheckError: What a check found is not as it has to be.
+            SelfCheckError: A check has failed.
         """
         begun = time.perf_counter()
-        is_first = bank not in self._checked
+        is_first = batch not in self._checked
         if is_first:
-            self._checked.add(bank)
-            self._records[bank] = Record()
-        record = self._records[bank]
+            self._checked.add(batch)
+            self._records[batch] = Record()
+        record = self._records[batch]
         try:
-            record.found["hooks gone"] = self._hooks_gone(_weights_of(self._engine, parts))
-            record.found |= self._written_checks(several)
-            record.found["same shape"] = _same_shape(several, readings, len(bank))
+            record.values["hooks gone"] = self._hooks_gone(_weights_of(self._engine, parts))
+            record.values |= self._source_checks(questions)
+            record.values["same shape"] = _same_shape(questions, readings, len(batch))
             if is_first:
-                record.found["vectors live"] = self._vectors_live(bank, parts)
-                record.found["finite"] = _finite(bank, readings)
-                record.found |= self._numbers(several[0], bank, parts, readings[0])
+                record.values["vectors live"] = self._vectors_live(batch, parts)
+                record.values["finite"] = _finite(batch, readings)
+                record.values |= self._numbers(questions[0], batch, parts, readings[0])
         except SelfCheckError as error:
             self._failure = error
             raise
@@ -114,29 +128,32 @@ class SelfChecks:
             record.seconds += time.perf_counter() - begun
 
     def _numbers(
-        self, asked: TokenizedQuestion, bank: ArmBatch, parts: Parts, reading: Reading
+        self, question: TokenizedQuestion, batch: ArmBatch, parts: Parts, reading: Reading
     ) -> dict[str, Value]:
+        """Compare the engine's numbers with the reference, on batches 1, 2, 4, 8 and so on."""
         count = len(self._checked)
         if count & (count - 1):
-            return dict.fromkeys(NAMES, "not checked: on banks 1, 2, 4, 8 and so on of a run alone")
-        if sham_row(bank) is None:
-            return dict.fromkeys(NAMES, "not checked: no sham in the bank")
+            return dict.fromkeys(REFERENCE_CHECKS, "not checked: on banks 1, 2, 4, 8 and so on of a run alone")
+        if sham_row(batch) is None:
+            return dict.fromkeys(REFERENCE_CHECKS, "not checked: no sham in the bank")
         try:
-            return AgainstPlain(self._engine, self._library, self._strengths, asked, bank, parts).check(reading)
+            comparison = AgainstReference(self._engine, self._library, self._strengths, question, batch, parts)
+            return comparison.check(reading)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
         self._engine.release()  # outside the handler: the error holds the frames that hold the memory
-        return dict.fromkeys(NAMES, "not checked: memory ran out")
+        return dict.fromkeys(REFERENCE_CHECKS, "not checked: memory ran out")
 
-    def _note_hooks(self, several: Iterable[Weights]) -> None:
-        """Remember how many hooks modules have that were not seen before."""
-        for weights in several:
+    def _note_hooks(self, all_weights: Iterable[Weights]) -> None:
+        """Remember how many hooks each module has, when the module is first seen."""
+        for weights in all_weights:
             for module in weights.model.modules():
                 self._hooks.setdefault(module, _hooks_on(module))
 
-    def _hooks_gone(self, several: Iterable[Weights]) -> Value:
-        for weights in several:
+    def _hooks_gone(self, all_weights: Iterable[Weights]) -> Value:
+        """No module has more hooks than when it was first seen."""
+        for weights in all_weights:
             for name, module in weights.model.named_modules():
                 left = _hooks_on(module) - self._hooks.get(module, 0)
                 if left > 0:
@@ -145,53 +162,54 @@ class SelfChecks:
                     )
         return "ok"
 
-    def _written_checks(self, several: Sequence[TokenizedQuestion]) -> dict[str, Value]:
-        """Check what questions were made of, each once."""
-        for asked in several:
-            if asked not in self._texts:
-                self._texts[asked] = _written_checks(self._tokenizer, asked)
-        return self._texts[several[0]]
+    def _source_checks(self, questions: Sequence[TokenizedQuestion]) -> dict[str, Value]:
+        """Check questions against the texts that they came from, every question once."""
+        for question in questions:
+            if question not in self._texts:
+                self._texts[question] = _source_checks(self._tokenizer, question)
+        return self._texts[questions[0]]
 
-    def _vectors_live(self, bank: Sequence[Injection], parts: Parts) -> Value:
-        """Every vector is added at every layer of its range, as strong as its record says."""
+    def _vectors_live(self, batch: Sequence[Injection], parts: Parts) -> Value:
+        """Every vector is added at every layer of its range, with the norm that is recorded."""
         worst = 0.0
-        norms = [resolved.norm for resolved in self._strengths.resolve(bank)]
+        norms = [resolved.norm for resolved in self._strengths.resolve(batch)]
         for rows, arms in parts:
             for layer, delta in arms.deltas.items():
                 added = delta.double().norm(dim=-1).tolist()
-                for row, found in zip(rows, added, strict=True):
-                    injection, norm = bank[row], abs(norms[row])
+                for row, norm_added in zip(rows, added, strict=True):
+                    injection, norm = batch[row], abs(norms[row])
                     vector = injection.vector
                     inside = injection.layers[0] <= layer < injection.layers[1]
                     if vector is None or not inside or not 0 < norm < _ABSURD:
                         continue
                     expected = f"norm {norm:.6g}, the strength that is recorded"
-                    if vector.file or (injection.like and injection.like.file):  # norms of their own
-                        expected, norm = "numbers that are finite and not all 0", found if found > 0 else 1.0
-                    elif vector.method == MODEL_CONTRAST and found == 0:  # a block that the fine-tune left as it was
+                    if vector.file or (injection.like and injection.like.file):  # a file sets the norm of each layer
+                        expected, norm = "numbers that are finite and not all 0", norm_added if norm_added > 0 else 1.0
+                    elif vector.method == MODEL_CONTRAST and norm_added == 0:  # a block that the fine-tune left as is
                         continue
-                    off = abs(found - norm) / norm
+                    off = abs(norm_added - norm) / norm
                     if not off <= _NORM_TOLERANCE:
                         where = f"arm {injection.label!r} at layer {layer}"
-                        raise SelfCheckError("vectors live", f"norm {found:.6g} of {where}", expected)
+                        raise SelfCheckError("vectors live", f"norm {norm_added:.6g} of {where}", expected)
                     worst = max(worst, off)
         return worst
 
 
-def _written_checks(tokenizer: Any, asked: TokenizedQuestion) -> dict[str, Value]:
-    """Make a question again from what it was made of, and compare."""
-    chat, written = asked.chat, asked.source
+def _source_checks(tokenizer: Any, question: TokenizedQuestion) -> dict[str, Value]:
+    """Tokenise a question again from the texts that it came from, and compare."""
+    chat, source = question.chat, question.source
     begin = tokenizer.bos_token_id
     twice = [at for at, pair in enumerate(zip(chat.tokens, chat.tokens[1:], strict=False)) if pair == (begin, begin)]
     if twice:
         raise SelfCheckError("one BOS", f"{tokenizer.bos_token!r} twice at token {twice[0]}", "one")
-    found: dict[str, Value] = {"one BOS": "ok" if begin is not None else "not checked: the tokenizer has no BOS"}
-    if written is None:
-        return found | dict.fromkeys(("prefix stable", "single tokens"), "not checked: only tokens are known")
-    _prefix_stable(tokenizer, asked, written)
-    for form, token in zip(written.forms, asked.want.forms, strict=True):
+    one_bos: Value = "ok" if begin is not None else "not checked: the tokenizer has no BOS"
+    if source is None:
+        unknown: Value = "not checked: only tokens are known"
+        return {"one BOS": one_bos, "prefix stable": unknown, "single tokens": unknown}
+    _prefix_stable(tokenizer, question, source)
+    for form, token in zip(source.forms, question.want.forms, strict=True):
         after = _tokens(tokenizer, chat.text + form)
-        if written.first_tokens:
+        if source.first_tokens:
             after = after[: len(chat.tokens) + 1]
         if after != (*chat.tokens, token):
             raise SelfCheckError(
@@ -199,17 +217,17 @@ def _written_checks(tokenizer: Any, asked: TokenizedQuestion) -> dict[str, Value
                 f"answer form {form!r} to be tokens {list(after[len(chat.tokens) - 1 :])} from the chat's last one on",
                 f"{[chat.tokens[-1], token]}",
             )
-    return found | {"prefix stable": "ok", "single tokens": "ok"}
+    return {"one BOS": one_bos, "prefix stable": "ok", "single tokens": "ok"}
 
 
-def _prefix_stable(tokenizer: Any, asked: TokenizedQuestion, written: QuestionSource) -> None:
-    """The prior turn by itself is what the whole conversation begins with, and is as long as what is steered."""
-    messages = [{"role": role, "content": content} for role, content in written.turns]
-    whole = tokenizer.apply_chat_template(messages, tokenize=False, continue_final_message=True)
-    prior = tokenizer.apply_chat_template(messages[: written.prior_messages], tokenize=False)
-    tokens, alone = _tokens(tokenizer, whole), _tokens(tokenizer, prior)
-    if tokens != asked.chat.tokens:
-        raise SelfCheckError("spans", f"{len(asked.chat.tokens)} tokens", f"the chat's own {len(tokens)}")
+def _prefix_stable(tokenizer: Any, question: TokenizedQuestion, source: QuestionSource) -> None:
+    """The conversation begins with the tokens of the prior turn rendered by itself, and these are what is steered."""
+    messages = [{"role": role, "content": content} for role, content in source.turns]
+    conversation = tokenizer.apply_chat_template(messages, tokenize=False, continue_final_message=True)
+    prior = tokenizer.apply_chat_template(messages[: source.prior_messages], tokenize=False)
+    tokens, alone = _tokens(tokenizer, conversation), _tokens(tokenizer, prior)
+    if tokens != question.chat.tokens:
+        raise SelfCheckError("spans", f"{len(question.chat.tokens)} tokens", f"the chat's own {len(tokens)}")
     if tokens[: len(alone)] != alone:
         at = next((at for at, pair in enumerate(zip(tokens, alone, strict=False)) if pair[0] != pair[1]), len(tokens))
         raise SelfCheckError(
@@ -217,19 +235,19 @@ def _prefix_stable(tokenizer: Any, asked: TokenizedQuestion, written: QuestionSo
             f"another token at {at} when the prior turn is rendered alone",
             f"its {len(alone)} tokens to begin the conversation",
         )
-    if len(alone) != asked.chat.prior:
-        raise SelfCheckError("spans", f"a prior turn of tokens 0:{asked.chat.prior}", f"0:{len(alone)}")
+    if len(alone) != question.chat.prior:
+        raise SelfCheckError("spans", f"a prior turn of tokens 0:{question.chat.prior}", f"0:{len(alone)}")
 
 
-def _same_shape(several: Sequence[TokenizedQuestion], readings: Sequence[Reading], rows: int) -> Value:
-    """All arms have the same numbers, in float32."""
-    for asked, reading in zip(several, readings, strict=True):
+def _same_shape(questions: Sequence[TokenizedQuestion], readings: Sequence[Reading], rows: int) -> Value:
+    """Every reading has as many numbers for every arm as were asked for, in float32."""
+    for question, reading in zip(questions, readings, strict=True):
         shapes = {
-            "forms": (reading.forms, (rows, len(asked.want.forms))),
-            "top": (reading.top_logprobs, (rows, asked.want.top)),
+            "forms": (reading.forms, (rows, len(question.want.forms))),
+            "top": (reading.top_logprobs, (rows, question.want.top)),
         }
-        if asked.want.lens:
-            shapes["lens"] = (reading.lens, (*reading.lens.shape[:1], rows, len(asked.want.forms)))
+        if question.want.lens:
+            shapes["lens"] = (reading.lens, (*reading.lens.shape[:1], rows, len(question.want.forms)))
         for name, (tensor, shape) in shapes.items():
             if tensor.dtype != torch.float32 or tuple(tensor.shape) != shape:
                 raise SelfCheckError(
@@ -240,13 +258,13 @@ def _same_shape(several: Sequence[TokenizedQuestion], readings: Sequence[Reading
     return "ok"
 
 
-def _finite(bank: Sequence[Injection], readings: Sequence[Reading]) -> Value:
-    """The shams are finite; arms that are not, as under absurd strengths, are counted as missing and no failure."""
-    shams = [row for row, each in enumerate(bank) if each.vector is None and each.filler is None]
+def _finite(batch: Sequence[Injection], readings: Sequence[Reading]) -> Value:
+    """The shams are finite; other arms that are not, as under absurd strengths, are counted as missing elsewhere."""
+    shams = [row for row, injection in enumerate(batch) if injection.vector is None and injection.filler is None]
     for reading in readings:
         for row in shams:
             numbers = (reading.forms[row], reading.top_logprobs[row])
-            if not reading.finite[row] or not all(bool(each.isfinite().all()) for each in numbers):
+            if not reading.finite[row] or not all(bool(logprobs.isfinite().all()) for logprobs in numbers):
                 raise SelfCheckError(
                     "finite", f"log-probabilities {reading.forms[row].tolist()} of the sham", "finite numbers"
                 )
@@ -262,5 +280,5 @@ def _hooks_on(module: nn.Module) -> int:
 
 
 def _weights_of(engine: Engine, parts: Parts) -> list[Weights]:
-    """All weights that run some arms."""
+    """All weights that run these arms."""
     return [engine.weights, *dict.fromkeys(arms.filler for _, arms in parts if arms.filler)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from introbench.checks.record import NAMES, SECONDS, Value
+from introbench.checks.record import REFERENCE_CHECKS, SECONDS, Value
 
 
 def summary(records: Sequence[Mapping[str, Value]], duration: float) -> str:
@@ -19,7 +19,7 @@ def summary(records: Sequence[Mapping[str, Value]], duration: float) -> str:
         numbers = [value for value in values if not isinstance(value, str)]
         if numbers:
             worst = min(numbers) if name == "arms in order" else max(numbers)
-            passed[name] = f"{name} {worst:.2g}" + (" nats" if name in NAMES else "")
+            passed[name] = f"{name} {worst:.2g}" + (" nats" if name in REFERENCE_CHECKS else "")
         elif "ok" in values:
             passed[name] = name
         else:
