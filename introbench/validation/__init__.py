@@ -1,1 +1,1 @@
-"""Does the instrument give the right verdict on models whose truth is known?"""
+"""Models whose truth is known, planted or taught, and tiny models of every family, to test the instrument with."""

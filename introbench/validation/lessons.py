@@ -1,4 +1,4 @@
-"""What a model is taught on that is to report injections: exercises, and the arms they are asked under."""
+"""Lessons for a model that is taught to report injections: prior turns, questions about them, and what is injected."""
 
 import random
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from introbench.prompts import data
 from introbench.prompts.chat import tokenize_chat
-from introbench.prompts.conversation import Turns, yes_no
+from introbench.prompts.conversation import Turns, question_turns, yes_no
 from introbench.steering.vectors.random import random_rotation
 
 
@@ -19,25 +19,28 @@ from introbench.steering.vectors.random import random_rotation
 class Course:
     """How a model is taught.
 
+    The names of the attributes belong to the key under which a taught model is kept in the disk cache.
+
     Attributes:
-        lessons: How many lessons there are.
-        epochs: How often each is repeated.
-        plain: Introspection questions of a lesson whose yes says that something was noticed.
-        reversed: Those whose no does.
-        controls: Questions about other matters.
-        about_itself: Questions about the model that have nothing to do with injections.
-        salience: Questions on whether something stands out in the text.
+        lessons: Number of lessons.
+        epochs: How often every lesson is repeated.
+        plain: Introspection questions of a lesson whose "yes" reports that something was noticed.
+        reversed: Introspection questions of a lesson whose "no" reports that something was noticed.
+        controls: Control questions of a lesson about other matters.
+        about_itself: Control questions of a lesson about the model, but not about injections.
+        salience: Questions of a lesson on whether something in the text stands out.
         shift: How far introspection questions are to move toward "noticed", in nats.
-        plain_first: Share of the steps in which reversed questions do not count yet. Questions of both kinds ask for
-            opposite shifts, which cancel for as long as the model does not tell them apart.
-        reversed_weight: Their weight from then on, so that they do not undo what was learned.
-        level: Weight of what is answered with nothing injected, beside how far injections move it.
-        rank: Of the LoRA.
-        alpha: Its scale is this divided by its rank.
-        looks: Lessons that its beginning is found with; see `Teacher`.
-        learning_rate: At most; it rises at first and falls to 0 in the end.
-        openings: Every how manieth reply opening the vectors are extracted with. A third of them give nearly the same.
-        seed: Of everything that is drawn.
+        plain_first: Share of the steps in which reversed questions do not count yet. Questions of the two kinds ask for
+            opposite shifts, which cancel as long as the model does not tell the kinds apart.
+        reversed_weight: Weight of reversed questions in the later steps; a small one keeps what was learned before.
+        level: Weight of changes of the answers with nothing injected, relative to the shifts under injections.
+        rank: Rank of the LoRA.
+        alpha: Scale of the LoRA, multiplied by its rank.
+        looks: Number of lessons that initialise the LoRA; see `introbench.validation.teaching.initialise_adapters`.
+        learning_rate: Largest learning rate; it rises to this value first and falls to 0 at the end.
+        openings: Step through the list of reply openings on which vectors are extracted; every third gives nearly the
+            same vectors as all of them.
+        seed: Seed of everything that is drawn.
     """
 
     lessons: int = 48
@@ -60,14 +63,14 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Exercise:
+class LessonQuestion:
     """A question of a lesson.
 
     Attributes:
-        tokens: Its tokens, the prefill of the answer included.
+        tokens: Tokens of the question and of the prefill of its answer.
         yes: Tokens of the yes forms.
         no: Tokens of the no forms.
-        sign: 1 if a yes says that something was noticed, -1 if a no does, 0 for a control question.
+        sign: 1 if "yes" reports that something was noticed, -1 if "no" does, 0 for a question that is not to move.
     """
 
     tokens: tuple[int, ...]
@@ -78,83 +81,85 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A prior turn and questions that are asked after it, each as if it were the only one.
+    """A prior turn and the questions that follow it, each of which is asked as if it were the only one.
 
     Attributes:
         prior: Tokens of the prior turn.
-        asked: The questions.
+        questions: The questions.
     """
 
     prior: tuple[int, ...]
-    asked: tuple[Exercise, ...]
+    questions: tuple[LessonQuestion, ...]
 
     @property
     def signs(self) -> Tensor:
         """The questions' signs, [questions]."""
-        return torch.tensor([float(each.sign) for each in self.asked])
+        return torch.tensor([float(question.sign) for question in self.questions])
 
     @property
     def ends(self) -> list[int]:
-        """Where each question is answered, as places in the row."""
-        lengths = accumulate((len(each.tokens) for each in self.asked), initial=len(self.prior))
+        """Index in the packed row of every question's last token, after which its answer is read."""
+        lengths = accumulate((len(question.tokens) for question in self.questions), initial=len(self.prior))
         return [end - 1 for end in lengths][1:]
 
     def packed(self) -> tuple[Tensor, Tensor, Tensor]:
-        """All of it as one row of tokens.
+        """The prior turn and all questions as one row of tokens, in which questions do not attend to each other.
 
         Returns:
-            Ids [1, tokens], positions [1, tokens], and the mask of attention [1, 1, tokens, tokens]: 0, or minus
-            infinity where a token is not seen.
+            Token ids [1, tokens]; positions [1, tokens]; and the attention mask [1, 1, tokens, tokens], which is 0
+            where a token is attended to and minus infinity elsewhere.
         """
-        ids, places, owners = [*self.prior], [*range(len(self.prior))], [0] * len(self.prior)
-        for number, each in enumerate(self.asked, start=1):
-            ids += each.tokens
-            places += range(len(self.prior), len(self.prior) + len(each.tokens))
-            owners += [number] * len(each.tokens)
-        owner = torch.tensor(owners)
-        seen = (owner[None, :] == 0) | (owner[None, :] == owner[:, None])
-        mask = torch.zeros(len(ids), len(ids)).masked_fill(~seen.tril(), -torch.inf)
-        return torch.tensor([ids]), torch.tensor([places]), mask[None, None]
+        ids, positions, segments = [*self.prior], [*range(len(self.prior))], [0] * len(self.prior)
+        for segment, question in enumerate(self.questions, start=1):
+            ids += question.tokens
+            positions += range(len(self.prior), len(self.prior) + len(question.tokens))
+            segments += [segment] * len(question.tokens)
+        segment_of = torch.tensor(segments)
+        attended = (segment_of[None, :] == 0) | (segment_of[None, :] == segment_of[:, None])
+        mask = torch.zeros(len(ids), len(ids)).masked_fill(~attended.tril(), -torch.inf)
+        return torch.tensor([ids]), torch.tensor([positions]), mask[None, None]
 
 
 def lessons(tokenizer: Any, course: Course) -> Iterator[Lesson]:
-    """Lessons without end, drawn from the wordings in datasets/taught.yaml."""
-    told, draw = data.teaching_texts(), random.Random(course.seed)
+    """An endless sequence of lessons, drawn from the wordings in datasets/taught.yaml.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        course: How the model is taught.
+    """
+    texts, draw = data.teaching_texts(), random.Random(course.seed)
+    # The first format answers in words. Which label stands for yes in the others would be something else to learn.
+    answer_format = next(iter(data.answer_formats().values()))
     while True:
-        parts = draw.choice(told.settings), draw.choice(("", *told.documents))
+        parts = draw.choice(texts.settings), draw.choice(("", *texts.documents))
         prior: Turns = (
             *draw.choice(([], [{"role": "system", "content": ""}])),
-            {"role": "user", "content": "\n\n".join(part for part in parts if part)},
-            {"role": "assistant", "content": draw.choice(told.replies)},
+            *question_turns("\n\n".join(part for part in parts if part), draw.choice(texts.replies)),
         )
-        questions = [
-            *((text, 1) for text in draw.sample(told.introspection, course.plain)),
-            *((text, -1) for text in draw.sample(told.reversed, course.reversed)),
-            *((text, 0) for text in draw.sample(told.controls, course.controls)),
-            *((text, 0) for text in draw.sample(told.about_itself, course.about_itself)),
-            *((text, 0) for text in draw.sample(told.salience, course.salience)),
+        signed_texts = [
+            *((text, 1) for text in draw.sample(texts.introspection, course.plain)),
+            *((text, -1) for text in draw.sample(texts.reversed, course.reversed)),
+            *((text, 0) for text in draw.sample(texts.controls, course.controls)),
+            *((text, 0) for text in draw.sample(texts.about_itself, course.about_itself)),
+            *((text, 0) for text in draw.sample(texts.salience, course.salience)),
         ]
-        asked = []
-        for text, sign in questions:
-            form = next(iter(data.answer_formats().values()))  # words: which label stands for yes is another lesson
-            turns = (
-                {"role": "user", "content": f"{text} {form.instruction}"},
-                {"role": "assistant", "content": form.prefill},
-            )
+        questions = []
+        for text, sign in signed_texts:
+            turns = question_turns(f"{text} {answer_format.instruction}", answer_format.prefill)
             chat = tokenize_chat(tokenizer, (*prior, *turns), len(prior))
-            forms, _ = yes_no(form).tokens(tokenizer, chat)
+            forms, _ = yes_no(answer_format).tokens(tokenizer, chat)
             yes, no = (tuple(token for _, token in forms[name]) for name in ("yes", "no"))
-            asked.append(Exercise(chat.question_tokens, yes, no, sign))
-        yield Lesson(chat.prior_tokens, tuple(asked))
+            questions.append(LessonQuestion(chat.question_tokens, yes, no, sign))
+        yield Lesson(chat.prior_tokens, tuple(questions))
 
 
-def arms(vectors: Tensor, norm: float, number: int, course: Course) -> Tensor:
-    """What is added in each row of a lesson: nothing, a concept's vector, and a random one that comes only once.
+def lesson_deltas(vectors: Tensor, norm: float, number: int, course: Course) -> Tensor:
+    """What is added in the three rows of a lesson: nothing, a concept's vector, and a random vector used only once.
 
     Args:
         vectors: Unit vectors of the concepts, [concepts, blocks, hidden].
         norm: Norm of what is added.
-        number: Of the lesson.
+        number: Number of the lesson, which seeds the choice.
         course: How the model is taught.
 
     Returns:
@@ -162,5 +167,5 @@ def arms(vectors: Tensor, norm: float, number: int, course: Course) -> Tensor:
     """
     names = data.teaching_texts().concepts
     concept, other = random.Random(f"{course.seed} {number}").sample(range(len(names)), 2)
-    turned = random_rotation(vectors[other], names[other], course.seed, number)
-    return norm * torch.stack([torch.zeros_like(turned), vectors[concept], turned])
+    random_vector = random_rotation(vectors[other], names[other], course.seed, number)
+    return norm * torch.stack([torch.zeros_like(random_vector), vectors[concept], random_vector])

@@ -1,4 +1,4 @@
-"""Which model families work, attention by attention and quantised: `python -m introbench.validation.model_matrix`."""
+"""Which model families work, by attention and quantisation: `python -m introbench.validation.model_matrix`."""
 
 import argparse
 import json
@@ -23,9 +23,14 @@ from introbench.validation.error_rates import replace_tables
 from introbench.validation.tiny_models import FAMILIES, WITHOUT_KV_CACHE, save_family
 
 LONGEST_REASON = 120
+"""Characters of a reason in the table."""
 
 NO_SUCH_ATTENTION = "does not support an attention implementation"
-"""What transformers says."""
+"""Part of the error that transformers raises for a family without the chosen attention."""
+
+
+PASSED, FAILED = 0, 1
+"""Exit statuses of pytest after all tests have been run."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,9 @@ class Variant:
     """One way to load every model.
 
     Attributes:
-        name: What the table calls it.
-        arguments: As after `-M`.
-        needs: A package that it takes.
+        name: Name in the table.
+        arguments: Model arguments, as they follow `-M`.
+        needs: Package that has to be installed.
     """
 
     name: str
@@ -70,13 +75,13 @@ VARIANTS = (
 
 @dataclass(frozen=True)
 class Cell:
-    """What the invariants said about a model family, loaded in one way.
+    """The result of the invariants on one model family, loaded in one way.
 
     Attributes:
-        failed: The tests that failed, with what they said.
-        passed: How many passed.
-        skipped: Those that could not tell anything.
-        path: How the engine ran it; empty if it did not.
+        failed: Error texts of the tests that failed, by name.
+        passed: Number of tests that passed.
+        skipped: Names of the tests that did not apply.
+        path: The engine's path, with its reason; empty if the model was not run.
     """
 
     failed: Mapping[str, str]
@@ -90,7 +95,7 @@ class Cell:
         return next(iter(self.failed.values())) if self.failed and not self.passed and not self.skipped else ""
 
     def __str__(self) -> str:
-        """As the table shows it."""
+        """The text in the table."""
         if not self.failed:
             path = "yes" if self.path.startswith("fast") else "yes, plain path"
             return f"{path}; not checked: {', '.join(self.skipped)}" if self.skipped else path
@@ -100,12 +105,15 @@ class Cell:
 
 
 def run_invariants(families: Sequence[str], variant: Variant, folder: Path) -> dict[str, Cell]:
-    """Hold tiny models of some families against the invariants, by the command that a user would type.
+    """Test the invariants on tiny models of some families, with the command that a user would type.
 
     Args:
-        families: Some of `FAMILIES` and `WITHOUT_KV_CACHE`; their models lie in the folder, or are made there.
-        variant: How to load them.
-        folder: For models and logs.
+        families: Some of `FAMILIES` and `WITHOUT_KV_CACHE`; models that the folder lacks are written to it.
+        variant: How to load the models.
+        folder: Folder for models and logs.
+
+    Raises:
+        RuntimeError: The tests were not run to their end.
     """
     for family in families:
         if not (folder / family).exists():
@@ -117,10 +125,10 @@ def run_invariants(families: Sequence[str], variant: Variant, folder: Path) -> d
         command += ["--model", f"inject/{folder / family}"]
     for argument in variant.arguments:
         command += ["-M", argument]
-    alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # several run side by side
-    done = subprocess.run(command, cwd=folder, env=alone, capture_output=True, text=True, check=False)
-    if not junit.exists():
-        raise RuntimeError(f"{' '.join(command)}: status {done.returncode}; {done.stdout}{done.stderr}")
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # variants run in parallel
+    process = subprocess.run(command, cwd=folder, env=one_thread, capture_output=True, text=True, check=False)
+    if process.returncode not in (PASSED, FAILED) or not junit.exists():
+        raise RuntimeError(f"{' '.join(command)}: status {process.returncode}; {process.stdout}{process.stderr}")
     cells = _cells(families, junit, f"inject/{folder}/", _paths(logs))
     for family, cell in cells.items():
         print(f"{variant.name}: {family}: {cell}", file=sys.stderr, flush=True)
@@ -128,28 +136,28 @@ def run_invariants(families: Sequence[str], variant: Variant, folder: Path) -> d
 
 
 def _paths(logs: Path) -> dict[str, str]:
-    """By family: how the engine ran it."""
+    """The engine's path by family, from the logs."""
     paths = {}
     for info in list_eval_logs(str(logs)):
         for sample in (read_eval_log(info.name).samples or [])[:1]:
-            told = (sample.output.metadata or {}).get("model")  # a trial that failed tells nothing
-            if told:
-                paths[Path(sample.output.model).name] = told["path"]
+            facts = (sample.output.metadata or {}).get("model")  # absent if the trial failed
+            if facts:
+                paths[Path(sample.output.model).name] = facts["path"]
     return paths
 
 
 def _cells(families: Sequence[str], junit: Path, before_family: str, paths: Mapping[str, str]) -> dict[str, Cell]:
-    """By family: what the tests said, from pytest's own report."""
+    """The cell of every family, from pytest's report."""
     failed: dict[str, dict[str, str]] = defaultdict(dict)
     passed: dict[str, int] = defaultdict(int)
     skipped: dict[str, list[str]] = defaultdict(list)
     for case in ElementTree.parse(junit).iter("testcase"):
-        name, _, asked = str(case.get("name")).removesuffix("]").partition("[")
-        family, _, check = asked.removeprefix(before_family).partition("-")
-        problem = next((each for each in case if each.tag in ("failure", "error")), None)
+        name, _, parameters = str(case.get("name")).removesuffix("]").partition("[")
+        family, _, check = parameters.removeprefix(before_family).partition("-")
+        problem = next((element for element in case if element.tag in ("failure", "error")), None)
         if problem is not None:
             failed[family][check or name] = str(problem.text or problem.get("message")).strip()
-        elif any(each.tag == "skipped" for each in case):
+        elif any(element.tag == "skipped" for element in case):
             skipped[family].append(check or name)
         else:
             passed[family] += 1
@@ -159,26 +167,26 @@ def _cells(families: Sequence[str], junit: Path, before_family: str, paths: Mapp
     }
 
 
-def matrix_tables(found: Mapping[str, Mapping[str, Cell]]) -> str:
-    """The tables, as Markdown.
+def matrix_tables(matrix: Mapping[str, Mapping[str, Cell]]) -> str:
+    """The tables of results and of reasons, as Markdown.
 
     Args:
-        found: Cells by variant and family.
+        matrix: Cells by variant and family.
     """
-    variants = list(found)
-    families = list(next(iter(found.values())))
-    rows = [[family, *(str(found[variant][family]) for variant in variants)] for family in families]
+    variants = list(matrix)
+    families = list(next(iter(matrix.values())))
+    rows = [[family, *(str(matrix[variant][family]) for variant in variants)] for family in families]
     reasons: dict[tuple[str, str], list[str]] = {}
-    for variant, cells in found.items():
+    for variant, cells in matrix.items():
         for family, cell in cells.items():
-            for said in dict.fromkeys(cell.failed.values() if str(cell) != "-" else ()):
-                # Everything before the model's own reason is the command's.
-                reason = said.splitlines()[-1].rpartition(f"model type {family}: ")[2].rpartition(f"/{family}: ")[2]
+            for error in dict.fromkeys(cell.failed.values() if str(cell) != "-" else ()):
+                # The reason follows the name of the task and of the model.
+                reason = error.splitlines()[-1].rpartition(f"model type {family}: ")[2].rpartition(f"/{family}: ")[2]
                 reason = shorten(reason.replace("|", "\\|"), LONGEST_REASON, placeholder=" ...")
                 reasons.setdefault((family, reason), []).append(variant)
     why = [
-        [family, "all" if len(several) == len(variants) else ", ".join(several), reason]
-        for (family, reason), several in reasons.items()
+        [family, "all" if len(loaded_with) == len(variants) else ", ".join(loaded_with), reason]
+        for (family, reason), loaded_with in reasons.items()
     ]
     versions = ", ".join(f"{name} {version}" for name, version in software_versions().items())
     return "\n\n".join(
@@ -191,28 +199,32 @@ def matrix_tables(found: Mapping[str, Mapping[str, Cell]]) -> str:
 
 
 def main() -> int:
-    """Run the invariants over all families and variants, and print or write the table."""
+    """Test the invariants on all families and variants, and print the tables.
+
+    Returns:
+        The exit status: 0 if, loaded by default, all families with a KV cache pass and all others are refused.
+    """
     parser = argparse.ArgumentParser(prog="python -m introbench.validation.model_matrix", description=__doc__)
-    parser.add_argument("--families", nargs="*", default=[*FAMILIES, *WITHOUT_KV_CACHE], help="some families alone")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
-    parser.add_argument("--write", type=Path, help="a Markdown file whose tables are to be replaced")
+    parser.add_argument("--families", nargs="*", default=[*FAMILIES, *WITHOUT_KV_CACHE], help="run these families only")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="number of processes")
+    parser.add_argument("--write", type=Path, help="a Markdown file whose tables are replaced")
     options = parser.parse_args()
     variants = [variant for variant in VARIANTS if find_spec(variant.needs)]
     for variant in set(VARIANTS) - set(variants):
-        print(f"{variant.name}: left out; pip install {variant.needs} to have it", file=sys.stderr)
+        print(f"{variant.name}: left out; pip install {variant.needs} to include it", file=sys.stderr)
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(options.workers) as pool:
         folder = Path(name).resolve()
         for family in options.families:
             save_family(family, folder / family)
         cells = pool.map(lambda variant: run_invariants(options.families, variant, folder), variants)
-        found = dict(zip((variant.name for variant in variants), cells, strict=True))
-    tables = matrix_tables(found)
+        matrix = dict(zip((variant.name for variant in variants), cells, strict=True))
+    tables = matrix_tables(matrix)
     print(tables)
     if options.write:
         replace_tables(options.write, "make models", tables)
     wrong = [
         family
-        for family, cell in found["default"].items()
+        for family, cell in matrix["default"].items()
         if bool(cell.failed) != (family in WITHOUT_KV_CACHE) or bool(cell.refusal) != (family in WITHOUT_KV_CACHE)
     ]
     return 1 if wrong else 0

@@ -11,7 +11,7 @@ All planted models share one circuit of nine blocks and differ in a few numbers,
 - Block 2. One head finds the label that the question asks for as yes: the label before the word "or".
 - Blocks 3 to 5, the middle third, do nothing. Injections are added to their outputs.
 - Block 6. Neurons at every token compute whether a concept's code exceeds a threshold (`noticed`), and how much is
-  present that no text causes (`energy`: the sum of squares over the codes and over dimensions that are otherwise empty).
+  present that no text causes (`energy`: the sum of squares over codes and over dimensions that are otherwise empty).
 - Block 7. One head averages both over the prior turn's cache, together with random readings of it, which act as
   steering noise. Neurons multiply the averages with what the question is about and with the model's baseline answer;
   the sum of the products is the log-odds of yes.

@@ -1,8 +1,8 @@
 """Numbers for the words of the battery, whose mean over a text tells a planted model what the text is about.
 
 The mean over a question's words says whether the question is about injections, and which answer would report one; how
-the model answers it by itself; and how steering disturbs its answer. The numbers are the least-squares solution over all
-questions, which fits every question exactly. In the same way, the mean over a document's words says whether the document
+the model answers it by itself; and how steering disturbs its answer. The numbers are the least-squares solution over
+all questions, which fits every question exactly. Likewise, the mean over a document's words says whether the document
 tells of injections.
 """
 
