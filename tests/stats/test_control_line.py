@@ -188,50 +188,41 @@ def split(given: Sequence[Answer], others: Sequence[str]) -> tuple[list[Answer],
     )
 
 
+def paired(first: Sequence[Answer], second: Sequence[Answer], controls: Sequence[Answer]) -> Interval:
+    return paired_excess_difference(first, second, controls, rng=rng())
+
+
 def test_questions_beyond_others_are_exact_on_planted_data() -> None:
-    others = ["question 0", "question 1", "question 4"]
-    introspection, salience, controls = split(
-        answers(lambda unit, side, at: 1 - 0.3 * at + side * (1 + 0.1 * unit)), others
-    )
+    shifted = answers(lambda unit, side, at: 1 - 0.3 * at + side * (1 + 0.1 * unit))
+    introspection, salience, controls = split(shifted, ["question 0", "question 1", "question 4"])
     less = [replace(a, shift=a.shift - 0.75 * a.side) for a in salience]
-    assert ends(paired_excess_difference(introspection, salience, controls, rng=rng())) == pytest.approx(
-        (0, 0, 0), abs=1e-9
-    )
-    assert ends(paired_excess_difference(introspection, less, controls, rng=rng())) == pytest.approx(
-        (0.75,) * 3, abs=1e-9
-    )
-    assert ends(paired_excess_difference(less, introspection, controls, rng=rng())) == pytest.approx(
-        (-0.75,) * 3, abs=1e-9
-    )
+    assert ends(paired(introspection, salience, controls)) == pytest.approx((0, 0, 0), abs=1e-9)
+    assert ends(paired(introspection, less, controls)) == pytest.approx((0.75,) * 3, abs=1e-9)
+    assert ends(paired(less, introspection, controls)) == pytest.approx((-0.75,) * 3, abs=1e-9)
     digits = [replace(a, kind="digits", shift=99.0) for a in introspection]  # not asked of the others
-    assert paired_excess_difference([*introspection, *digits], less, controls, rng=rng()).estimate == pytest.approx(
-        0.75
-    )
+    assert paired([*introspection, *digits], less, controls).estimate == pytest.approx(0.75)
 
 
 def test_nothing_is_beyond_what_was_not_asked() -> None:
     introspection, salience, controls = split(noisy(0), ["question 0", "question 1"])
     for missing in ((introspection, [], controls), ([], salience, controls), (introspection, salience, [])):
-        assert math.isnan(paired_excess_difference(*missing, rng=rng()).estimate)
-    one = paired_excess_difference(
-        introspection, salience[::2], controls, rng=rng()
-    )  # every second answer: one of the two questions
+        assert math.isnan(paired(*missing).estimate)
+    one = paired(introspection, salience[::2], controls)  # every second answer: one of the two questions
     assert math.isfinite(one.estimate)
     assert math.isnan(one.low)
 
 
 def test_a_unit_without_answers_on_one_side_is_left_out_of_both() -> None:
+    def without(given: Sequence[Answer]) -> list[Answer]:
+        return [a for a in given if a.unit != "unit 4"]
+
     introspection, salience, controls = split(noisy(31), ["question 0", "question 1", "question 4"])
-    fewer = [
-        paired_excess_difference(
-            *([a for a in side if a.unit != "unit 4"] for side in (introspection, salience, controls)), rng=rng()
-        )
-    ]
-    fewer.append(
-        paired_excess_difference(introspection, [a for a in salience if a.unit != "unit 4"], controls, rng=rng())
-    )
     lost = [replace(a, shift=math.nan) if a.unit == "unit 4" else a for a in introspection]
-    fewer.append(paired_excess_difference(lost, salience, controls, rng=rng()))
+    fewer = [
+        paired(without(introspection), without(salience), without(controls)),
+        paired(introspection, without(salience), controls),
+        paired(lost, salience, controls),
+    ]
     assert fewer[0] == fewer[1] == fewer[2]
     assert fewer[0].units == 8
 
@@ -244,11 +235,7 @@ def test_sides_are_paired_by_unit_and_share_what_a_control_question_does() -> No
     shifted = [replace(a, shift=a.shift + bent.get(a.item, 0.0)) for a in shifted]
     alike = [replace(a, item=f"other {a.item}", shift=a.shift - 0.5 * a.side) for a in shifted if a.side]
     introspection, _, controls = split(shifted, [])
-    difference, alone = (
-        paired_excess_difference(introspection, alike, controls, rng=rng()),
-        fit_control_line(shifted, rng=rng()).excess,
-    )
+    difference, alone = paired(introspection, alike, controls), fit_control_line(shifted, rng=rng()).excess
     assert difference.estimate == pytest.approx(0.5)
-    assert 4 * (difference.high - difference.low) < alone.high - alone.low, (
-        "what is left are the questions of both sides"
-    )
+    width = difference.high - difference.low
+    assert 4 * width < alone.high - alone.low, "what is left are the questions of both sides"
