@@ -13,7 +13,7 @@ import numpy as np
 
 from introbench.analysis.contrasts import document_shift
 from introbench.analysis.shifts import SIDED, TrialShift
-from introbench.analysis.verdict import NOT_MEASURED, Evidence
+from introbench.analysis.verdict import Evidence
 from introbench.prompts.schema import REFERENCE_DOCUMENT, SALIENCE
 from introbench.records.factors import Plan
 from introbench.stats.balanced_answers import Answer
@@ -23,7 +23,7 @@ from introbench.stats.control_line import (
     fit_control_line,
     paired_excess_difference,
 )
-from introbench.stats.intervals import Interval, own_rng
+from introbench.stats.intervals import NOT_MEASURED, Interval, own_rng
 
 CONCEPTS, RANDOM = "concepts", "random vectors"
 

@@ -1,7 +1,6 @@
 """Which concept does the model say was injected: from single trials to tables of reports."""
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from introbench.analysis.logit_lens import LensTrial, lens_trial_of
 from introbench.analysis.shifts import ScoredTrial
 from introbench.records.factors import TrialFactors
 from introbench.stats.information import ConceptLift, Information, concept_lifts, confusion_matrix, information
-from introbench.stats.intervals import Interval, mean_interval
+from introbench.stats.intervals import NOT_MEASURED, Interval, mean_interval
 
 Array = NDArray[np.float64]
 
@@ -138,7 +137,7 @@ def _nothing(kept: Sequence[Sequence[Report]], kind: str, rng: np.random.Generat
             sham = [report.arms["sham"][NOTHING] for report in row]
             differences.append(np.array([np.mean(each) for each in reports]) - sham)
     if not differences:
-        return Interval(math.nan, math.nan, math.nan, 0)
+        return NOT_MEASURED
     return mean_interval(np.mean(differences, axis=0), rng=rng)
 
 

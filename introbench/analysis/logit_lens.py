@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from introbench.analysis.shifts import ScoredTrial
 from introbench.records.arm import CONCEPT, RANDOM
 from introbench.records.factors import TrialFactors
-from introbench.stats.intervals import Interval, mean_interval, own_rng, simultaneous_intervals
+from introbench.stats.intervals import NOT_MEASURED, Interval, mean_interval, own_rng, simultaneous_intervals
 
 Array = NDArray[np.float64]
 
@@ -104,8 +104,7 @@ def peak(document: str, trials: Sequence[LensTrial], *, seed: int = 0, resamples
     rng = own_rng(seed, document)
     units = len(gaps)
     if units == 0:
-        nothing = Interval(math.nan, math.nan, math.nan, 0)
-        return Peak(document, nothing, nothing, nothing, nothing, missing)
+        return Peak(document, NOT_MEASURED, NOT_MEASURED, NOT_MEASURED, NOT_MEASURED, missing)
     layer = int(gaps.mean(axis=0).argmax())
     weights = rng.multinomial(units, np.full(units, 1 / units), size=resamples)
     low, high = np.quantile((weights @ gaps).argmax(axis=1), [0.025, 0.975], method="inverted_cdf")

@@ -16,7 +16,7 @@ import numpy as np
 from introbench.analysis.shifts import MATCHED, SIDED, Result, ScoredTrial
 from introbench.records.arm import RANDOM, SHAM, Arm
 from introbench.records.factors import Plan, QuestionFactors, TrialFactors
-from introbench.stats.intervals import Interval, combination_interval, own_rng
+from introbench.stats.intervals import NOT_MEASURED, combination_interval, own_rng
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _against(
 def _result(name: str, document: str, samples: Sequence[Sequence[float]], lost: int, seed: int) -> Result:
     rng = own_rng(seed, name, document)
     if not all(samples):
-        return Result(name, document, Interval(math.nan, math.nan, math.nan, 0), 0, lost)
+        return Result(name, document, NOT_MEASURED, 0, lost)
     return Result(name, document, combination_interval(samples, rng=rng), len(samples[0]), lost)
 
 

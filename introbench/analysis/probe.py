@@ -47,7 +47,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from introbench.stats.intervals import Interval, mean_interval
+from introbench.stats.intervals import NOT_MEASURED, Interval, mean_interval
 
 Array = NDArray[np.float64]
 
@@ -63,8 +63,6 @@ TIE = 1e-6
 
 NO_DIFFERENCE = 1e-6
 """Distance between the class means, as a share of the states' norm, below which float32 has none."""
-
-_NOTHING = Interval(math.nan, math.nan, math.nan, 0)
 
 
 @dataclass(frozen=True)
@@ -261,7 +259,7 @@ def detection(probe: Array, report: Array, rng: np.random.Generator, *, are_conc
     found = clipped(mean_interval(units, rng=rng)), clipped(mean_interval(reported, rng=rng))
     reason = _nothing_to_recover(found[0])
     if reason:
-        return Detection(*found, _NOTHING, reason)
+        return Detection(*found, NOT_MEASURED, reason)
     reach = above.mean() - CHANCE
     ratio = (reported.mean() - CHANCE) / reach
     linear = ratio + (reported - CHANCE - ratio * (above - CHANCE)) / reach

@@ -17,7 +17,7 @@ from introbench.analysis.shifts import ScoredTrial
 from introbench.records.factors import QuestionFactors, TrialFactors
 from introbench.stats.balanced_answers import Answer
 from introbench.stats.control_line import excess_by_unit, fit_control_line
-from introbench.stats.intervals import Interval, mean_interval, own_rng
+from introbench.stats.intervals import NOT_MEASURED, Interval, mean_interval, own_rng
 
 Array = NDArray[np.float64]
 
@@ -142,7 +142,7 @@ def excess_interval(trials: Sequence[SweepTrial], cell: Cell, vectors: Sequence[
         seed: Seed of the bootstrap.
     """
     if not all(np.isfinite(t.shift[cell][list(vectors)]).all() for t in trials):
-        return Interval(np.nan, np.nan, np.nan, 0)
+        return NOT_MEASURED
     rng = own_rng(seed, EXCESS, trials[0].document, *map(str, cell))
     return fit_control_line(_answers(trials, cell, vectors), rng=rng).excess
 

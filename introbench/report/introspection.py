@@ -9,10 +9,10 @@ from introbench.analysis.contrasts import active_contrasts, contrasts, control_c
 from introbench.analysis.excess import Excess
 from introbench.analysis.introspection import IntrospectionRun
 from introbench.analysis.shifts import ScoredTrial
-from introbench.analysis.verdict import ladder
 from introbench.records.arm import RANDOM, SHAM
 from introbench.records.factors import TrialFactors
 from introbench.report.text import estimate_and_interval, number_text, results_table
+from introbench.report.verdict import ladder, settlement_text
 
 
 def tables(trials: Sequence[ScoredTrial]) -> list[str]:
@@ -39,9 +39,10 @@ def _verdict(run: IntrospectionRun) -> list[str]:
     verdict = run.verdict
     if verdict is None:
         return []
+    settlement = settlement_text(verdict)
     return [
         f"Verdict under document {run.plan.ordered_documents[0]}: {verdict.name.upper()}"
-        + (f"\n{verdict.settle}" if verdict.settle else ""),
+        + (f"\n{settlement}" if settlement else ""),
         tabulate(ladder(verdict), ["question", "answer", "numbers"], tablefmt="simple", disable_numparse=True),
     ]
 

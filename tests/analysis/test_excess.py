@@ -9,9 +9,10 @@ import pytest
 
 from introbench.analysis.excess import evidence, excesses
 from introbench.analysis.shifts import TrialShift
-from introbench.analysis.verdict import NOT_MEASURED, Evidence, verdict
+from introbench.analysis.verdict import Evidence, verdict
 from introbench.prompts import data, schema
 from introbench.records.factors import Plan
+from introbench.stats.intervals import NOT_MEASURED
 
 CONCEPTS = data.concepts()
 KINDS = {name: answer_format.kind for name, answer_format in data.answer_formats().items()}
