@@ -151,6 +151,7 @@ def test_metrics_and_table(log: EvalLog) -> None:
     assert "Document none (naming), layer by layer" in table
 
 
+@pytest.mark.slow
 def test_more_than_ten_options_have_labels_of_one_token(tiny_folder: Path, tmp_path: Path) -> None:
     words = [f"word{a}{b}" for a in "abcdef" for b in "abcd"]
     many = evaluate(

@@ -152,6 +152,7 @@ def test_scores_equal_a_plain_computation(log: EvalLog, tiny_folder: Path) -> No
         assert abs(exact) > 1e-3
 
 
+@pytest.mark.slow
 def test_the_same_run_twice_gives_the_same_values(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
     resident.RESIDENT.clear()
     again = run(tiny_folder, tmp_path)
@@ -183,6 +184,7 @@ def test_strength_zero_moves_nothing(tiny_folder: Path, tmp_path: Path) -> None:
         assert [measured["shift"], *measured["random"].values()] == pytest.approx([0, 0, 0, 0], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_limit_leaves_contrasts_without_pairs_and_says_so(tiny_folder: Path, tmp_path: Path) -> None:
     part = run(tiny_folder, tmp_path, documents=["info", "none"], limit=3)
     measured = metrics(part)
@@ -224,6 +226,7 @@ def test_rescoring_needs_no_model_and_changes_nothing(log: EvalLog) -> None:
     assert repr(metrics(again)) == repr(metrics(log)), "NaN included"
 
 
+@pytest.mark.slow
 def test_retry_completes_an_interrupted_run(tiny_folder: Path, tmp_path: Path) -> None:
     whole = run(tiny_folder, tmp_path, limit=8)
     interrupted = read_eval_log(whole.location)
@@ -326,6 +329,7 @@ def test_options_that_are_mappings_work(tiny_folder: Path, tmp_path: Path) -> No
     assert run(tiny_folder, tmp_path, {"device_map": {"": "cpu"}}, limit=1).status == "success"
 
 
+@pytest.mark.slow
 def test_several_models_are_loaded_once_each(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -462,6 +466,7 @@ def test_all_label_formats_by_default(tiny_folder: Path, tmp_path: Path) -> None
     assert found["spread"] == pytest.approx(max(kinds) - min(kinds))
 
 
+@pytest.mark.slow
 def test_salience_is_asked_by_default_under_the_reference_document_alone(tiny_folder: Path, tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"concepts": ["cats", "bread"], "documents": ["none", "info"], "families": None}
     asked = run(tiny_folder, tmp_path, **arguments)
@@ -650,6 +655,7 @@ def test_published_prompts_that_do_not_suit_are_refused(
     assert "\n" not in str(refusal.value.message)
 
 
+@pytest.mark.slow
 def test_vectors_from_files_are_injected_as_they_are(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
     runtime_log = run(tiny_folder, tmp_path, limit=1)
     runtime = next(iter(resident.RESIDENT.values()))
@@ -681,6 +687,7 @@ def command(*arguments: str, folder: Path, **environment: str) -> subprocess.Com
     )
 
 
+@pytest.mark.slow
 def test_commands_from_the_checkout_and_from_anywhere(tiny_folder: Path, tmp_path: Path) -> None:
     listed = command("inspect_ai", "list", "tasks", "--json", folder=ROOT)
     assert "evals/introspection.py" in [task["file"] for task in json.loads(listed.stdout)], listed.stderr

@@ -244,6 +244,7 @@ def test_preferences_are_exactly_at_chance(log: EvalLog, answer: Any) -> None:
             assert value == pytest.approx(expected, abs=1e-9), name
 
 
+@pytest.mark.slow
 def test_a_model_that_ignores_injections_is_exactly_at_chance(tiny_folder: Path, tmp_path: Path) -> None:
     ignored = evaluate("location", tiny_folder, tmp_path, **SMALL | {"strength": 0, "parts": ["sentences", "strength"]})
     found = metrics(ignored)
@@ -269,6 +270,7 @@ def test_the_table_and_the_viewer(log: EvalLog, capsys: pytest.CaptureFixture[st
     assert log_report.TABLES["located"]
 
 
+@pytest.mark.slow
 def test_the_same_task_gives_the_same_log(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
     """With trials in another order, too: what runs together does not depend on what is in flight."""
     resident.RESIDENT.clear()
@@ -282,6 +284,7 @@ def test_the_same_task_gives_the_same_log(log: EvalLog, tiny_folder: Path, tmp_p
     }.items()
 
 
+@pytest.mark.slow
 def test_questions_of_other_parts_are_not_run(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

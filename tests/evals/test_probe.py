@@ -196,6 +196,7 @@ def test_metrics_and_table(log: EvalLog) -> None:
     assert sum(line.startswith("| ") for line in explanation) == 2 + 4
 
 
+@pytest.mark.slow
 def test_a_document_does_not_depend_on_what_else_runs(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
     again = evaluate("probe", tiny_folder, tmp_path, sample_id="info", **SMALL)
     (sample,) = again.samples or []

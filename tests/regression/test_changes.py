@@ -51,6 +51,7 @@ def before_and_after(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
     return folder / "before", folder / "after"
 
 
+@pytest.mark.slow
 def test_a_planted_change_of_a_fifth_of_a_nat_is_found(
     before_and_after: tuple[Path, Path], pytester: pytest.Pytester
 ) -> None:
@@ -89,6 +90,7 @@ def test_a_check_that_cannot_be_made_is_named(before_and_after: tuple[Path, Path
     result.stdout.fnmatch_lines(["1 skipped: one BOS: not checked: the tokenizer has no BOS"])
 
 
+@pytest.mark.slow
 def test_other_seeds_and_batch_sizes_raise_no_alarm(tiny_folder: Path, tmp_path: Path) -> None:
     arguments = FEW | {"concepts": ["cats", "bread", "trees"], "formats": "yes-no", "layers": "1:3", "strength": 3}
 
