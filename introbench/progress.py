@@ -1,4 +1,4 @@
-"""One line for a person about a slow step or something unusual; whoever shows it can be replaced."""
+"""Tells the user about slow steps and unusual events, one line at a time; and lets a slow step be cancelled."""
 
 import threading
 import time
@@ -6,19 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Listener = Callable[[str], None]
+"""Shows a line to the user."""
 
 _listeners: list[Listener] = [lambda line: print(f"introbench: {line}", flush=True)]
 _cancellation: list[Callable[[], None]] = []
 
 
 def tell(line: str) -> None:
-    """Show one line about a slow step or something unusual."""
+    """Show one line to the user."""
     _listeners[-1](line)
 
 
 @contextmanager
 def heartbeat(step: str, seconds: float = 10) -> Iterator[None]:
-    """Tell that a step has begun, and every few seconds that it still goes on."""
+    """Tell that a step has begun, and every `seconds` that it still goes on, while the context is open."""
     tell(step)
     started, over = time.monotonic(), threading.Event()
 
@@ -36,13 +37,13 @@ def heartbeat(step: str, seconds: float = 10) -> Iterator[None]:
 
 
 def tick() -> None:
-    """Called often while a step goes on; this is where a step whose caller was cancelled ends, by an exception."""
+    """Called often while a slow step goes on; raises what `cancel_by` was given to end a step that was cancelled."""
     for check in _cancellation:
         check()
 
 
 def cancel_by(check: Callable[[], None]) -> None:
-    """Ask `check` at every tick; it raises to end the step."""
+    """Call `check` at every tick; it raises an exception to end the step."""
     _cancellation[:] = [check]
 
 

@@ -1,4 +1,4 @@
-"""Find a model, learn what can be learned without its weights, and load them when they are needed."""
+"""A model by name: finds it, refuses what can be refused without its weights, and loads these when they are needed."""
 
 import hashlib
 import importlib.metadata
@@ -20,8 +20,10 @@ from introbench.models import smollm2
 from introbench.prompts import data
 
 CHATML = "chatml"
+"""Names the shipped chat template, in place of a file."""
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
+"""Values of `-M dtype`; `auto` is the dtype in which the checkpoint is stored."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Checkpoint:
 
     Attributes:
         name: `smollm2` (the embedded model), a Hugging Face id, or a local folder.
-        dtype: One of `DTYPES`; None is float32 on a CPU and the checkpoint's own elsewhere.
+        dtype: One of `DTYPES`; None is float32 on a CPU and the dtype of the checkpoint elsewhere.
         device: Where to put the model, e.g. `cuda:1`; None is the first GPU, or the CPU.
         device_map: Passed to transformers, e.g. `auto` for several GPUs; excludes `device`.
         revision: Branch, tag or commit on the Hub.
@@ -68,7 +70,7 @@ class Checkpoint:
 
     @cached_property
     def source(self) -> str:
-        """What transformers is given: a folder or a Hub id."""
+        """The folder or Hub id that transformers loads."""
         return str(smollm2.embedded_model_folder()) if self.name == smollm2.NAME else self.name
 
     @property
@@ -116,10 +118,10 @@ class Checkpoint:
         return tokenizer
 
     def check(self) -> None:
-        """Refuse what can be refused without weights: the architecture, the attention implementation, missing files.
+        """Refuse a model that cannot be run: architecture, attention implementation, missing files. Needs no weights.
 
         Raises:
-            InputError: The model could be found, but not run.
+            InputError: The model was found, but cannot be run.
         """
         folder = Path(self.source)
         if folder.is_dir() and not [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
@@ -131,12 +133,12 @@ class Checkpoint:
                 f"model inject/{self.name}: cannot be set up ({first_line(error)}); expected a causal language model "
                 f"and an attention implementation that it has; correct -M attn_implementation or choose another model"
             ) from error
-        except Exception:  # some models compute with their weights while they are built, so this tells nothing
+        except Exception:  # some models compute with their weights while they are built, which fails without any
             return
         find_parts(empty)
 
     def empty(self) -> PreTrainedModel:
-        """The model without its weights."""
+        """The model without weights, on the device `meta`."""
         options = {"attn_implementation": self.attn_implementation} if self.attn_implementation else {}
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(
@@ -181,7 +183,7 @@ class Checkpoint:
 
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
-    """Let transformers load without progress bars, which would tear the display of the evaluation."""
+    """Hide the progress bars of transformers, which would break the display of the evaluation."""
     bars_shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
@@ -192,7 +194,7 @@ def without_progress_bars() -> Iterator[None]:
 
 
 def software_versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
+    """Versions of the packages that numbers depend on, by name."""
     packages = ("introbench", "inspect-ai", "torch", "transformers", "scipy", "numpy")
     versions = {}
     for package in packages:
@@ -203,23 +205,23 @@ def software_versions() -> dict[str, str]:
     return versions
 
 
-def _plain_tensors(named: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Tensors by name, with those that are made of others (as torchao quantises them) taken apart."""
+def _dense_tensors(named: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Tensors by name; those that are made of other tensors (as by torchao's quantisation) are taken apart."""
     for name, tensor in named:
         if hasattr(tensor, "__tensor_flatten__"):
-            inner, _ = tensor.__tensor_flatten__()
-            yield from _plain_tensors((f"{name}.{each}", getattr(tensor, each)) for each in inner)
+            parts, _ = tensor.__tensor_flatten__()
+            yield from _dense_tensors((f"{name}.{part}", getattr(tensor, part)) for part in parts)
         else:
             yield name, tensor
 
 
 def weights_fingerprint(model: PreTrainedModel) -> str:
-    """Digest of a fixed sample of every weight: tells checkpoints, fine-tunes, dtypes and quantisations apart.
+    """Digest of a fixed sample of every weight; it differs between checkpoints, fine-tunes, dtypes and quantisations.
 
-    At most 256 evenly spaced values of each tensor are read, so that a model of any size takes well under a second.
+    At most 256 evenly spaced values of each tensor are read, so that a model of any size takes less than a second.
     """
     digest = hashlib.sha256()
-    for name, tensor in _plain_tensors(sorted(model.state_dict().items())):
+    for name, tensor in _dense_tensors(sorted(model.state_dict().items())):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         if tensor.device.type == "meta":  # offloaded: its values cannot be sampled, so the name has to stand for them
             digest.update(str(model.name_or_path).encode())

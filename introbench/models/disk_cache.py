@@ -1,6 +1,7 @@
-"""The user's cache directory: what can be rebuilt at any time, written atomically, checked on read."""
+"""The disk cache: the user's folder for what can be made again at any time, written atomically."""
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -10,6 +11,8 @@ from pathlib import Path
 import platformdirs
 
 from introbench.progress import tell
+
+_DIGESTS = "introbench-digests.json"
 
 
 def cache_dir() -> Path:
@@ -26,10 +29,14 @@ def sha256_of(path: Path) -> str:
 def write_atomically(target: Path, write: Callable[[Path], None]) -> Path | None:
     """Let `write` make a file or folder beside `target`, then move it into place in one step.
 
-    A reader sees the whole thing or nothing, whatever interrupts the writer.
+    A reader finds either all of it or nothing, whatever interrupts the writer.
+
+    Args:
+        target: Where the file or folder is to be.
+        write: Makes it at the path that it is given.
 
     Returns:
-        The target, or None with a notice when the directory cannot be written to.
+        The target, or None, after a line to the user, where the folder cannot be written to.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +52,7 @@ def write_atomically(target: Path, write: Callable[[Path], None]) -> Path | None
         try:
             made.replace(target)
         except OSError:
-            if not target.exists():  # otherwise another process was faster, with the same content
+            if not target.exists():  # if it exists, another process was faster, with the same content
                 raise
     except OSError as error:
         tell(f"cannot write {target} ({error.strerror}); going on without it")
@@ -53,3 +60,19 @@ def write_atomically(target: Path, write: Callable[[Path], None]) -> Path | None
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
     return target
+
+
+def write_with_digests(folder: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make and fill a folder, and add digests of its files so that damage can be noticed."""
+    write(folder)
+    digests = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    (folder / _DIGESTS).write_text(json.dumps(digests, indent=1))
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether a folder's files are those that `write_with_digests` wrote there."""
+    try:
+        digests = json.loads((folder / _DIGESTS).read_text())
+        return bool(digests) and all(sha256_of(folder / name) == digest for name, digest in digests.items())
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -1,4 +1,4 @@
-"""A fine-tune of the model that answers: another model, a LoRA adapter, or one that is trained on the spot."""
+"""A fine-tune of the model that answers: another model, a LoRA adapter, or an adapter that is trained on first use."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,21 +19,21 @@ __all__ = ["Finetune", "TunedWeights"]
 
 @dataclass(frozen=True)
 class Finetune:
-    """A fine-tune of some base.
+    """A fine-tune by name.
 
     Attributes:
         name: A model id or folder, an adapter's id or folder, or `lora:CONCEPT`.
-        base: The model that answers.
+        base: The model that it is a fine-tune of, which answers.
     """
 
     name: str
     base: Checkpoint
 
     def check(self) -> None:
-        """Refuse what does not fit the base, before any weights load.
+        """Refuse a fine-tune that does not fit the base, before any weights load.
 
         Raises:
-            InputError: Layers, shapes, position encodings or tokens differ, or there is no such fine-tune.
+            InputError: There is no such fine-tune, or its layers, shapes, position encoding or tokens differ.
         """
         if self.name.startswith(TRAINED):
             check_training(self.name, self.base.tokenizer)
@@ -43,11 +43,11 @@ class Finetune:
             self._check_model()
 
     def load(self, model: PreTrainedModel) -> TunedWeights:
-        """The fine-tune's weights, on the base's own where it is an adapter; the base stays as it is, bit for bit.
+        """Load the fine-tune's weights; an adapter is put on the base, whose weights stay as they are, bit for bit.
 
         Args:
-            model: The loaded base. Training keeps, beside it, the activations of a batch of short chats and four
-                float32 copies of the adapter (1 to 2 % of the base's parameters); the base gets no gradients.
+            model: The loaded base. Training an adapter takes memory for the activations of a batch of short chats and
+                for four float32 copies of the adapter (1 to 2 % of the base's parameters).
 
         Raises:
             InputError: The adapter cannot be loaded, or its training does not converge.
@@ -57,11 +57,11 @@ class Finetune:
         if self._adapter is not None:
             return self._adapter.load(model)
         with heartbeat(f"loading {self.name}"):
-            placed = getattr(model, "hf_device_map", None) or {}
-            # One goes on from the other's cache, so that each block has to stand on the same device.
-            same = replace(self._other, device=None, device_map=placed) if len(placed) > 1 else self._other
-            other = same.load()
-        return TunedWeights(other, fingerprint=weights_fingerprint(other))
+            device_map = getattr(model, "hf_device_map", None) or {}
+            # The base answers from the cache that the fine-tune fills, so a block of both has to be on one device.
+            placed = replace(self._other, device=None, device_map=device_map) if len(device_map) > 1 else self._other
+            finetuned = placed.load()
+        return TunedWeights(finetuned, fingerprint=weights_fingerprint(finetuned))
 
     @cached_property
     def _adapter(self) -> Adapter | None:
@@ -72,33 +72,33 @@ class Finetune:
         return replace(self.base, name=self.name, revision=None)
 
     def _check_model(self) -> None:
-        own, theirs = _cache_shape(self.base.config), _cache_shape(self._other.config)
-        for key in own:
-            if own[key] != theirs[key]:
+        base, finetuned = _cache_shape(self.base.config), _cache_shape(self._other.config)
+        for key in base:
+            if base[key] != finetuned[key]:
                 raise InputError(
-                    f"finetune {self.name}: {key} is {theirs[key]}, but {own[key]} in {self.base.name}; expected the "
-                    f"same, so that one can go on from the other's cache; choose a fine-tune of this model"
+                    f"finetune {self.name}: {key} is {finetuned[key]}, but {base[key]} in {self.base.name}; expected "
+                    f"the same, so that one can go on from the other's cache; choose a fine-tune of this model"
                 )
         self._other.check()
         self._check_tokens()
 
     def _check_tokens(self) -> None:
-        """Refuse other tokens; a fine-tune may have added some at the end, which the base never uses."""
+        """Refuse other tokens; a fine-tune may have more of them at the end, which the base never uses."""
         expected = f"expected the tokens of {self.base.name}; choose a fine-tune of it"
-        own, theirs = (
+        base, finetuned = (
             {number: token for token, number in checkpoint.tokenizer.get_vocab().items()}
             for checkpoint in (self.base, self._other)
         )
-        for number in range(min(max(own), max(theirs)) + 1):
-            if own.get(number) != theirs.get(number):
+        for number in range(min(max(base), max(finetuned)) + 1):
+            if base.get(number) != finetuned.get(number):
                 raise InputError(
-                    f"finetune {self.name}: its token {number} is {theirs.get(number)!r}, but {own.get(number)!r} in "
-                    f"{self.base.name}; {expected}"
+                    f"finetune {self.name}: its token {number} is {finetuned.get(number)!r}, but {base.get(number)!r} "
+                    f"in {self.base.name}; {expected}"
                 )
         rows = self._other.config.vocab_size
-        if rows <= max(own):
-            raise InputError(f"finetune {self.name}: has {rows} embeddings for {max(own) + 1} tokens; {expected}")
-        for text in _probes():
+        if rows <= max(base):
+            raise InputError(f"finetune {self.name}: has {rows} embeddings for {max(base) + 1} tokens; {expected}")
+        for text in _battery_texts():
             ids, other_ids = encode(self.base.tokenizer, text), encode(self._other.tokenizer, text)
             if ids != other_ids:
                 at = next((i for i, pair in enumerate(zip(ids, other_ids, strict=False)) if pair[0] != pair[1]), 0)
@@ -109,7 +109,7 @@ class Finetune:
 
 
 def _cache_shape(config: Any) -> dict[str, Any]:
-    """What two models must have in common, so that one can go on from the other's cache."""
+    """The values of a configuration that two models must share, so that one can answer from the other's cache."""
     heads = config.num_attention_heads
     return {
         "model_type": config.model_type,
@@ -122,8 +122,8 @@ def _cache_shape(config: Any) -> dict[str, Any]:
     }
 
 
-def _probes() -> list[str]:
-    """The battery's own texts."""
+def _battery_texts() -> list[str]:
+    """All texts of which the battery's conversations are made."""
     setting = data.setting()
     documents = [
         " ".join([document.text, document.words, *document.sentences, *document.fillers])

@@ -1,4 +1,4 @@
-"""LoRA adapters on weights that they share with their base: checked, loaded, switched on and off, saved."""
+"""LoRA adapters, which share the weights of their base: checked, loaded, switched on and off, saved."""
 
 import hashlib
 import importlib.metadata
@@ -27,23 +27,23 @@ from introbench.models.disk_cache import sha256_of
 from introbench.progress import tell
 
 PACKAGE = "peft"
+"""The package that runs adapters."""
 
 OLDEST = "0.20"
+"""Oldest version of it that is accepted."""
 
 INSTALL = f"python -m pip install '{PACKAGE}>={OLDEST}'"
 
 OURS = "introbench_"
-"""Begins the names of the adapters that we put on a base."""
-
+"""Begins the names of the adapters that are put on a base here."""
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
-
 _IN_FILE = "base_model.model."
-"""Begins the names of tensors in an adapter's file; names in the model go without."""
+"""Begins the names of tensors in an adapter's file; names in the model do not have it."""
 
-_PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
-"""Ways to begin an adapter's training that leave the base's own weights as they are."""
+_HARMLESS_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
+"""Values of `init_lora_weights` that leave the weights of the base as they are."""
 
 _BEYOND_LOW_RANK = (
     "bias",
@@ -53,7 +53,7 @@ _BEYOND_LOW_RANK = (
     "alora_invocation_tokens",
     "use_dora",  # transformers 5.23 drops its magnitudes and runs random ones
 )
-"""What an adapter's configuration may ask for that cannot be switched off again, or not on, on a shared base."""
+"""Keys of an adapter's configuration that ask for what cannot be switched on and off on a shared base."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,20 +61,20 @@ class TunedWeights(Weights):
     """A fine-tune's weights.
 
     Attributes:
-        fingerprint: Digest of them. (That of a model with adapters is the same whichever of them is on.)
+        fingerprint: Digest of the base's weights and of the adapter, or of the fine-tuned model's weights.
     """
 
     fingerprint: str = field(default="", repr=False)
 
 
 def require_peft(name: str) -> None:
-    """Refuse to go on without the package that runs adapters.
+    """Refuse a fine-tune where the package that runs adapters is not installed.
 
     Args:
         name: The fine-tune that needs it.
 
     Raises:
-        InputError: It is missing or too old.
+        InputError: The package is missing or too old.
     """
     try:
         installed = importlib.metadata.version(PACKAGE)
@@ -93,7 +93,7 @@ class Adapter:
     """An adapter in a folder.
 
     Attributes:
-        name: What the user calls it: an id or a folder, or the name of its training.
+        name: The name that the user gave: an id, a folder, or that of an adapter to train.
         folder: Where its configuration is.
     """
 
@@ -102,18 +102,18 @@ class Adapter:
 
     @classmethod
     def find(cls, name: str) -> "Adapter | None":
-        """The adapter of an id or a folder, or None if the name is that of a whole model."""
+        """The adapter with this id or in this folder; None if the name is that of a whole model."""
         try:
-            found = find_adapter_config_file(name)
-        except OSError:  # there is no such folder or id at all, which is said where the model is looked for
-            found = None
-        return cls(name, Path(found).parent) if found else None
+            config = find_adapter_config_file(name)
+        except OSError:  # there is no such folder or id at all; loading it as a model says so
+            config = None
+        return cls(name, Path(config).parent) if config else None
 
     def check(self, base: Checkpoint) -> None:
         """Refuse an adapter that does not fit a base, before any weights load.
 
         Raises:
-            InputError: It does not fit, is damaged, or asks for more than low-rank maps.
+            InputError: The adapter does not fit, is damaged, or has more than low-rank maps.
         """
         require_peft(self.name)
         config = self._config()
@@ -131,25 +131,25 @@ class Adapter:
             tell(f"finetune {self.name} was made for {made_for}; it is used on {base.name}")
 
     def load(self, model: PreTrainedModel) -> TunedWeights:
-        """Load the adapter into a model, unless it is there already, and leave it off.
+        """Put the adapter on a model, unless it is there already, and leave it switched off.
 
         Raises:
-            InputError: It cannot be loaded whole, or the model has an adapter of its own.
+            InputError: Tensors are missing or do not fit, or the model came with an adapter.
         """
         others = [key for key in getattr(model, "peft_config", {}) if not key.startswith(OURS)]
         if others:
             raise InputError(
-                f"finetune {self.name}: the base has an adapter of its own, {others[0]!r}; expected plain weights; "
-                f"merge the two"
+                f"finetune {self.name}: the base has an adapter of its own, {others[0]!r}; expected weights without "
+                f"one; merge the two"
             )
         config = json.loads((self.folder / _CONFIG).read_text(encoding="utf-8"))
-        rest = {key: sorted(value) if isinstance(value, list) else value for key, value in config.items()}
+        sorted_config = {key: sorted(value) if isinstance(value, list) else value for key, value in config.items()}
         weights = sha256_of(self.folder / _WEIGHTS)
-        digest = hashlib.sha256((weights + json.dumps(rest, sort_keys=True)).encode()).hexdigest()
+        digest = hashlib.sha256((weights + json.dumps(sorted_config, sort_keys=True)).encode()).hexdigest()
         adapter = OURS + digest[:16]
         if adapter not in getattr(model, "peft_config", {}):
             self._put_on(model, adapter)
-        fingerprint = hashlib.sha256(f"{own_fingerprint(model)} {digest}".encode()).hexdigest()
+        fingerprint = hashlib.sha256(f"{base_fingerprint(model)} {digest}".encode()).hexdigest()
         return TunedWeights(model, lambda: _switched_on(model, adapter), fingerprint)
 
     def _config(self) -> Mapping[str, Any]:
@@ -168,7 +168,7 @@ class Adapter:
                 f"a model of its own"
             )
         asked = {key: config[key] for key in _BEYOND_LOW_RANK if config.get(key) not in (None, False, "none", [], {})}
-        if config.get("init_lora_weights") not in _PLAIN_STARTS:
+        if config.get("init_lora_weights") not in _HARMLESS_STARTS:
             asked["init_lora_weights"] = config["init_lora_weights"]
         for key, value in asked.items():
             raise InputError(
@@ -178,7 +178,7 @@ class Adapter:
         return config
 
     def _shapes(self) -> dict[str, list[int]]:
-        """Shapes of the tensors by their names in the model."""
+        """Shapes of the adapter's tensors, by their names in the model."""
         try:
             path = cached_file(self.name, _WEIGHTS)
         except OSError:
@@ -198,16 +198,16 @@ class Adapter:
             ) from None
 
     def _places(self, base: Checkpoint) -> dict[str, list[int]]:
-        """Shapes that a base has room for by name; empty if files name them otherwise, so that only loading tells."""
+        """Shapes that a base has a place for, by name; empty for models whose files name tensors in another way."""
         from peft import PeftConfig, get_peft_model_state_dict, inject_adapter_in_model  # noqa: PLC0415
         from transformers.conversion_mapping import get_model_conversion_mapping  # noqa: PLC0415 (slow to import)
         from transformers.core_model_loading import WeightConverter  # noqa: PLC0415 (as above)
 
         try:
             empty = base.empty()
-        except Exception:  # some models compute with their weights while they are built, so this tells nothing
+        except Exception:  # some models compute with their weights while they are built, which fails without any
             return {}
-        if any(isinstance(each, WeightConverter) for each in get_model_conversion_mapping(empty)):
+        if any(isinstance(entry, WeightConverter) for entry in get_model_conversion_mapping(empty)):
             return {}
         config = PeftConfig.from_pretrained(str(self.folder))
         try:
@@ -222,13 +222,14 @@ class Adapter:
         return {name: list(tensor.shape) for name, tensor in state.items()}
 
     def _put_on(self, model: PreTrainedModel, adapter: str) -> None:
+        """Load the adapter into a model under a name; where that fails, nothing of it stays on the model."""
         expected = "expected a LoRA adapter of this model, whole; choose another"
         is_whole = False
         try:
             with undisturbed():
                 info: Any = model.load_adapter(str(self.folder), adapter_name=adapter)
-            # transformers reports these rather than raise, and runs what is missing as random numbers. Tensors of
-            # adapters that are there already count as missing too.
+            # transformers reports these rather than raise, and puts random numbers in place of what is missing. It also
+            # reports the tensors of adapters that are on the model already as missing.
             missing = [key for key in info.missing_keys if f".{adapter}." in key]
             wrong = sorted(map(str, [*missing, *info.unexpected_keys, *info.mismatched_keys]))
             if wrong:
@@ -245,12 +246,12 @@ class Adapter:
 
 
 def save_adapter(config: Any, state: Mapping[str, Tensor], folder: Path) -> None:
-    """Write an adapter as peft does, so that other programs can load it too.
+    """Write an adapter in the format of peft, so that other programs can load it too.
 
     Args:
-        config: peft's configuration of it.
-        state: Its tensors by their names in the model.
-        folder: Is made here.
+        config: Its configuration, as peft has it.
+        state: Its tensors, by their names in the model.
+        folder: The folder to make.
     """
     folder.mkdir(parents=True)
     config.save_pretrained(folder)
@@ -258,31 +259,32 @@ def save_adapter(config: Any, state: Mapping[str, Tensor], folder: Path) -> None
     save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
 
 
-def own_fingerprint(model: PreTrainedModel) -> str:
-    """Digest of the base's own weights, whatever adapters have been put on it."""
-    own = {
+def base_fingerprint(model: PreTrainedModel) -> str:
+    """Digest of the base's weights, whatever adapters have been put on it."""
+    state = {
         name.replace(".base_layer.", "."): tensor for name, tensor in model.state_dict().items() if ".lora_" not in name
     }
-    bare = SimpleNamespace(state_dict=lambda: own, name_or_path=model.name_or_path)
-    return weights_fingerprint(cast(PreTrainedModel, bare))
+    without_adapters = SimpleNamespace(state_dict=lambda: state, name_or_path=model.name_or_path)
+    return weights_fingerprint(cast(PreTrainedModel, without_adapters))
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Let adapters be made or loaded without a trace: in random numbers, in the display, or as inference tensors."""
+    """Let adapters be made or loaded without side effects on random numbers or the display, with ordinary tensors."""
     with (
         torch.inference_mode(False),
         torch.random.fork_rng(devices=[]),  # adapters are drawn on the CPU
         without_progress_bars(),
         warnings.catch_warnings(),
     ):
-        # e.g. of a second adapter on one model; here each is switched on by itself
+        # e.g. of a second adapter on one model; here only one is ever switched on
         warnings.filterwarnings("ignore", category=UserWarning, module=PACKAGE)
         yield
 
 
 @contextmanager
 def _switched_on(model: PreTrainedModel, adapter: str) -> Iterator[None]:
+    """Switch one adapter on while the context is open."""
     try:
         model.set_adapter(adapter)
         model.enable_adapters()
@@ -292,14 +294,14 @@ def _switched_on(model: PreTrainedModel, adapter: str) -> Iterator[None]:
 
 
 def switch_off(model: PreTrainedModel) -> None:
-    """Switch every adapter on a model off; its weights get no gradients."""
+    """Switch all adapters of a model off, and gradients with them."""
     if getattr(model, "_hf_peft_config_loaded", False):
         model.disable_adapters()
     model.requires_grad_(False)
 
 
 def drop(model: PreTrainedModel, adapter: str) -> None:
-    """Take an adapter off a model, if it is there; the others stay on it, switched off."""
+    """Remove an adapter from a model, if it is there; the others stay on the model, switched off."""
     if adapter in getattr(model, "peft_config", {}):
         model._hf_peft_config_loaded = True  # not yet set if peft failed while it put the adapter in
         model.disable_adapters()

@@ -1,4 +1,4 @@
-"""A small LoRA that is trained on the spot, on a few chats about a concept, and kept in the user's cache."""
+"""Trains a small LoRA adapter on a few chats about a concept, once, and keeps it in the disk cache."""
 
 import hashlib
 import importlib.metadata
@@ -15,33 +15,31 @@ from transformers import PreTrainedModel
 
 from introbench.engine.architecture import find_parts
 from introbench.errors import InputError
-from introbench.models.disk_cache import cache_dir, write_atomically
+from introbench.models.disk_cache import cache_dir, is_intact, write_atomically, write_with_digests
 from introbench.models.lora_adapter import (
     OURS,
     PACKAGE,
     Adapter,
     TunedWeights,
+    base_fingerprint,
     drop,
-    own_fingerprint,
     require_peft,
     save_adapter,
     switch_off,
     undisturbed,
 )
-from introbench.models.smollm2 import is_intact, write_with_digests
 from introbench.progress import heartbeat, tell, tick
 from introbench.prompts import data
 from introbench.prompts.chat import encode, render
 
 TRAINED = "lora:"
-"""Begins the name of a fine-tune that is trained on the spot: lora:CONCEPT, or lora:CONCEPT:SEED."""
-
+"""Begins the name of a fine-tune that is trained here: lora:CONCEPT, or lora:CONCEPT:SEED."""
 
 RANK, ALPHA, STEPS, BATCH, LEARNING_RATE, LARGEST_GRADIENT = 8, 16, 12, 4, 1e-3, 1.0
-"""Of the training: 48 chats are enough for the embedded model to bring up the concept, in about a minute."""
+"""Settings of the training: 48 chats, about a minute, make the embedded model bring up the concept."""
 
 Example = tuple[tuple[int, ...], int]
-"""Token ids of a chat, and where its reply begins."""
+"""Token ids of a chat, and the index at which its reply begins."""
 
 
 def check_training(name: str, tokenizer: Any) -> None:
@@ -52,7 +50,7 @@ def check_training(name: str, tokenizer: Any) -> None:
         tokenizer: The base's, with its chat template.
 
     Raises:
-        InputError: The name, the template or the installed packages do not suit.
+        InputError: The name is not of this form, the chat template cannot render the chats, or a package is missing.
     """
     require_peft(name)
     concept, _ = _concept_and_seed(name)
@@ -60,7 +58,7 @@ def check_training(name: str, tokenizer: Any) -> None:
 
 
 def trained(name: str, model: PreTrainedModel, tokenizer: Any) -> TunedWeights:
-    """The weights of a fine-tune that is trained once and kept; the base stays as it is, bit for bit.
+    """The weights of a fine-tune, trained on first use; the base stays as it is, bit for bit.
 
     Args:
         name: lora:CONCEPT, or lora:CONCEPT:SEED.
@@ -73,7 +71,7 @@ def trained(name: str, model: PreTrainedModel, tokenizer: Any) -> TunedWeights:
     concept, seed = _concept_and_seed(name)
     examples = [_example(tokenizer, chat) for chat in data.finetuning_chats(concept)]
     key = {
-        "weights": own_fingerprint(model),
+        "weights": base_fingerprint(model),
         "examples": examples,  # as tokens: another chat template is another training
         "seed": seed,
         "training": [RANK, ALPHA, STEPS, BATCH, LEARNING_RATE, LARGEST_GRADIENT],
@@ -91,7 +89,7 @@ def trained(name: str, model: PreTrainedModel, tokenizer: Any) -> TunedWeights:
     def write(target: Path) -> None:
         write_with_digests(target, lambda place: save_adapter(config, state, place))
 
-    # Loaded from a file even now, so that a fine-tune that was kept is the same numbers to the last bit.
+    # Loaded from a file even now, so that it is equal, to the last bit, to one that is loaded later.
     if write_atomically(folder, write) is not None:
         return Adapter(name, folder).load(model)
     with tempfile.TemporaryDirectory(prefix="introbench-") as place:
@@ -110,22 +108,29 @@ def _concept_and_seed(name: str) -> tuple[str, int]:
 
 
 def _example(tokenizer: Any, chat: Mapping[str, str]) -> Example:
+    """A chat in tokens, with the beginning of its reply."""
     messages = [{"role": "user", "content": chat["prompt"]}, {"role": "assistant", "content": chat["reply"]}]
     text = render(tokenizer, messages)
     return encode(tokenizer, text), len(encode(tokenizer, text[: -len(chat["reply"])]))
 
 
 def _train(name: str, model: PreTrainedModel, examples: Sequence[Example], seed: int) -> tuple[Any, dict[str, Tensor]]:
-    """Train a LoRA (Hu et al. 2021) on all linear maps of the blocks, on the replies of some chats.
+    """Train a LoRA (Hu et al. 2021) of all linear maps in the blocks, on the replies of some chats.
 
     The adapter is float32 whatever the base is, and the same to the last bit for the same seed on a CPU. The model
-    stays in evaluation mode, and is left without the adapter.
+    stays in evaluation mode, and has no adapter of this training afterwards.
+
+    Args:
+        name: The fine-tune's name, for errors.
+        model: The base.
+        examples: The chats.
+        seed: Decides the adapter's first weights and the order of the chats.
 
     Returns:
         The adapter's configuration, and its tensors by name.
 
     Raises:
-        InputError: The loss is no longer finite.
+        InputError: The loss is not finite.
     """
     from peft import LoraConfig, get_peft_model_state_dict  # noqa: PLC0415 (an optional extra)
 
@@ -136,7 +141,7 @@ def _train(name: str, model: PreTrainedModel, examples: Sequence[Example], seed:
         with undisturbed(), torch.enable_grad():
             torch.default_generator.manual_seed(seed)
             model.add_adapter(config, adapter)
-            model.enable_adapters()  # maps that had an adapter before were left switched off
+            model.enable_adapters()  # those of maps that had an adapter before are switched off
             parameters = [parameter for key, parameter in model.named_parameters() if f".{adapter}." in key]
             for parameter in parameters:
                 parameter.data = parameter.data.float()
@@ -166,7 +171,7 @@ def _train(name: str, model: PreTrainedModel, examples: Sequence[Example], seed:
 
 
 def _batches(examples: Sequence[Example], seed: int) -> Iterator[Sequence[Example]]:
-    """Batches of examples in a random order that the seed fixes, each example as often as any other, or once more."""
+    """Batches of examples in a random order that the seed fixes; each example occurs equally often, or once more."""
     draw = random.Random(seed)
     order: list[Example] = []
     while len(order) < STEPS * BATCH:
@@ -176,7 +181,7 @@ def _batches(examples: Sequence[Example], seed: int) -> Iterator[Sequence[Exampl
 
 
 def _padded(examples: Sequence[Example], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, attention mask and labels [examples, longest]; only replies have labels."""
+    """Token ids, attention mask and labels, all [examples, tokens of the longest]; only replies have labels."""
     longest = max(len(tokens) for tokens, _ in examples)
     ids, mask = torch.zeros(2, len(examples), longest, dtype=torch.long)
     labels = torch.full_like(ids, -100)

