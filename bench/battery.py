@@ -57,8 +57,8 @@ def compare(checkpoint: Checkpoint, engine: Engine, rows: int, questions: int, p
             )
             slow.append(full)
             slow_last.append(last)
-        expected = one_arm(model, parts, request, arms, rows - 1, last_only=True)[0, list(request.want.forms)]
-        found = engine.read([request])[0].forms[rows - 1]
+        expected = one_arm(model, parts, request, arms, rows - 1, last_only=True)[0, list(request.want.tokens)]
+        found = engine.read([request])[0].logprobs[rows - 1]
         worst = max(worst, float((found - expected).abs().max()))
     peak = gemm_peak()
     taken = sorted(fast)[len(fast) // 2]

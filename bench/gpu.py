@@ -130,7 +130,7 @@ def readout_error(device: str, layers: int, hidden: int) -> None:
     for model in (rounded, exact):
         arms = arms_of(model, 4, strength=2)
         readings = Engine(model).read(battery(model, arms, 20, 100))
-        odds = torch.stack([reading.forms[:, 0] - reading.forms[:, 1] for reading in readings])
+        odds = torch.stack([reading.logprobs[:, 0] - reading.logprobs[:, 1] for reading in readings])
         shifts.append(odds - odds[:, :1])
     error = (shifts[0] - shifts[1]).abs()
     print(

@@ -51,7 +51,7 @@ class AgainstReference:
     ) -> None:
         self._engine = engine
         self._strengths = strengths
-        self._chat, self._want = question.chat, Want(question.want.forms, question.want.top)
+        self._chat, self._want = question.chat, Want(question.want.tokens, question.want.top)
         self._batch = batch
         self._parts = parts
         self._resolved = strengths.resolve(batch)

@@ -102,8 +102,8 @@ class ExpectedNumbers:
             as_if: The row whose reference to take; None for the same.
         """
         reading, index = numbers.reading, numbers.rows.index(row)
-        ids = [*self._want.forms, *reading.top_ids[index].tolist()]
-        logprobs = torch.cat([reading.forms[index], reading.top_logprobs[index]]).double()
+        ids = [*self._want.tokens, *reading.top_ids[index].tolist()]
+        logprobs = torch.cat([reading.logprobs[index], reading.top_logprobs[index]]).double()
         expected = self.logprobs(row if as_if is None else as_if)[ids]
         return float((logprobs - expected).square().mean().sqrt().nan_to_num(nan=math.inf))
 
@@ -121,12 +121,12 @@ class ExpectedNumbers:
             return self.tolerance
         chat, weights = self._chat, self._weights
         in_two = reference_logprobs(weights, chat.tokens, chat.prior, self.added(row), filler=weights)
-        noise = (in_two - self.logprobs(row))[list(self._want.forms)].square().mean().sqrt()
+        noise = (in_two - self.logprobs(row))[list(self._want.tokens)].square().mean().sqrt()
         return max(self.tolerance, _NOISE * float(noise.nan_to_num(nan=0.0)))
 
     def gap(self, row: int, other: int) -> float:
         """Root mean square difference between the references of two rows, over the forms that are read, in nats."""
-        difference = (self.logprobs(row) - self.logprobs(other))[list(self._want.forms)]
+        difference = (self.logprobs(row) - self.logprobs(other))[list(self._want.tokens)]
         return float(difference.square().mean().sqrt())
 
     def run_clean(self, row: int) -> None:

@@ -207,7 +207,7 @@ def _source_checks(tokenizer: Any, question: TokenizedQuestion) -> dict[str, Val
         unknown: Value = "not checked: only tokens are known"
         return {"one BOS": one_bos, "prefix stable": unknown, "single tokens": unknown}
     _prefix_stable(tokenizer, question, source)
-    for form, token in zip(source.forms, question.want.forms, strict=True):
+    for form, token in zip(source.forms, question.want.tokens, strict=True):
         after = _tokens(tokenizer, chat.text + form)
         if source.first_tokens:
             after = after[: len(chat.tokens) + 1]
@@ -243,11 +243,11 @@ def _same_shape(questions: Sequence[TokenizedQuestion], readings: Sequence[Readi
     """Every reading has as many numbers for every arm as were asked for, in float32."""
     for question, reading in zip(questions, readings, strict=True):
         shapes = {
-            "forms": (reading.forms, (rows, len(question.want.forms))),
+            "forms": (reading.logprobs, (rows, len(question.want.tokens))),
             "top": (reading.top_logprobs, (rows, question.want.top)),
         }
         if question.want.lens:
-            shapes["lens"] = (reading.lens, (*reading.lens.shape[:1], rows, len(question.want.forms)))
+            shapes["lens"] = (reading.lens, (*reading.lens.shape[:1], rows, len(question.want.tokens)))
         for name, (tensor, shape) in shapes.items():
             if tensor.dtype != torch.float32 or tuple(tensor.shape) != shape:
                 raise SelfCheckError(
@@ -263,10 +263,10 @@ def _finite(batch: Sequence[Injection], readings: Sequence[Reading]) -> Value:
     shams = [row for row, injection in enumerate(batch) if injection.vector is None and injection.filler is None]
     for reading in readings:
         for row in shams:
-            numbers = (reading.forms[row], reading.top_logprobs[row])
+            numbers = (reading.logprobs[row], reading.top_logprobs[row])
             if not reading.finite[row] or not all(bool(logprobs.isfinite().all()) for logprobs in numbers):
                 raise SelfCheckError(
-                    "finite", f"log-probabilities {reading.forms[row].tolist()} of the sham", "finite numbers"
+                    "finite", f"log-probabilities {reading.logprobs[row].tolist()} of the sham", "finite numbers"
                 )
     return "ok" if shams else "not checked: no sham in the bank"
 

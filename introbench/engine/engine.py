@@ -152,18 +152,18 @@ class Engine:
     def _with_blocks(self, reading: Reading, want: Want, residuals: Sequence[Tensor]) -> Reading:
         """Add lens and residuals to a reading, from the residual stream after every block, [rows, hidden]."""
         if want.lens and self.readout is not None:
-            lens = [self._lens(residual, want.forms) for residual in residuals[:-1]]
-            reading = replace(reading, lens=torch.stack([*lens, reading.forms]))
+            lens = [self._lens(residual, want.tokens) for residual in residuals[:-1]]
+            reading = replace(reading, lens=torch.stack([*lens, reading.logprobs]))
         if want.residuals:
             reading = replace(reading, residuals=torch.stack([residual.float().cpu() for residual in residuals]))
         return reading
 
-    def _lens(self, residual: Tensor, forms: Tokens) -> Tensor:
-        """Log-probabilities of some tokens by the logit lens, [rows, forms], from [rows, hidden]."""
+    def _lens(self, residual: Tensor, tokens: Tokens) -> Tensor:
+        """Log-probabilities of some tokens by the logit lens, [rows, tokens], from [rows, hidden]."""
         assert self.readout is not None
         # Below the first steered block one row stands for all; it is read once, so that all stay equal to the last bit.
         distinct = residual[:1] if residual.stride(0) == 0 else residual
-        return summarise(self.readout(distinct), Want(forms)).forms.expand(len(residual), -1)
+        return summarise(self.readout(distinct), Want(tokens)).logprobs.expand(len(residual), -1)
 
     def _refuse(self, requests: Sequence[Request]) -> None:
         """Refuse requests that the model cannot answer; see `read`."""

@@ -72,17 +72,17 @@ def summarise(logits: Tensor, want: Want) -> Reading:
         want: What to read.
     """
     normaliser = logits.logsumexp(dim=-1, keepdim=True)
-    forms = logits[:, list(want.forms)] - normaliser
+    logprobs = logits[:, list(want.tokens)] - normaliser
     best = logits.topk(want.top, dim=-1)
     # An answer of probability 0 has no finite log-odds, so its row is as useless as one with NaN.
-    finite = normaliser[:, 0].isfinite() & forms.isfinite().all(dim=-1)
+    finite = normaliser[:, 0].isfinite() & logprobs.isfinite().all(dim=-1)
     divergence = torch.empty(0)
     if want.divergence:
         distributions = torch.log_softmax(logits.double(), dim=-1)
         first = distributions[:1]
         divergence = (first.exp() * (first - distributions)).sum(dim=-1).cpu()
     return Reading(
-        forms=forms.cpu(),
+        logprobs=logprobs.cpu(),
         top_ids=best.indices.cpu(),
         top_logprobs=(best.values - normaliser).cpu(),
         finite=finite.tolist(),

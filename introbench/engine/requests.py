@@ -106,14 +106,14 @@ class Want:
     """What to read at a conversation's last position.
 
     Attributes:
-        forms: Token ids whose log-probabilities to read.
+        tokens: Token ids whose log-probabilities to read.
         top: How many of the most likely tokens to read.
-        lens: Whether to read the log-probabilities of `forms` after every block too (logit lens).
+        lens: Whether to read the log-probabilities of `tokens` after every block too (logit lens).
         residuals: Whether to read the residual stream after every block.
         divergence: Whether to read how far each arm's distribution is from the first arm's.
     """
 
-    forms: Tokens = ()
+    tokens: Tokens = ()
     top: int = 0
     lens: bool = False
     residuals: bool = False
@@ -165,18 +165,18 @@ class Reading:
     """What was read for one request, one row per arm; on the CPU.
 
     Attributes:
-        forms: Log-probabilities of the tokens in `Want.forms`, float32 [rows, forms].
+        logprobs: Log-probabilities of the tokens in `Want.tokens`, float32 [rows, tokens].
         top_ids: The most likely tokens, [rows, top].
         top_logprobs: Their log-probabilities, float32 [rows, top].
-        finite: Per row, whether the distribution and the log-probabilities in `forms` are all finite.
-        lens: Log-probabilities of the same tokens after every block, float32 [layers, rows, forms]; the last layer's
-            are `forms`. Empty unless wanted.
+        finite: Per row, whether the distribution and the log-probabilities in `logprobs` are all finite.
+        lens: Log-probabilities of the same tokens after every block, float32 [layers, rows, tokens]; the last layer's
+            are `logprobs`. Empty unless wanted.
         residuals: Residual stream after every block, float32 [layers, rows, hidden]. Empty unless wanted.
         divergence: Kullback-Leibler divergence KL(first row || row) of the next token's distributions, in nats,
             float64 [rows]. Empty unless wanted.
     """
 
-    forms: Tensor
+    logprobs: Tensor
     top_ids: Tensor
     top_logprobs: Tensor
     finite: list[bool]
@@ -201,7 +201,7 @@ class Reading:
 
         finite = [flag for reading in readings for flag in reading.finite]
         return cls(
-            forms=joined([reading.forms for reading in readings], 0),
+            logprobs=joined([reading.logprobs for reading in readings], 0),
             top_ids=joined([reading.top_ids for reading in readings], 0),
             top_logprobs=joined([reading.top_logprobs for reading in readings], 0),
             finite=[finite[index] for index in order.tolist()],

@@ -89,7 +89,7 @@ def word_logprobs(
     deltas = strengths.arms(strengths.resolve(injections)).deltas
     request = Request(chat.tokens, len(chat.tokens) - 1, Want(forms), Arms.steered(deltas, deltas))
     (reading,) = engine.read([request])
-    finite = [reading.forms[row].tolist() if reading.finite[row] else None for row in range(len(injections))]
+    finite = [reading.logprobs[row].tolist() if reading.finite[row] else None for row in range(len(injections))]
     return {
         concept: [logprobs[forms.index(token)] if logprobs else math.nan for logprobs in finite]
         if token is not None

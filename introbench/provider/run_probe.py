@@ -39,7 +39,7 @@ async def run_probe(provider: Provider, messages: RoleAndContent, spec: ProbeSpe
         readings = model.answer_states([question.tokenized for question in questions], batch)
         log_odds = []
         for question, reading in zip(questions, readings, strict=True):
-            answers = question.by_answer(reading.forms.T.double())
+            answers = question.by_answer(reading.logprobs.T.double())
             log_odds.append([yes - no for yes, no in zip(answers["yes"], answers["no"], strict=True)])
         sides = [side_of(question["reversed"]) for question in spec.questions]
         ends = [model.cache_states(prior, batch) for prior in priors]

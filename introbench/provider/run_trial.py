@@ -93,7 +93,7 @@ def _output(
                 dose=doses[row],
                 live=live[row],
                 finite=reading.finite[row],
-                logprobs=question.by_form(reading.forms[row]) if reading.finite[row] else {},
+                logprobs=question.by_form(reading.logprobs[row]) if reading.finite[row] else {},
                 lens=question.by_answer(reading.lens[:, row].T) if question.tokenized.want.lens else {},
             )
         )

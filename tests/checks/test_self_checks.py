@@ -51,7 +51,7 @@ TURNS = (
 )
 YES_NO = Answers.of({"yes": [" yes"], "no": [" no"]})
 CATS, BREAD = VectorRecipe("pca_center", "cats"), VectorRecipe("pca_center", "bread")
-BANK = (sham((1, 3)), *(Injection(each, (1, 3), Strength(3.0)) for each in (CATS, BREAD, replace(CATS, seed=0))))
+BANK = (sham((1, 3)), *(Injection(vector, (1, 3), Strength(3.0)) for vector in (CATS, BREAD, replace(CATS, seed=0))))
 
 
 @pytest.fixture(autouse=True)
@@ -149,7 +149,10 @@ def rewritten(change: Callable[[Request], Request]) -> Callable[[pytest.MonkeyPa
         read = Engine.read
 
         def changed(self: Engine, requests: Sequence[Request]) -> list[Reading]:
-            return read(self, [change(each) if each.arms and len(each.question) > 1 else each for each in requests])
+            return read(
+                self,
+                [change(request) if request.arms and len(request.question) > 1 else request for request in requests],
+            )
 
         patch.setattr(Engine, "read", changed)
 
@@ -161,7 +164,7 @@ def reread(change: Callable[[Reading], Reading]) -> Callable[[pytest.MonkeyPatch
 
     def spoil(patch: pytest.MonkeyPatch) -> None:
         read = Engine.read
-        patch.setattr(Engine, "read", lambda self, requests: [change(each) for each in read(self, requests)])
+        patch.setattr(Engine, "read", lambda self, requests: [change(reading) for reading in read(self, requests)])
 
     return spoil
 
@@ -187,11 +190,14 @@ def by_logits(change: Callable[[Tensor], Tensor]) -> Callable[[pytest.MonkeyPatc
 
 
 def swapped(reading: Reading) -> Reading:
-    if len(reading.forms) < 3:
+    if len(reading.logprobs) < 3:
         return reading
-    order = [0, 2, 1, *range(3, len(reading.forms))]
+    order = [0, 2, 1, *range(3, len(reading.logprobs))]
     return replace(
-        reading, forms=reading.forms[order], top_ids=reading.top_ids[order], top_logprobs=reading.top_logprobs[order]
+        reading,
+        logprobs=reading.logprobs[order],
+        top_ids=reading.top_ids[order],
+        top_logprobs=reading.top_logprobs[order],
     )
 
 
@@ -278,20 +284,23 @@ def nan_in_the_sham(logits: Tensor) -> Tensor:
 
 
 BROKEN: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], None]]] = {
-    "a token too few is steered": ("spans", rewritten(lambda each: replace(each, prior=each.prior - 1))),
-    "a token too many is steered": ("spans", rewritten(lambda each: replace(each, prior=each.prior + 1))),
-    "the prior turn is cut too early": ("spans", by_tokens(lambda each: replace(each, prior=each.prior - 1))),
-    "the prior turn is cut too late": ("spans", by_tokens(lambda each: replace(each, prior=each.prior + 1))),
+    "a token too few is steered": ("spans", rewritten(lambda cut: replace(cut, prior=cut.prior - 1))),
+    "a token too many is steered": ("spans", rewritten(lambda cut: replace(cut, prior=cut.prior + 1))),
+    "the prior turn is cut too early": ("spans", by_tokens(lambda cut: replace(cut, prior=cut.prior - 1))),
+    "the prior turn is cut too late": ("spans", by_tokens(lambda cut: replace(cut, prior=cut.prior + 1))),
     "another token is run": (
         "spans",
-        rewritten(lambda each: replace(each, tokens=(*each.tokens[:9], each.tokens[9] + 1, *each.tokens[10:]))),
+        rewritten(lambda run: replace(run, tokens=(*run.tokens[:9], run.tokens[9] + 1, *run.tokens[10:]))),
     ),
     "a hook is left on": ("hooks gone", leave_a_hook),
     "a vector of zeros": ("vectors live", forget_a_vector),
     "two arms' numbers are swapped": ("arms in order", reread(swapped)),
     "two arms' vectors are swapped": ("arms in order", swap_what_is_added),
     "a rounded readout": ("float32 readout", by_logits(lambda logits: logits.bfloat16().float())),
-    "a readout in half precision": ("same shape", reread(lambda each: replace(each, forms=each.forms.bfloat16()))),
+    "a readout in half precision": (
+        "same shape",
+        reread(lambda reading: replace(reading, logprobs=reading.logprobs.bfloat16())),
+    ),
     "the cache keeps traces": ("cache is clean", leave_traces),
     "the cache leaks between arms": ("cache is clean", leak_between_rows),
     "something is added to the sham": ("sham is plain", add_to_the_sham),

@@ -15,9 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from introbench import progress
-from introbench.engine import Arms, Engine, Reading, Request, Want
+from introbench.engine import Arms, Engine, Reading, Request, Want, pieces
 from introbench.engine import attention as cascade
-from introbench.engine import pieces
 from introbench.engine.architecture import find_parts
 from introbench.engine.hooks import steering
 from introbench.engine.kernels import Kernels, candidates
@@ -32,7 +31,7 @@ from introbench.validation.tiny_models import OWN_ATTENTION, VOCABULARY, tiny_mo
 PRIOR = (5, 9, 33, 2, 71, 18, 40, 11, 64, 3)
 QUESTIONS: tuple[Tokens, ...] = ((7,), (7, 90, 4, 52), (7, 90), (8, 1), (7, 3, 3))
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-EVERYTHING = Want(forms=tuple(range(VOCABULARY)), top=3)
+EVERYTHING = Want(tokens=tuple(range(VOCABULARY)), top=3)
 
 
 def arms(rows: int, blocks: tuple[int, int] = (1, 3), scale: float = 1.0, seed: int = 1, hidden: int = 32) -> Arms:
@@ -76,8 +75,8 @@ def truth(model: PreTrainedModel, request: Request) -> Tensor:
 def assert_true(model: PreTrainedModel, requests: Sequence[Request], readings: Sequence[Reading]) -> None:
     assert len(readings) == len(requests)
     for request, reading in zip(requests, readings, strict=True):
-        expected = truth(model, request)[:, list(request.want.forms)]
-        torch.testing.assert_close(reading.forms, expected, atol=1e-4, rtol=0)
+        expected = truth(model, request)[:, list(request.want.tokens)]
+        torch.testing.assert_close(reading.logprobs, expected, atol=1e-4, rtol=0)
 
 
 def hooks_and_patches(model: PreTrainedModel) -> list[Any]:
@@ -108,7 +107,7 @@ def test_every_path_gives_what_one_forward_pass_gives(any_model: PreTrainedModel
     ]
     readings = engine.read(requests)
     assert_true(model, requests, readings)
-    moved = (readings[0].forms[0] - readings[0].forms[1]).abs().max()
+    moved = (readings[0].logprobs[0] - readings[0].logprobs[1]).abs().max()
     assert moved > 1e-3, "the injection must move the answer for this to test anything"
 
 
@@ -181,7 +180,7 @@ def test_the_lens_and_the_residuals_are_those_of_one_forward_pass(architecture: 
     assert engine.notes["path"].startswith("fast")
     own = forking(6).deltas
     alike = Arms.steered({block: delta[[0, 1, 0, 2, 3, 1]] for block, delta in own.items()})  # some to the very end
-    want = Want(forms=EVERYTHING.forms, lens=True, residuals=True)
+    want = Want(tokens=EVERYTHING.tokens, lens=True, residuals=True)
     requests = [request for under in (arms(3), alike, None) for request in asked(PRIOR, QUESTIONS, under, want)]
     for request, reading in zip(requests, engine.read(requests), strict=True):
         deltas = request.arms.deltas if request.arms else {}
@@ -196,17 +195,17 @@ def test_the_lens_and_the_residuals_are_those_of_one_forward_pass(architecture: 
             assert engine.readout is not None
             lens = torch.log_softmax(engine.readout(states.hidden_states[block + 1][:, -1]), dim=-1)
             torch.testing.assert_close(reading.lens[block], lens, atol=1e-4, rtol=0)
-        assert torch.equal(reading.lens[3], reading.forms), "the last layer is the answer itself, not normed twice"
+        assert torch.equal(reading.lens[3], reading.logprobs), "the last layer is the answer itself, not normed twice"
         own = torch.log_softmax(states.logits[:, -1], dim=-1)
         torch.testing.assert_close(reading.lens[3], own, atol=1e-4, rtol=0)
 
 
 def test_top_tokens_and_forms_agree(llama: PreTrainedModel) -> None:
     (reading,) = Engine(llama).read(asked(PRIOR, [(7, 8)], arms(4)))
-    best = reading.forms.topk(3, dim=-1)
+    best = reading.logprobs.topk(3, dim=-1)
     assert torch.equal(best.indices, reading.top_ids)
     torch.testing.assert_close(best.values, reading.top_logprobs)
-    torch.testing.assert_close(reading.forms.exp().sum(dim=-1), torch.ones(4))
+    torch.testing.assert_close(reading.logprobs.exp().sum(dim=-1), torch.ones(4))
 
 
 def rows_and_tokens(engine: Engine, requests: Sequence[Request]) -> list[int]:
@@ -262,7 +261,7 @@ def test_strength_zero_is_no_injection_bit_for_bit(any_model: PreTrainedModel) -
     nothing = engine.read(asked(PRIOR, QUESTIONS, Arms(rows=2, first=1, deltas={})))
     zeros = engine.read(asked(PRIOR, QUESTIONS, arms(2, scale=0.0)))
     for ours, theirs in zip(nothing, zeros, strict=True):
-        assert torch.equal(ours.forms, theirs.forms)
+        assert torch.equal(ours.logprobs, theirs.logprobs)
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -285,10 +284,10 @@ def test_a_part_of_the_prior_turn_is_steered_by_exactly_its_share(llama: PreTrai
             expected = torch.log_softmax(llama(torch.tensor([PRIOR + question])).logits[0, -1], dim=-1)
             for handle in handles:
                 handle.remove()
-            torch.testing.assert_close(reading.forms[row], expected, atol=1e-4, rtol=0)
+            torch.testing.assert_close(reading.logprobs[row], expected, atol=1e-4, rtol=0)
     whole = replace(under, profile=torch.ones(3, len(PRIOR)))
     in_full = replace(under, profile=None)
-    with_ones, without = (engine.read(asked(PRIOR, QUESTIONS[:1], each))[0].forms for each in (whole, in_full))
+    with_ones, without = (engine.read(asked(PRIOR, QUESTIONS[:1], each))[0].logprobs for each in (whole, in_full))
     assert torch.equal(with_ones, without)
 
 
@@ -430,7 +429,7 @@ def test_a_failure_half_way_leaves_the_model_and_what_is_kept_as_they_were(fast:
         bomb.remove()
         assert hooks_and_patches(model) == before
         for again, reading in zip(engine.read(requests), readings, strict=True):
-            assert torch.equal(again.forms, reading.forms)
+            assert torch.equal(again.logprobs, reading.logprobs)
 
 
 def test_one_bad_request_does_not_spoil_the_next_ones(llama: PreTrainedModel) -> None:
@@ -554,9 +553,9 @@ def test_bfloat16_models_are_read_in_float32() -> None:
     assert engine.notes["path"].startswith("fast")
     request = asked(PRIOR, [(7, 8)], None)[0]
     (reading,) = engine.read([request])
-    assert reading.forms.dtype == torch.float32
-    torch.testing.assert_close(reading.forms, truth(rounded, request), atol=0.5, rtol=0)
-    gap = reading.forms[0, 4] - reading.forms[0, 5]  # on bfloat16 logits, a multiple of their rounding step
+    assert reading.logprobs.dtype == torch.float32
+    torch.testing.assert_close(reading.logprobs, truth(rounded, request), atol=0.5, rtol=0)
+    gap = reading.logprobs[0, 4] - reading.logprobs[0, 5]  # on bfloat16 logits, a multiple of their rounding step
     assert gap != gap.bfloat16().float()
 
 
@@ -611,7 +610,7 @@ def test_weights_on_several_devices(tmp_path: Any) -> None:
     engine = Engine(model)
     assert engine.notes["path"].startswith("fast")
     for wanted, reading in zip(expected, engine.read(requests), strict=True):
-        torch.testing.assert_close(reading.forms, wanted, atol=1e-4, rtol=0)
+        torch.testing.assert_close(reading.logprobs, wanted, atol=1e-4, rtol=0)
     assert all("forward" in vars(layer) for layer in model.model.layers), "accelerate's own patches are still there"
 
 

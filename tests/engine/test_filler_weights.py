@@ -1,4 +1,4 @@
-"""Prior turns whose cache is filled by other weights, against two plain forward passes of transformers."""
+"""Prior turns whose cache is filled by other weights, against two forward passes of transformers alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from introbench.validation.tiny_models import OWN_ATTENTION, VOCABULARY, tiny_mo
 
 PRIOR = (5, 9, 33, 2, 71, 18, 40, 11, 64, 3)
 QUESTIONS = ((7,), (7, 90, 4, 52), (7, 90), (8, 1), (7, 3, 3))
-EVERYTHING = Want(forms=tuple(range(VOCABULARY)))
+EVERYTHING = Want(tokens=tuple(range(VOCABULARY)))
 
 
 def fine_tuned(model: PreTrainedModel) -> PreTrainedModel:
@@ -62,13 +62,14 @@ def test_a_cache_filled_by_a_fine_tune_is_answered_from_by_the_base(
     delta = torch.randn(32, generator=torch.Generator().manual_seed(3))
     rows = torch.stack([torch.zeros(32), delta])
     swapped = Arms.steered({first: rows}, filler=Weights(other))
-    own = Arms.steered({first: rows})
-    for under, filler in ((own, any_model), (swapped, other), (own, any_model)):
+    by_itself = Arms.steered({first: rows})
+    for under, filler in ((by_itself, any_model), (swapped, other), (by_itself, any_model)):
         for question, reading in zip(QUESTIONS, read(engine, under), strict=True):
             for row, added in enumerate((torch.zeros(32), delta)):
                 expected = two_passes(filler, any_model, question, first, added)
-                torch.testing.assert_close(reading.forms[row], expected, atol=1e-4, rtol=0)
-    moved = [(a.forms - b.forms).abs().max() for a, b in zip(read(engine, own), read(engine, swapped), strict=True)]
+                torch.testing.assert_close(reading.logprobs[row], expected, atol=1e-4, rtol=0)
+    readings = zip(read(engine, by_itself), read(engine, swapped), strict=True)
+    moved = [(reading.logprobs - other.logprobs).abs().max() for reading, other in readings]
     assert max(moved) > 1e-2
 
 
@@ -76,9 +77,9 @@ def test_a_cache_filled_by_a_fine_tune_is_answered_from_by_the_base(
 def test_the_base_itself_as_filler_moves_nothing_bit_for_bit(llama: PreTrainedModel, fast: bool) -> None:
     engine = Engine(llama, fast=fast)
     deltas = {1: torch.randn(3, 32, generator=torch.Generator().manual_seed(3))}
-    own = read(engine, Arms.steered(deltas))
+    without = read(engine, Arms.steered(deltas))
     same = read(engine, Arms.steered(deltas, filler=Weights(tiny_model("llama"))))
-    assert all(torch.equal(a.forms, b.forms) for a, b in zip(own, same, strict=True))
+    assert all(torch.equal(reading.logprobs, other.logprobs) for reading, other in zip(without, same, strict=True))
 
 
 def test_weights_are_switched_on_only_while_they_fill(llama: PreTrainedModel) -> None:
@@ -105,10 +106,10 @@ def test_weights_are_switched_on_only_while_they_fill(llama: PreTrainedModel) ->
     switched = read(engine, Arms.steered(deltas, filler=Weights(model, doubled)))
     after = read(engine, Arms.steered(deltas))
     for question, was, swapped, still in zip(QUESTIONS, before, switched, after, strict=True):
-        assert torch.equal(was.forms, still.forms)
+        assert torch.equal(was.logprobs, still.logprobs)
         expected = two_passes(other, llama, question, 2, torch.zeros(32))
-        torch.testing.assert_close(swapped.forms[0], expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(swapped.logprobs[0], expected, atol=1e-4, rtol=0)
     assert log
     assert log[::2] == ["on"] * (len(log) // 2)
     whole = Engine(Weights(model, doubled)).read([Request((*PRIOR, 7), 5, EVERYTHING)])
-    torch.testing.assert_close(whole[0].forms, Engine(other).read([Request((*PRIOR, 7), 5, EVERYTHING)])[0].forms)
+    torch.testing.assert_close(whole[0].logprobs, Engine(other).read([Request((*PRIOR, 7), 5, EVERYTHING)])[0].logprobs)

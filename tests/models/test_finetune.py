@@ -94,7 +94,7 @@ def test_the_base_answers_from_the_adapters_cache(tiny_folder: Path, adapter: Pa
     (reading,) = engine.read([Request((*prior, *question), len(prior), Want(tuple(range(97))), arms)])
     merged = PeftModel.from_pretrained(checkpoint.load(), str(adapter)).merge_and_unload()
     expected, _ = plain_two_passes(checkpoint.load(), prior, question, {}, filler=merged)
-    torch.testing.assert_close(reading.forms[0].double(), expected[:97], atol=1e-4, rtol=0)
+    torch.testing.assert_close(reading.logprobs[0].double(), expected[:97], atol=1e-4, rtol=0)
 
 
 def test_training_is_kept_repeatable_and_leaves_the_base_alone(

@@ -190,7 +190,7 @@ def test_readings_of_several_fillers_are_put_back_in_the_order_of_the_batch() ->
         return rows, Reading(forms, forms.long(), forms, finite, lens=torch.stack([forms, forms + 10]))
 
     joined = Reading.joined([part([0, 3, 4]), part([2, 1])])
-    assert joined.forms[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert joined.logprobs[:, 0].tolist() == [0, 1, 2, 3, 4]
     assert joined.top_ids[:, 1].tolist() == [0, 1, 2, 3, 4]
     assert joined.finite == [True, True, True, False, True]
     assert joined.lens[1, :, 0].tolist() == [10, 11, 12, 13, 14]
