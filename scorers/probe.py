@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from introbench.analysis.probe import COMPARISONS, aurocs, balanced_weights, plain, scores_of
-from introbench.analysis.probe_results import Result, apart, probe_results
+from introbench.analysis.probe import COMPARISONS, aurocs, balanced_weights, json_lists, scores_of
+from introbench.analysis.probe_results import Result, answer_results, probe_results
 from introbench.report.markdown import markdown
 from introbench.scorers.metric_values import scored_trials
 from introbench.stats.intervals import Interval
@@ -26,7 +26,7 @@ def headline() -> Metric:
         own = found[0].last
         values = _with_ends("recovered", own.recovered) | _with_ends("probe", own.probe)
         values |= _with_ends("report", own.report)
-        return values | {"concepts": own.probe.units, "missing": sum(each.missing for each in apart(found))}
+        return values | {"concepts": own.probe.units, "missing": sum(each.missing for each in answer_results(found))}
 
     return compute
 
@@ -73,8 +73,8 @@ def probed() -> Scorer:
         exact = {
             "concepts": record["concepts"],
             "random": record["random"],
-            "report": {name: plain(aurocs(report, weights, name)[0]) for name in COMPARISONS},
-            "answer": {name: plain(aurocs(answer, weights, name)) for name in COMPARISONS},
+            "report": {name: json_lists(aurocs(report, weights, name)[0]) for name in COMPARISONS},
+            "answer": {name: json_lists(aurocs(answer, weights, name)) for name in COMPARISONS},
             "cache": record["cache"],
         }
         found = probe_results([(state.metadata, exact)])
@@ -103,7 +103,7 @@ def _with_ends(key: str, interval: Interval) -> dict[str, float]:
 def _sentences(found: Sequence[Result]) -> list[str]:
     own = found[0].last
     recovered = f"nothing to say, {own.reason}" if own.reason else f"{own.recovered.estimate:.2f}"
-    lost = sum(each.missing for each in apart(found))
+    lost = sum(each.missing for each in answer_results(found))
     return [
         f"AUROC on concepts: report {own.report.estimate:.3f}, probe after the last block {own.probe.estimate:.3f}; "
         f"recovered: {recovered}.",

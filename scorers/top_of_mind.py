@@ -8,7 +8,8 @@ import numpy as np
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from introbench.analysis.top_of_mind import Strength, Texts, judged_by_strength, judged_strengths, measure, number
+from introbench.analysis.top_of_mind import Texts, VectorEffect, judged_by_strength, judged_strengths, measure
+from introbench.records.arm_record import number_or_nan
 from introbench.report.markdown import markdown
 
 
@@ -29,10 +30,10 @@ def liveness() -> Metric:
             means = {
                 "gain of the word": [each.gain for each in several],
                 "gain of the word, random": [each.random_gain for each in several],
-                "concept words": [each.own.share for each in several],
-                "concept words, random": [each.random.share for each in several],
-                "repetition": [each.own.repetition for each in several],
-                "log-prob per token": [each.own.logprob for each in several],
+                "concept words": [each.texts.share for each in several],
+                "concept words, random": [each.random_texts.share for each in several],
+                "repetition": [each.texts.repetition for each in several],
+                "log-prob per token": [each.texts.logprob for each in several],
             }
             values[f"live | {strength}"] = sum(each.live for each in several)
             values[f"coherent | {strength}"] = sum(each.coherent for each in several)
@@ -65,7 +66,7 @@ def top_of_mind_texts() -> Scorer:
             arm: measure(record["texts"], record["mean_logprobs"], factors["concept"], record["finite"])
             for arm, record in recorded.items()
         }
-        words = [number(word) for word in output["words"]]
+        words = [number_or_nan(word) for word in output["words"]]
         exact = {
             "measured": {arm: [t.share, t.repetition, t.words, t.logprob] for arm, t in measured.items()},
             "gains": {strength: [words[row] - words[0] for row in rows] for strength, rows in factors["rows"].items()},
@@ -82,7 +83,7 @@ def top_of_mind_texts() -> Scorer:
                 "random_gain": round(own.random_gain, 2),
                 "live": int(own.live),
                 "coherent_to": broken[0] if broken else len(judged),
-                "share": round(max(each.own.share for each in judged.values()), 3),
+                "share": round(max(each.texts.share for each in judged.values()), 3),
             },
             answer="live" if own.live else "not live",
             explanation=_explanation(recorded, measured, judged),
@@ -93,13 +94,13 @@ def top_of_mind_texts() -> Scorer:
 
 
 def _explanation(
-    recorded: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Texts], judged: Mapping[str, Strength]
+    recorded: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Texts], judged: Mapping[str, VectorEffect]
 ) -> str:
     headers = ["arm", "strength", "concept words", "repetition", "log-prob per token", "first text"]
     rows: list[Sequence[str]] = [headers, ["---"] * len(headers)]
     for arm, each in measured.items():
         text = recorded[arm]["texts"][0].replace("\n", " ").replace("|", "\\|")
-        strength = f"{number(recorded[arm]['strength']):g}"
+        strength = f"{number_or_nan(recorded[arm]['strength']):g}"
         rows.append([arm, strength, f"{each.share:.1%}", f"{each.repetition:.1%}", f"{each.logprob:.2f}", text])
     verdicts = ", ".join(
         f"{strength}: {'live' if each.live else 'not live'} ({each.gain:+.1f} nats, random at most "

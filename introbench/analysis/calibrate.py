@@ -1,4 +1,4 @@
-"""Dose and response: what each strength does, and which strength to propose."""
+"""Dose and response: what every strength does, and which strength to propose."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from introbench.analysis.top_of_mind import judged_strengths, number
+from introbench.analysis.top_of_mind import judged_strengths
+from introbench.records.arm_record import number_or_nan
 
 MOST_INCOHERENT = 0.25
-"""Share of the vectors whose texts may be incoherent at a strength that is proposed."""
+"""Largest share of the vectors whose texts may be incoherent at a strength that is proposed."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +49,22 @@ def responses(scores: Sequence[Mapping[str, Any]]) -> list[Response]:
     judged = [judged_strengths(score) for score in exact]
     results = []
     for strength in judged[0] if judged else ():
-        texts = [strengths[strength] for strengths in judged]
+        effects = [strengths[strength] for strengths in judged]
         results.append(
             Response(
                 strength,
-                tuple(number(score["norms"][strength]) for score in exact),
-                tuple(number(score["doses"][strength]) for score in exact),
-                sum(text.live for text in texts),
-                sum(text.coherent for text in texts),
-                float(np.mean([text.gain for text in texts])),
+                tuple(number_or_nan(score["norms"][strength]) for score in exact),
+                tuple(number_or_nan(score["doses"][strength]) for score in exact),
+                sum(effect.live for effect in effects),
+                sum(effect.coherent for effect in effects),
+                float(np.mean([effect.gain for effect in effects])),
             )
         )
     return results
 
 
 def proposed(responses: Sequence[Response]) -> Response | None:
-    """The strength to take: the largest dose up to which all are usable, and at least one vector is live; else None."""
+    """The largest strength up to which all are usable and at which a vector is live; None if there is none."""
     best = None
     for response in sorted(responses, key=lambda response: abs(float(np.mean(response.norms)))):
         if not response.is_usable:

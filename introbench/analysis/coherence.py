@@ -1,4 +1,4 @@
-"""What a continuation says, without a judge: how much of it is about a concept, and how much it repeats itself."""
+"""Measures of a continuation: how much of it is about a concept, and how much it repeats itself."""
 
 import re
 from collections.abc import Set
@@ -8,11 +8,10 @@ from functools import cache
 from introbench.prompts import data
 
 _NGRAM = 3
-"""Two words come again in ordinary prose ("of the"), three hardly do in so short a text, and a loop of any period does;
-longer n-grams would leave too few of them in a text of twenty words, and see a loop later."""
+"""Words in an n-gram. Two words recur in ordinary prose ("of the"); three hardly do in so short a text, while those of
+a loop of any period do. Of longer n-grams, a text of twenty words would hold too few, and show a loop later."""
 
-
-# Scripts that put no space between words: each of their characters counts as one, or a whole sentence would.
+# Scripts that put no space between words: each of their characters counts as a word, or a sentence would be one.
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff"
 
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+(?:'[^\W{_UNSPACED}]+)*")
@@ -20,7 +19,7 @@ _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+(?:'[^\W{_UNSPACED}]+)*")
 _VOWELS = "aeiou"
 
 Phrases = Set[tuple[str, ...]]
-"""Single words and phrases, as the words they are made of."""
+"""Words and phrases, as tuples of words."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,8 @@ class TextScore:
 
     Attributes:
         concept_share: Share of its words that belong to the concept's family, 0 to 1.
-        repetition: Share of its word trigrams that stood in it before, 0 to 1.
-        words: How many words it has.
+        repetition: Share of its word trigrams that repeat an earlier one, 0 to 1.
+        words: Number of its words.
     """
 
     concept_share: float
@@ -62,7 +61,7 @@ def concept_share(text: str, concept: str) -> float:
 
 
 def repetition_rate(text: str) -> float:
-    """Share of a text's word trigrams that stood in it before; 0 for fewer than four words."""
+    """Share of a text's word trigrams that repeat an earlier one; 0 for fewer than four words."""
     words = _words(text)
     trigrams = list(zip(*(words[offset:] for offset in range(_NGRAM)), strict=False))
     return 1 - len(set(trigrams)) / len(trigrams) if trigrams else 0.0

@@ -1,6 +1,5 @@
 """Which concept does the model say was injected: from single trials to tables of reports."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,26 +11,26 @@ from introbench.analysis.logit_lens import LensTrial, lens_trial_of
 from introbench.analysis.shifts import ScoredTrial
 from introbench.records.factors import TrialFactors
 from introbench.stats.information import ConceptLift, Information, concept_lifts, confusion_matrix, information
-from introbench.stats.intervals import NOT_MEASURED, Interval, mean_interval
+from introbench.stats.intervals import NOT_MEASURED, Interval, mean_interval, own_rng
 
 Array = NDArray[np.float64]
 
 NOTHING = ""
-"""The option that says that nothing was injected."""
+"""Name of the option that says that nothing was injected."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """One trial: what the model reports, under each of its arms.
+    """What the model reports in one trial, under every arm.
 
     Attributes:
         part: `list` or `naming`.
         document: Document in the first turn.
         item: The order of the list, or the wording.
         concept: The injected concept.
-        arms: For each arm, the probability of each option, among the options; empty if it is not finite.
-        kinds: The kind of each arm.
-        lens: The same under the concept's vector after every block: for each option one number per layer.
+        arms: For every arm the probability of each option, among the options; empty if it is not finite.
+        kinds: The kind of every arm.
+        lens: For each option its probability under the concept's vector after every block, [layers].
     """
 
     part: str
@@ -52,13 +51,13 @@ class Identification:
         document: Under which document.
         concepts: The injected concepts.
         options: What could be reported.
-        confusion: Mean report to each concept, [concepts, options].
-        information: Between what was injected and what was reported.
+        confusion: Mean report on each concept, [concepts, options].
+        information: Information between what was injected and what was reported.
         lifts: For each concept, how much more often it is reported when it was injected.
-        nothing: Probability of "nothing", injected minus sham, over concepts; NaN if it is no option.
-        nothing_random: The same under random vectors, without an interval: concepts share them, so are no units here.
+        nothing: Probability of "nothing", injected minus sham, over concepts; NaN if it is not an option.
+        nothing_random: The same under random vectors, without an interval, because concepts share these vectors.
         bits_by_layer: Bias-corrected information by the logit lens, [layers].
-        missing: Trials that were lost or not finite, or stand beside one of the same item that was.
+        missing: Number of trials that were lost or not finite, or whose item was for another concept.
     """
 
     part: str
@@ -80,7 +79,7 @@ def identify(reports: Sequence[Report], *, seed: int = 0, by_layer: bool = False
     Args:
         reports: All of them, in any order.
         seed: Seed of permutations and bootstrap.
-        by_layer: Whether to compute the information after every block too.
+        by_layer: Whether to compute the information after every block as well.
 
     Returns:
         None if there is no item that every concept has a report on, or only one concept.
@@ -97,7 +96,7 @@ def identify(reports: Sequence[Report], *, seed: int = 0, by_layer: bool = False
     options = (*concepts, *sorted(set(first.arms["concept"]) - set(concepts)))
     kept = [[finite[item, concept] for concept in concepts] for item in complete]
     table = _table([[report.arms["concept"] for report in row] for row in kept], options)
-    rng = _rng(seed, f"{first.part}|{first.document}")
+    rng = own_rng(seed, first.part, first.document)
     return Identification(
         part=first.part,
         document=first.document,
@@ -120,7 +119,7 @@ def _table(reports: Sequence[Sequence[Mapping[str, float]]], options: Sequence[s
 
 
 def _square(table: Array, concepts: int) -> Array:
-    """The options that were not injected as one: with few concepts of a long list there are several."""
+    """The table with all options that were not injected added up to one: a list may be longer than the concepts."""
     rest = table[:, :, concepts:].sum(axis=-1, keepdims=True)
     return table if table.shape[2] - concepts <= 1 else np.concatenate([table[:, :, :concepts], rest], axis=-1)
 
@@ -130,18 +129,23 @@ def _nothing(kept: Sequence[Sequence[Report]], kind: str, rng: np.random.Generat
     differences = []
     for row in kept:
         reports = [
-            [own[NOTHING] for arm, own in report.arms.items() if report.kinds[arm] == kind and NOTHING in own]
+            [
+                by_option[NOTHING]
+                for arm, by_option in report.arms.items()
+                if report.kinds[arm] == kind and NOTHING in by_option
+            ]
             for report in row
         ]
         if all(reports):  # an arm that is not finite is left out, and with the last of them the item
             sham = [report.arms["sham"][NOTHING] for report in row]
-            differences.append(np.array([np.mean(each) for each in reports]) - sham)
+            differences.append(np.array([np.mean(probabilities) for probabilities in reports]) - sham)
     if not differences:
         return NOT_MEASURED
     return mean_interval(np.mean(differences, axis=0), rng=rng)
 
 
 def _bits_by_layer(kept: Sequence[Sequence[Report]], options: Sequence[str], rng: np.random.Generator) -> list[float]:
+    """The information in what the logit lens reads after every block, in bits."""
     bits = []
     for layer in range(len(kept[0][0].lens[options[0]])):
         table = _table(
@@ -149,10 +153,6 @@ def _bits_by_layer(kept: Sequence[Sequence[Report]], options: Sequence[str], rng
         )
         bits.append(information(_square(table, len(kept[0])), permutations=199, rng=rng).bits)
     return bits
-
-
-def _rng(seed: int, what: str) -> np.random.Generator:
-    return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big")])
 
 
 def identifications(
@@ -169,7 +169,7 @@ def identifications(
 
 
 def lens_trials(trials: Sequence[ScoredTrial]) -> dict[tuple[str, str], list[LensTrial]]:
-    """How much the injected concept's own token gains after every block, for each part and document."""
+    """How much the token of the injected concept gains after every block, for each part and document."""
     read = [(TrialFactors.from_json(factors), exact) for factors, exact in trials]
     grouped: dict[tuple[str, str], list[LensTrial]] = {cell: [] for cell in _cells(read)}
     for factors, exact in sorted(read, key=lambda trial: (trial[0].question.question, trial[0].concept)):
@@ -196,6 +196,7 @@ def _cells(trials: Sequence[tuple[TrialFactors, Mapping[str, Any]]]) -> list[tup
 
 
 def _report(factors: TrialFactors, exact: Mapping[str, Any]) -> Report:
+    """One trial's report, from its factors and its score's metadata."""
     return Report(
         part=factors.question.family,
         document=factors.question.document,

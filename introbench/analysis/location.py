@@ -1,17 +1,17 @@
 """Does a model say where a thought was placed? From the changes of label log-probabilities to scores and contrasts.
 
-A trial asks one question whose options are places, after thoughts at each of these places in turn. What the model
-prefers without any thought is subtracted, so its answer is the place whose label gains most. Within a trial each place
-is right once: whoever prefers a label or a place, or ignores thoughts, is right in exactly one of n cases. A push that
-is the same for thoughts at all places can hide a smaller trace of the place from the accuracy, but not from the nats.
+A trial asks one question whose options are places, after thoughts at every one of these places in turn. What the model
+prefers without any thought is subtracted, so its answer is the place whose label gains most. Within a trial every place
+is right once: a model that prefers a label or a place, or ignores thoughts, is right in exactly one of n cases. A push
+that is the same for thoughts at all places can hide a smaller trace of the place from the accuracy, but not from the
+nats.
 
 Two things that are not introspection could still make answers depend on the place: a thought may make a sentence stand
-out in any question about sentences, and any vector may. So what counts is how much better questions that only the state
-can answer are answered than other questions with the same options after the same thoughts; how much better concepts are
-placed than random vectors; and the difference of these differences.
+out in any question about sentences, and any vector may do so. What counts, therefore, is by how much questions that
+only the model's state can answer are answered better than other questions with the same options after the same
+thoughts; by how much concepts are placed better than random vectors; and the difference of these differences.
 """
 
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,15 +21,16 @@ import numpy as np
 
 from introbench.analysis.shifts import ScoredTrial
 from introbench.records.factors import Plan, TrialFactors
-from introbench.stats.intervals import Interval, difference_interval, mean_interval
+from introbench.stats.intervals import Interval, difference_interval, mean_interval, own_rng
 
 TIE = 1e-5
-"""Nats within which two changes are the same: log-probabilities are read in float32."""
-
-NOT_KNOWN = (math.nan, math.nan)
+"""Nats within which two changes are equal: log-probabilities are read in float32."""
 
 Scores = tuple[float, float]
 """Accuracy, and the graded score in nats."""
+
+NOT_KNOWN: Scores = (math.nan, math.nan)
+"""Scores of an arm without finite numbers."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class LocationResult:
         chance: Accuracy of a model that ignores thoughts; 0 for contrasts.
         accuracy: Share of right places, or difference of such shares.
         nats: By how much the right place gains more than the others do on average.
-        trials: How many trials it rests on.
-        missing: Trials that were lost, not finite, or ask what was lost for another concept.
+        trials: Number of trials that it rests on.
+        missing: Number of trials that were lost, not finite, or ask what was lost for another concept.
     """
 
     part: str
@@ -85,19 +86,19 @@ CONTRASTS = (
     "concept - random",
     "(introspective - other), concept - random",
 )
-"""The scores that count: the first for concepts' vectors, the second for introspective questions."""
+"""The contrasts that count: the first under concepts' vectors, the second on introspective questions."""
 
 
 def placed(changes: Mapping[str, float], right: str) -> Scores:
     """Score one answer.
 
     Args:
-        changes: For each place, by how many nats the log-probability of its label changed.
+        changes: By how many nats the log-probability of each place's label changed.
         right: Where the thought was.
 
     Returns:
-        Whether the right place gained most, shared among places that gained as much; and how much more it gained than
-        the others did on average, in nats.
+        1 if the right place gained most, shared among places that gained as much, or else 0; and how much more it
+        gained than the others on average, in nats.
     """
     most = max(changes.values())
     ties = [place for place, change in changes.items() if change >= most - TIE]
@@ -106,10 +107,10 @@ def placed(changes: Mapping[str, float], right: str) -> Scores:
     return (1 / len(ties) if right in ties else 0.0), graded
 
 
-def mean_scores(several: Sequence[Scores]) -> Scores:
-    """Mean of several answers' scores."""
-    accuracies, graded = zip(*several, strict=True)
-    return math.fsum(accuracies) / len(several), math.fsum(graded) / len(several)
+def mean_scores(scores: Sequence[Scores]) -> Scores:
+    """Mean accuracy and mean graded score."""
+    accuracies, graded = zip(*scores, strict=True)
+    return math.fsum(accuracies) / len(scores), math.fsum(graded) / len(scores)
 
 
 def location_results(
@@ -119,7 +120,7 @@ def location_results(
 
     Args:
         trials: All trials of a run, or of the part that has finished, in any order.
-        options: For each part that a run sets out to ask, how many places there are.
+        options: The number of places of each part that the run set out to ask.
         seed: Seed of the bootstrap.
     """
     collapsed = _collapsed(trials)
@@ -132,7 +133,13 @@ def location_results(
 
 @dataclass(frozen=True)
 class _Cell:
-    """The scores of one kind of question with one kind of vector: by concept, [accuracy, nats]."""
+    """The scores of one kind of question under one kind of vector.
+
+    Attributes:
+        means: Accuracy and nats of each concept, [2].
+        trials: Number of trials that they rest on.
+        missing: Number of trials that were left out.
+    """
 
     means: Mapping[str, np.ndarray]
     trials: int
@@ -167,21 +174,22 @@ class _Cell:
 
 
 def _of_part(part: str, chance: float, trials: Sequence[LocationTrial], seed: int) -> list[LocationResult]:
-    own, turned, own_other, turned_other = (
+    """The contrasts of one part, and the scores that they are made of."""
+    concept, random, concept_other, random_other = (
         _Cell.of([t for t in trials if t.introspective == introspective], vector)
         for introspective in (True, False)
         for vector in ("concept", "random")
     )
-    difference, random_difference = own.minus(own_other), turned.minus(turned_other)
-    paired, populations, twice = CONTRASTS
+    difference, random_difference = concept.minus(concept_other), random.minus(random_other)
+    between_questions, between_vectors, between_both = CONTRASTS
     return [
-        _result(part, paired, 0.0, difference, None, seed),
-        _result(part, populations, 0.0, own, turned, seed),
-        _result(part, twice, 0.0, difference, random_difference, seed),
-        _result(part, "introspective, concept", chance, own, None, seed),
-        _result(part, "other, concept", chance, own_other, None, seed),
-        _result(part, "introspective, random", chance, turned, None, seed),
-        _result(part, "other, random", chance, turned_other, None, seed),
+        _result(part, between_questions, 0.0, difference, None, seed),
+        _result(part, between_vectors, 0.0, concept, random, seed),
+        _result(part, between_both, 0.0, difference, random_difference, seed),
+        _result(part, "introspective, concept", chance, concept, None, seed),
+        _result(part, "other, concept", chance, concept_other, None, seed),
+        _result(part, "introspective, random", chance, random, None, seed),
+        _result(part, "other, random", chance, random_other, None, seed),
     ]
 
 
@@ -189,9 +197,7 @@ def _result(part: str, name: str, chance: float, cell: _Cell, against: _Cell | N
     """A mean over concepts, or the difference from what another population of vectors gives."""
 
     def interval(column: int) -> Interval:
-        # Randomness of its own, so that no result depends on which others are computed.
-        digest = hashlib.sha256(f"{part}|{name}|{column}".encode()).digest()
-        rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+        rng = own_rng(seed, part, name, str(column))
         if against is None:
             return mean_interval(cell.values(column), rng=rng)
         return difference_interval(cell.values(column), against.values(column), rng=rng)
@@ -212,7 +218,7 @@ def _is_finite(trial: LocationTrial, vector: str) -> bool:
 
 
 def _collapsed(trials: Iterable[LocationTrial]) -> list[LocationTrial]:
-    """One entry per trial, in an order of its own: repeated epochs are averaged over the finite ones."""
+    """One entry per trial, sorted, with repeated epochs averaged over the finite ones."""
     repeats: dict[tuple[str, bool, str, str], list[LocationTrial]] = defaultdict(list)
     for t in trials:
         repeats[t.part, t.introspective, t.item, t.concept].append(t)
@@ -229,7 +235,7 @@ def _collapsed(trials: Iterable[LocationTrial]) -> list[LocationTrial]:
 
 
 def location_trial(scored: ScoredTrial) -> LocationTrial:
-    """What the statistics work on, from a sample's metadata and its score's."""
+    """One trial, from its sample's metadata and its score's."""
     factors, exact = TrialFactors.from_json(scored[0]), scored[1]
     place = factors.place
     return LocationTrial(
@@ -242,6 +248,6 @@ def location_trial(scored: ScoredTrial) -> LocationTrial:
 
 
 def planned_parts(plan: Plan) -> dict[str, int]:
-    """For each part that the run set out to ask, how many places there are."""
+    """The number of places of each part that the run set out to ask."""
     parts: dict[str, int] = plan.more["parts"]
     return parts

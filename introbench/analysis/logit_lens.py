@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LensTrial:
-    """What one trial's lens shows, layer by layer.
+    """What the logit lens reads in one trial, layer by layer.
 
     Attributes:
         document: Document in the first turn.
@@ -32,7 +32,7 @@ class LensTrial:
         concept: The injected concept.
         gap: Measure under the concept's vector minus the same under the sham, in nats, [layers].
         random: The same under the random vectors, on average, [layers]; NaN without any.
-        curves: What else is shown by layer, by name: each [layers].
+        curves: What else is shown by layer, by name; [layers].
     """
 
     document: str
@@ -45,15 +45,15 @@ class LensTrial:
 
 @dataclass(frozen=True)
 class Peak:
-    """The layer with the largest mean gap, and what becomes of it.
+    """The layer with the largest mean gap, and how much of the gap is left after the last layer.
 
     Attributes:
         document: Under which document.
         layer: The layer, with the interval of the percentile bootstrap over concepts; layers count from 0.
         gap: Gap at the peak, in nats, with an interval that holds for all layers together.
         final: Gap after the last layer: in the answer itself.
-        suppression: Gap at the peak minus final gap, likewise: what the last layers take away.
-        missing: Trials without finite numbers.
+        suppression: Gap at the peak minus final gap, with such an interval: what the last layers take away.
+        missing: Number of trials that were left out, see `concept_means`.
     """
 
     document: str
@@ -65,7 +65,7 @@ class Peak:
 
 
 def concept_means(trials: Sequence[LensTrial]) -> tuple[Array, Array, dict[str, Array], int]:
-    """Means over what every concept was asked.
+    """Means over the questions that every concept was asked.
 
     Returns:
         Gaps [concepts, layers], gaps under random vectors [concepts, layers], the curves [layers] by name, and how many
@@ -87,12 +87,12 @@ def concept_means(trials: Sequence[LensTrial]) -> tuple[Array, Array, dict[str, 
     )
     names = kept[0].curves if kept else {}
     shown = {name: [t.curves[name] for t in kept if not np.isnan(t.curves[name]).any()] for name in names}
-    curves = {name: np.mean(each, axis=0) for name, each in shown.items() if each}
+    curves = {name: np.mean(by_trial, axis=0) for name, by_trial in shown.items() if by_trial}
     return gaps, random, curves, expected - len(kept)
 
 
 def peak(document: str, trials: Sequence[LensTrial], *, seed: int = 0, resamples: int = 4000) -> Peak:
-    """Find where the gap is largest.
+    """Find the layer at which the gap is largest.
 
     Args:
         document: Which document's trials these are.
@@ -121,7 +121,7 @@ def peak(document: str, trials: Sequence[LensTrial], *, seed: int = 0, resamples
 
 
 def by_document(trials: Sequence[LensTrial], documents: Sequence[str]) -> dict[str, list[LensTrial]]:
-    """The trials of each document, in an order of their own: the one in which they finished must not matter."""
+    """The trials of each document, sorted: the order in which they finished must not matter."""
     ordered = sorted(trials, key=lambda t: (t.item, t.concept))
     return {document: [t for t in ordered if t.document == document] for document in documents}
 
@@ -144,7 +144,7 @@ def lens_trial_of(
         document: Document in the first turn.
         item: The question.
         factors: The trial's factors.
-        gaps: For each arm, how far it is from the sham after every block, in nats; empty if it is not finite.
+        gaps: For every arm its distance from the sham after every block, in nats, [layers]; empty if it is not finite.
         curves: What else is shown after every block.
     """
     gap = gaps.get(CONCEPT, np.array([math.nan]))

@@ -52,17 +52,19 @@ from introbench.stats.intervals import NOT_MEASURED, Interval, mean_interval
 Array = NDArray[np.float64]
 
 Rows = NDArray[np.intp]
+"""Rows of a matrix of states."""
 
 CHANCE = 0.5
+"""AUROC of scores that tell nothing."""
 
 COMPARISONS = ("same", "any")
 """Which shams an injected state is compared with: that of its own item, or those of all items."""
 
 TIE = 1e-6
-"""Distance below which two scores are equal: about what float32 tells apart of log-odds."""
+"""Distance below which two scores are equal: about the precision of log-odds in float32."""
 
 NO_DIFFERENCE = 1e-6
-"""Distance between the class means, as a share of the states' norm, below which float32 has none."""
+"""Distance between the class means, as a share of the states' norm, below which it is rounding of float32."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Detection:
     Attributes:
         probe: AUROC of the probe.
         report: AUROC of the model's report.
-        recovered: (report - 0.5) / (probe - 0.5); NaN where that says nothing.
+        recovered: (report - 0.5) / (probe - 0.5); NaN where that ratio says nothing.
         reason: Why it says nothing, or empty.
     """
 
@@ -147,14 +149,14 @@ def held_out_scores(states: States, items: Sequence[int] | None = None) -> Score
                 if not tested.size or not trained.size:
                     continue
                 beside = vectors + np.array(states.beside)[tested]
-                found = fold_scores(
+                scores = fold_scores(
                     gram,
                     row[np.ix_(others, trained)].ravel(),
                     row[others, vectors:].ravel(),
                     np.concatenate([row[item, tested], row[item, beside]]),
                     floor,
                 )
-                injected[layer, tested, column], sham[layer, tested, column] = np.split(found, 2)
+                injected[layer, tested, column], sham[layer, tested, column] = np.split(scores, 2)
     return Scores(injected, sham)
 
 
@@ -226,17 +228,17 @@ def aurocs(scores: Scores, weights: Array, comparison: str) -> Array:
 def balanced_weights(is_reversed: Sequence[bool]) -> Array:
     """Weights of questions, so that plain and reversed ones count alike, all together; they add up to 1."""
     kinds = np.array(is_reversed)
-    several = [kinds == kind for kind in np.unique(kinds)]
-    return np.asarray(sum(kind / kind.sum() for kind in several) / len(several))
+    masks = [kinds == kind for kind in np.unique(kinds)]
+    return np.asarray(sum(mask / mask.sum() for mask in masks) / len(masks))
 
 
 def as_units(probe: Array) -> Array:
-    """AUROCs of concepts, [concepts, ...], about the same mean as far apart as their interval has to allow for."""
+    """AUROCs of concepts, [concepts, ...], spread about their mean as widely as their interval has to allow for."""
     return probe.mean(axis=0) + math.sqrt(2) * (probe - probe.mean(axis=0))
 
 
 def clipped(interval: Interval) -> Interval:
-    """An interval with its ends where an AUROC can be."""
+    """An interval with its ends between 0 and 1, where an AUROC lies."""
     low, high = (float(np.clip(end, 0.0, 1.0)) for end in (interval.low, interval.high))
     return Interval(interval.estimate, low, high, interval.units)
 
@@ -256,17 +258,18 @@ def detection(probe: Array, report: Array, rng: np.random.Generator, *, are_conc
     kept = np.isfinite(probe) & np.isfinite(report)
     above, reported = probe[kept], report[kept]
     units = as_units(above) if are_concepts and above.size else above
-    found = clipped(mean_interval(units, rng=rng)), clipped(mean_interval(reported, rng=rng))
-    reason = _nothing_to_recover(found[0])
+    of_probe, of_report = clipped(mean_interval(units, rng=rng)), clipped(mean_interval(reported, rng=rng))
+    reason = _nothing_to_recover(of_probe)
     if reason:
-        return Detection(*found, NOT_MEASURED, reason)
+        return Detection(of_probe, of_report, NOT_MEASURED, reason)
     reach = above.mean() - CHANCE
     ratio = (reported.mean() - CHANCE) / reach
     linear = ratio + (reported - CHANCE - ratio * (above - CHANCE)) / reach
-    return Detection(*found, mean_interval(linear, rng=rng), "")
+    return Detection(of_probe, of_report, mean_interval(linear, rng=rng), "")
 
 
 def _nothing_to_recover(probe: Interval) -> str:
+    """Why a share of what the probe detects would say nothing, or an empty text."""
     if probe.units < 2:
         return "fewer than two vectors"
     return "" if probe.low > CHANCE else "the probe is not above chance"
@@ -291,7 +294,7 @@ def scores_of(recorded: Mapping[str, Any]) -> Scores:
     return Scores(np.array(recorded["injected"], dtype=float), np.array(recorded["sham"], dtype=float))
 
 
-def plain(values: Array) -> Any:
+def json_lists(values: Array) -> Any:
     """Nested lists, with None where a number is not finite: JSON has no NaN."""
     written = values.astype(object)
     written[~np.isfinite(values)] = None

@@ -1,4 +1,4 @@
-"""From the scores of single documents to results: probe and report, by state, document, kind of vector and sham."""
+"""Results of the probe task: probe beside report, by state, document, kind of vector and sham."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,8 @@ EVERY_DOCUMENT = "all"
 
 
 @dataclass(frozen=True)
-class Probed:
-    """What was found under one document; NaN for vectors that are not finite.
+class ProbedDocument:
+    """AUROCs and scores under one document; NaN for vectors that are not finite.
 
     Attributes:
         document: Which document.
@@ -44,9 +44,9 @@ class Result:
         vectors: "concepts" or "random".
         comparison: One of `COMPARISONS`.
         last: With the probe after the last block.
-        mean: With the mean of the probes from the first block on after which anything can differ.
+        mean: With the mean of the probes after all blocks that the injection can reach.
         curve: AUROC of the vectors that are finite, [layers, vectors].
-        missing: How many vectors are not.
+        missing: How many vectors are not finite.
     """
 
     state: str
@@ -59,43 +59,44 @@ class Result:
     missing: int
 
 
-def results(documents: Sequence[Probed], first_layer: int, seed: int = 0) -> list[Result]:
-    """Everything that is concluded; the first result is the headline.
+def results_of(documents: Sequence[ProbedDocument], first_layer: int, seed: int = 0) -> list[Result]:
+    """All results; the first is the headline.
 
-    Each document has its own probe where questions are answered. The first steered block changes nothing there yet:
-    tokens that are not steered themselves read of it one block later, and a layer that cannot know would flatter. At
-    the end of a prior turn there is one state for each vector, so that documents take the place of questions there, and
-    all of them make one result.
+    Where questions are answered, each document has its own probe. The first steered block changes nothing there yet,
+    because tokens that are not steered themselves read of it one block later; a layer that the injection cannot reach
+    would only dilute the mean. At the end of a prior turn there is one state for each vector, so that documents take
+    the place of questions there, and all of them make one result.
 
     Args:
-        documents: What was found under each, the reference document first.
+        documents: The reference document first.
         first_layer: The first steered block.
         seed: Seed of the bootstrap.
     """
-    found = []
-    for each in documents:
+    results = []
+    for probed in documents:
         for comparison in COMPARISONS:
-            for vectors, rows in _kinds(each):
-                curve, report = each.answer[comparison][:, rows], each.report[comparison][rows]
-                found.append(
-                    _result("answer", each.document, vectors, comparison, curve, report, first_layer + 1, seed)
+            for vectors, rows in _kinds(probed):
+                curve, report = probed.answer[comparison][:, rows], probed.report[comparison][rows]
+                results.append(
+                    _result("answer", probed.document, vectors, comparison, curve, report, first_layer + 1, seed)
                 )
     if documents:
         injected, sham = (
-            np.concatenate([getattr(each.cache, name) for each in documents], axis=2) for name in ("injected", "sham")
+            np.concatenate([getattr(probed.cache, name) for probed in documents], axis=2)
+            for name in ("injected", "sham")
         )
         name = documents[0].document if len(documents) == 1 else EVERY_DOCUMENT
         for comparison in COMPARISONS:
             by_vector = aurocs(Scores(injected, sham), np.ones(len(documents)), comparison)
-            reports = np.mean([each.report[comparison] for each in documents], axis=0)
+            reports = np.mean([probed.report[comparison] for probed in documents], axis=0)
             for vectors, rows in _kinds(documents[0]):
                 curve = by_vector[:, rows]
-                found.append(_result("cache", name, vectors, comparison, curve, reports[rows], first_layer, seed))
-    return found
+                results.append(_result("cache", name, vectors, comparison, curve, reports[rows], first_layer, seed))
+    return results
 
 
-def _kinds(probed: Probed) -> list[tuple[str, slice]]:
-    """The kinds of vectors that there are, and which of them they are."""
+def _kinds(probed: ProbedDocument) -> list[tuple[str, slice]]:
+    """The kinds of vectors, and the numbers of the vectors of each kind."""
     total = len(probed.report["same"])
     kinds = [("concepts", slice(0, probed.concepts)), ("random", slice(probed.concepts, total))]
     return [(name, rows) for name, rows in kinds if rows.start < rows.stop]
@@ -112,8 +113,8 @@ def _result(
     seed: int,
 ) -> Result:
     """One result from AUROCs of the probe, [layers, vectors], and of the report, [vectors]."""
-    telling = curve[first:]
-    nothing = np.full(curve.shape[1], math.nan)
+    reached = curve[first:]
+    none = np.full(curve.shape[1], math.nan)
     finite = np.isfinite(report) & np.isfinite(curve).all(axis=0)
 
     def detected(name: str, probe: Array) -> Detection:
@@ -125,30 +126,32 @@ def _result(
         document=document,
         vectors=vectors,
         comparison=comparison,
-        last=detected("last", curve[-1] if len(curve) else nothing),
-        mean=detected("mean", telling.mean(axis=0) if len(telling) else nothing),
+        last=detected("last", curve[-1] if len(curve) else none),
+        mean=detected("mean", reached.mean(axis=0) if len(reached) else none),
         curve=curve[:, finite],
         missing=int((~finite).sum()),
     )
 
 
 def probe_results(scored: Sequence[ScoredTrial]) -> list[Result]:
-    """All results from factors and scores; none without a document that was scored."""
-    found = {factors["document"]: _probed(factors, exact) for factors, exact in scored if exact}
-    if not found:
+    """All results, from the samples' metadata and their scores'; empty without a document that was scored."""
+    by_document = {factors["document"]: _probed(factors, exact) for factors, exact in scored if exact}
+    if not by_document:
         return []
     factors = scored[0][0]
     order = sorted(factors["plan"]["documents"], key=lambda name: name != REFERENCE_DOCUMENT)
-    return results([found[name] for name in order if name in found], factors["first_layer"], factors["plan"]["seed"])
+    return results_of(
+        [by_document[name] for name in order if name in by_document], factors["first_layer"], factors["plan"]["seed"]
+    )
 
 
-def _probed(factors: Mapping[str, Any], exact: Mapping[str, Any]) -> Probed:
+def _probed(factors: Mapping[str, Any], exact: Mapping[str, Any]) -> ProbedDocument:
     report, answer = (
         {name: np.array(exact[what][name], dtype=float) for name in COMPARISONS} for what in ("report", "answer")
     )
-    return Probed(factors["document"], len(exact["concepts"]), report, answer, scores_of(exact["cache"]))
+    return ProbedDocument(factors["document"], len(exact["concepts"]), report, answer, scores_of(exact["cache"]))
 
 
-def apart(found: Sequence[Result]) -> list[Result]:
-    """One result for each document and kind of vector."""
-    return [each for each in found if each.state == "answer" and each.comparison == "same"]
+def answer_results(results: Sequence[Result]) -> list[Result]:
+    """The results where questions are answered, against the shams of the same items: one per document and vectors."""
+    return [result for result in results if result.state == "answer" and result.comparison == "same"]

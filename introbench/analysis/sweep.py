@@ -1,9 +1,9 @@
 """Layer ranges by strengths: maps of what an injection does to introspection and to every control family.
 
 Layers that are picked because they show most look better than they are. So the best cell is chosen on one half of the
-concepts and of the questions and read on the other halves, and the other way round; beside it stands the whole map.
-Concepts alone would not do: what a question does in one cell it does for all concepts, so that its luck would be picked
-and read again.
+concepts and of the questions and read on the other halves, and the other way round; the map of all cells stands beside
+it. Splitting concepts alone would not be enough: whatever chance gives a question in one cell, it gives for all
+concepts, so that it would be picked on one half of them and read again on the other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,15 +22,15 @@ from introbench.stats.intervals import NOT_MEASURED, Interval, mean_interval, ow
 Array = NDArray[np.float64]
 
 BROKEN = 0.5
-"""Control questions are broken where they move by this share of what separates them from even odds, on average."""
+"""Control questions break where they move, on average, by this share of their distance from even odds."""
 
 EXCESS = "excess"
-"""Name of the map of introspection's shift in excess of what control questions do."""
+"""Name of the map of introspection's excess over the control line."""
 
 
 @dataclass(frozen=True)
 class SweepTrial:
-    """One question under every cell.
+    """One question in every cell of the grid.
 
     Attributes:
         document: Document in the first turn.
@@ -38,9 +38,10 @@ class SweepTrial:
         item: The question.
         kind: Kind of answer.
         labels: Its answer format.
-        sign: +1 where a yes, -1 where a no says that something was noticed; 0 on control questions.
-        baseline: Log-odds of yes under each range's sham, [layers], in nats.
-        shift: Log-odds of yes under the injection minus the baseline, [layers, strength, vector]; NaN if not finite.
+        side: +1 where a yes, -1 where a no says that something was noticed; 0 on control questions.
+        baseline: Log-odds of yes under the sham of each range of layers, [ranges], in nats.
+        shift: Log-odds of yes under the injection minus the baseline, [ranges, strengths, vectors], in nats; NaN if not
+            finite.
     """
 
     document: str
@@ -48,7 +49,7 @@ class SweepTrial:
     item: str
     kind: str
     labels: str
-    sign: float
+    side: float
     baseline: Array
     shift: Array
 
@@ -73,17 +74,17 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Held:
-    """What the best cell gave for concepts and questions that had no part in choosing it.
+class HeldOut:
+    """What the best cell shows for concepts and questions that had no part in choosing it.
 
     Attributes:
         document: Document in the first turn.
-        chosen: The choices: of each half of the concepts, on each half of the questions.
-        best: Cell with the largest mean excess over all concepts and questions; what is read there flatters.
-        at_best: Mean excess there.
-        excess: Of every concept and question at the cell that the others chose. The interval allows for concepts and
-            for questions; see `fit_control_line`.
-        families: Shift of every family there; of introspection toward "noticed". Units are concepts.
+        chosen: The cells that were chosen: by each half of the concepts, on each half of the questions.
+        best: Cell with the largest mean excess over all concepts and questions; its excess is biased upward.
+        at_best: Mean excess in that cell, in nats.
+        excess: Excess of every concept and question in the cell that the others chose. The interval allows for concepts
+            and for questions; see `fit_control_line`.
+        families: Shift of every family there, that of introspection toward "noticed". Units are concepts.
     """
 
     document: str
@@ -95,45 +96,46 @@ class Held:
 
 
 def family_maps(trials: Sequence[SweepTrial]) -> dict[str, Array]:
-    """Mean shift of every family, of introspection toward "noticed": each [layers, strength, vector].
+    """Mean shift of every family, of introspection toward "noticed"; [ranges, strengths, vectors].
 
     A question without a finite number in a cell leaves that cell without one.
     """
     families = dict.fromkeys(trial.family for trial in trials)
     return {
-        family: np.mean([(t.sign or 1.0) * t.shift for t in trials if t.family == family], axis=0)
+        family: np.mean([(t.side or 1.0) * t.shift for t in trials if t.family == family], axis=0)
         for family in families
     }
 
 
 def excess_map(trials: Sequence[SweepTrial], vectors: Sequence[int]) -> Array:
-    """Introspection in excess of the control line, [layers, strength, vectors]; see `fit_control_line`.
+    """Introspection in excess of the control line, [ranges, strengths, vectors]; see `fit_control_line`.
 
     Args:
         trials: Trials of one document.
         vectors: Which of the vectors.
     """
     ranges, strengths, _ = trials[0].shift.shape
-    found = np.full((ranges, strengths, len(vectors)), np.nan)
+    excess = np.full((ranges, strengths, len(vectors)), np.nan)
     for row in range(ranges):
         for column in range(strengths):
             by_unit = excess_by_unit(_answers(trials, (row, column), vectors))
-            found[row, column] = [by_unit.get(str(v), np.nan) for v in vectors]
-    # A question that is lost in some cells only would make cells differ by what is peculiar to it.
+            excess[row, column] = [by_unit.get(str(v), np.nan) for v in vectors]
+    # If a question were lost in some cells only, these would differ from the others for want of it.
     complete = np.all([np.isfinite(t.shift[:, :, list(vectors)]) for t in trials], axis=0)
-    return np.where(complete, found, np.nan)
+    return np.where(complete, excess, np.nan)
 
 
 def _answers(trials: Sequence[SweepTrial], cell: Cell, vectors: Sequence[int], suffix: str = "") -> list[Answer]:
+    """The answers of one cell, with a suffix to the kinds of answers, by which lines are told apart."""
     return [
-        Answer(str(v), t.item, t.kind + suffix, t.labels, t.sign, float(t.baseline[cell[0]]), float(t.shift[cell][v]))
+        Answer(str(v), t.item, t.kind + suffix, t.labels, t.side, float(t.baseline[cell[0]]), float(t.shift[cell][v]))
         for t in trials
         for v in vectors
     ]
 
 
 def excess_interval(trials: Sequence[SweepTrial], cell: Cell, vectors: Sequence[int], seed: int = 0) -> Interval:
-    """The excess in one cell with an interval over vectors and questions; without units where a number is not finite.
+    """The excess in one cell with an interval over vectors and questions; `NOT_MEASURED` if a number is not finite.
 
     Args:
         trials: Trials of one document.
@@ -176,21 +178,21 @@ def _finite_interval(values: Array, rng: np.random.Generator) -> Interval:
 
 
 def broken_from(trials: Sequence[SweepTrial], vectors: Sequence[int]) -> list[int | None]:
-    """For each range the first strength at which the control questions break, too; None if they never do.
+    """For each range the first strength at which the control questions break; None if they never do.
 
-    They are broken where the questions with a known answer move by `BROKEN` of what separates them from even odds.
+    They break where the questions with a known answer move by `BROKEN` of their distance from even odds.
     """
     known = [t for t in trials if t.family in ("always_no", "always_yes")]
     if not known:
         return [None] * len(trials[0].baseline)
     moved = np.mean([np.abs(t.shift[:, :, list(vectors)]).mean(axis=2) for t in known], axis=0)
-    apart = np.mean([np.abs(t.baseline) for t in known], axis=0)
-    # A comparison with NaN is false: where numbers are no longer finite, questions are broken as well.
-    broken = ~(moved < BROKEN * apart[:, None])
+    distance = np.mean([np.abs(t.baseline) for t in known], axis=0)
+    # A comparison with NaN is false: where numbers are no longer finite, questions break as well.
+    broken = ~(moved < BROKEN * distance[:, None])
     return [int(row.argmax()) if row.any() else None for row in broken]
 
 
-def held_out(document: str, trials: Sequence[SweepTrial], concepts: Sequence[str], *, seed: int = 0) -> Held | None:
+def held_out(document: str, trials: Sequence[SweepTrial], concepts: Sequence[str], *, seed: int = 0) -> HeldOut | None:
     """Choose the best cell on half of the concepts and questions, and read it on the other halves, all four ways.
 
     Args:
@@ -215,20 +217,20 @@ def held_out(document: str, trials: Sequence[SweepTrial], concepts: Sequence[str
     chosen: list[Choice] = []
     answers: list[Answer] = []
     moved: dict[str, list[list[float]]] = {t.family: [[] for _ in concepts] for t in trials}
-    for own, others in (by_concept, by_concept[::-1]):
-        for side in (0, 1):
-            cell = _best(maps[side][:, :, own], usable)
-            chose = dict.fromkeys(t.item for t in by_question[side])
-            chosen.append(Choice(cell, tuple(concepts[i] for i in own), tuple(chose)))
-            read = by_question[1 - side]
-            # Each half of the questions has a line of its own, since it is read in a cell of its own.
-            answers += _answers(read, cell, others, suffix=f" {side}")
+    for choosing, others in (by_concept, by_concept[::-1]):
+        for half in (0, 1):
+            cell = _best(maps[half][:, :, choosing], usable)
+            items = dict.fromkeys(t.item for t in by_question[half])
+            chosen.append(Choice(cell, tuple(concepts[i] for i in choosing), tuple(items)))
+            read = by_question[1 - half]
+            # The two halves of the questions are read in two cells, so their control lines are fitted separately.
+            answers += _answers(read, cell, others, suffix=f" {half}")
             for t in read:
                 for concept in others:
-                    moved[t.family][concept].append((t.sign or 1.0) * float(t.shift[cell][concept]))
+                    moved[t.family][concept].append((t.side or 1.0) * float(t.shift[cell][concept]))
     excess = excess_map(trials, range(count))
     best = _best(excess, usable)
-    return Held(
+    return HeldOut(
         document,
         tuple(chosen),
         best,
@@ -242,37 +244,38 @@ def held_out(document: str, trials: Sequence[SweepTrial], concepts: Sequence[str
 
 
 def _question_halves(trials: Sequence[SweepTrial], seed: int) -> list[list[SweepTrial]]:
-    """Two halves of the questions, each with half of every family, and of plain and reversed ones."""
+    """Two halves of the questions, with half of every family, and of plain and of reversed questions, in both."""
     alike: dict[tuple[str, float], list[str]] = {}
-    for item, family, sign in sorted({(t.item, t.family, t.sign) for t in trials}):
-        alike.setdefault((family, sign), []).append(item)
+    for item, family, side in sorted({(t.item, t.family, t.side) for t in trials}):
+        alike.setdefault((family, side), []).append(item)
     rng = own_rng(seed, "questions")
-    side: dict[str, int] = {}
+    half_of: dict[str, int] = {}
     for items in alike.values():
         for number in rng.permutation(len(items)):
-            side[items[number]] = len(side) % 2
-    return [[t for t in trials if side[t.item] == half] for half in (0, 1)]
+            half_of[items[number]] = len(half_of) % 2
+    return [[t for t in trials if half_of[t.item] == half] for half in (0, 1)]
 
 
 def _best(excess: Array, usable: NDArray[np.bool_]) -> Cell:
+    """The usable cell with the largest mean excess."""
     means = np.where(usable, excess.mean(axis=2), -np.inf)
     row, column = np.unravel_index(int(means.argmax()), means.shape)
     return int(row), int(column)
 
 
 def maps(trials: Sequence[SweepTrial], vectors: Sequence[int]) -> dict[str, np.ndarray[Any, Any]]:
-    """Every family's map and the excess, [layers, strength, vectors]."""
-    several = {name: each[:, :, list(vectors)] for name, each in family_maps(trials).items()}
-    return {EXCESS: excess_map(trials, vectors), **several} if len(several) > 1 else several
+    """Every family's map and that of the excess, [ranges, strengths, vectors]."""
+    by_family = {family: of_all[:, :, list(vectors)] for family, of_all in family_maps(trials).items()}
+    return {EXCESS: excess_map(trials, vectors), **by_family} if len(by_family) > 1 else by_family
 
 
 def group_trials(scored: Sequence[ScoredTrial]) -> dict[str, list[SweepTrial]]:
-    """The trials of each document from factors and scores, in an order of their own."""
+    """The trials of each document, sorted, from the samples' metadata and their scores'."""
     trials = [_trial(TrialFactors.from_json(factors).question, exact) for factors, exact in scored if exact]
     trials.sort(key=lambda t: (t.document, t.family, t.item, t.labels))
     grouped: dict[str, list[SweepTrial]] = {}
-    for each in trials:
-        grouped.setdefault(each.document, []).append(each)
+    for trial in trials:
+        grouped.setdefault(trial.document, []).append(trial)
     return grouped
 
 
@@ -283,7 +286,7 @@ def _trial(question: QuestionFactors, exact: Mapping[str, Any]) -> SweepTrial:
         item=question.question,
         kind=question.answer_kind,
         labels=question.answer_format,
-        sign=question.side if question.family == "introspection" else 0.0,
+        side=question.side if question.family == "introspection" else 0.0,
         baseline=np.array(exact["baseline"], dtype=float),
         shift=np.array(exact["shift"], dtype=float),
     )

@@ -1,10 +1,11 @@
 """What comes to a steered model's mind: does a vector do anything, and is the text still coherent?
 
 Nobody has to read the texts. A vector is `live` if it makes its concept's word more likely, where the model goes on,
-than the sham does and than every random vector of the same norm does. (Any push of that norm raises rare words, so that
-more than the sham alone says nothing; and the word turns up in few texts, so that counting it says little.) Texts are
-`coherent` if the model as it is does not find them much less likely than those of the sham, they do not repeat
-themselves much more, and they are not much shorter: a loop inside a single word is likely, and repeats no words.
+than the sham does and than every random vector of the same norm does. A comparison with the sham alone would say
+nothing, because any push of that norm raises rare words; a count of the word would say little, because it turns up in
+few texts. Texts are `coherent` if the model without injection does not find them much less likely than those of the
+sham, they do not repeat themselves much more, and they are not much shorter: a loop inside a single word is likely, and
+repeats no words.
 """
 
 import math
@@ -15,15 +16,16 @@ from typing import Any
 import numpy as np
 
 from introbench.analysis.coherence import score_text
+from introbench.records.arm_record import number_or_nan
 
 MOST_LOGPROB_LOST = 1.5
-"""Nats per token that coherent texts may be less likely than the sham's, on average."""
+"""Largest loss of log-probability against the sham's texts, in nats per token, at which texts count as coherent."""
 
 MOST_REPETITION = 0.1
-"""Share of repeated trigrams by which coherent texts may exceed the sham's."""
+"""Largest excess of the share of repeated trigrams over the sham's, likewise."""
 
 LEAST_WORDS = 0.5
-"""Words of coherent texts, as a share of the sham's."""
+"""Smallest number of words, as a share of the sham's, likewise."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,9 @@ class Texts:
 
     Attributes:
         share: Share of words that belong to the concept.
-        repetition: Share of word trigrams that stood in the text before.
+        repetition: Share of word trigrams that repeat an earlier one.
         words: How many words a text has.
-        logprob: Log-probability per token under the model as it is, in nats; NaN without text or finite numbers.
+        logprob: Log-probability per token to the model without injection, in nats; NaN without text or finite numbers.
     """
 
     share: float
@@ -44,20 +46,20 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Strength:
+class VectorEffect:
     """What a concept's vector does at one strength.
 
     Attributes:
-        own: Texts under the concept's vector.
-        random: The same measures under random vectors of that norm, on average.
-        gain: Log-probability of the concept's word where the model goes on, over the sham's, in nats.
+        texts: Measures of the texts under the concept's vector.
+        random_texts: The same under random vectors of that norm, on average.
+        gain: Log-probability of the concept's word where the model goes on, minus the sham's, in nats.
         random_gain: The largest gain under a random vector of that norm; NaN without any.
         live: Whether the concept comes to mind.
-        coherent: Whether the texts are still some.
+        coherent: Whether the texts are still coherent.
     """
 
-    own: Texts
-    random: Texts
+    texts: Texts
+    random_texts: Texts
     gain: float
     random_gain: float
     live: bool
@@ -65,9 +67,13 @@ class Strength:
 
 
 def is_live(word: float, others: Sequence[float]) -> bool | None:
-    """Whether a word is more likely under its vector than under the sham and all random vectors.
+    """Whether a concept's word is more likely under its vector than under the sham and all random vectors.
 
-    With n random vectors, one that does nothing of its own passes once in n + 1 times.
+    A vector that does no more than n random vectors passes this once in n + 1 times.
+
+    Args:
+        word: Log-probability of the word under the concept's vector, in nats.
+        others: The same under the sham and under random vectors; those that are not finite are left out.
 
     Returns:
         None if there is no finite number to compare with.
@@ -77,7 +83,15 @@ def is_live(word: float, others: Sequence[float]) -> bool | None:
 
 
 def measure(texts: Sequence[str], mean_logprobs: Sequence[float | None], concept: str, finite: bool = True) -> Texts:
-    """Measures of the texts of one arm; if numbers were not finite, there is no log-probability."""
+    """Measures of the texts of one arm.
+
+    Args:
+        texts: The texts.
+        mean_logprobs: For each text the mean log-probability of its tokens to the model without injection, in nats;
+            None if it is empty.
+        concept: The concept whose words are counted.
+        finite: Whether the model's numbers were finite throughout; if not, there is no log-probability.
+    """
     scores = [score_text(text, concept) for text in texts]
     known = [value for value in mean_logprobs if value is not None]
     return Texts(
@@ -88,49 +102,45 @@ def measure(texts: Sequence[str], mean_logprobs: Sequence[float | None], concept
     )
 
 
-def judge(sham: Texts, own: Texts, random: Sequence[Texts], gains: Sequence[float]) -> Strength:
+def judge(sham: Texts, injected: Texts, random: Sequence[Texts], gains: Sequence[float]) -> VectorEffect:
     """Compare a vector at one strength with the sham and with random vectors of the same norm.
 
     Args:
         sham: The sham's texts.
-        own: Those under the concept's vector.
-        random: Those under each of some random vectors.
-        gains: How much likelier than under the sham the concept's word is: under its vector, then under random ones.
+        injected: The texts under the concept's vector.
+        random: The texts under each random vector.
+        gains: By how many nats the concept's word is likelier than under the sham: under its vector, then under each
+            random vector.
     """
-    rows = [[each.share, each.repetition, each.words, each.logprob] for each in random] or [[math.nan] * 4]
-    gain, *by_chance = gains
-    return Strength(
-        own=own,
-        random=Texts(*np.mean(rows, axis=0).tolist()),
+    measures = [[texts.share, texts.repetition, texts.words, texts.logprob] for texts in random] or [[math.nan] * 4]
+    gain, *random_gains = gains
+    return VectorEffect(
+        texts=injected,
+        random_texts=Texts(*np.mean(measures, axis=0).tolist()),
         gain=gain,
-        random_gain=max((each for each in by_chance if math.isfinite(each)), default=math.nan),
-        live=bool(is_live(gain, [0.0, *by_chance])),
+        random_gain=max((random_gain for random_gain in random_gains if math.isfinite(random_gain)), default=math.nan),
+        live=bool(is_live(gain, [0.0, *random_gains])),
         # A comparison with NaN is false: without finite numbers nothing is coherent.
-        coherent=own.logprob >= sham.logprob - MOST_LOGPROB_LOST
-        and own.repetition <= sham.repetition + MOST_REPETITION
-        and own.words >= LEAST_WORDS * sham.words,
+        coherent=injected.logprob >= sham.logprob - MOST_LOGPROB_LOST
+        and injected.repetition <= sham.repetition + MOST_REPETITION
+        and injected.words >= LEAST_WORDS * sham.words,
     )
 
 
-def judged_strengths(exact: Mapping[str, Any]) -> dict[str, Strength]:
-    """What a score's metadata say about every strength; nothing, where nothing was written."""
+def judged_strengths(exact: Mapping[str, Any]) -> dict[str, VectorEffect]:
+    """What a score's metadata say about every strength; empty if the model wrote nothing."""
     return judged_by_strength(exact) if exact else {}
 
 
-def judged_by_strength(exact: Mapping[str, Any]) -> dict[str, Strength]:
-    """What a score's exact numbers say about every strength."""
-    measured = {arm: Texts(*map(number, values)) for arm, values in exact["measured"].items()}
+def judged_by_strength(exact: Mapping[str, Any]) -> dict[str, VectorEffect]:
+    """What the exact numbers in a score's metadata say about every strength."""
+    measured = {arm: Texts(*map(number_or_nan, values)) for arm, values in exact["measured"].items()}
     return {
         strength: judge(
             measured["sham"],
-            measured[own],
+            measured[concept],
             [measured[arm] for arm in random],
-            [number(gain) for gain in exact["gains"][strength]],
+            [number_or_nan(gain) for gain in exact["gains"][strength]],
         )
-        for strength, (own, *random) in exact["strengths"].items()
+        for strength, (concept, *random) in exact["strengths"].items()
     }
-
-
-def number(value: float | None) -> float:
-    """A recorded number; records hold None in place of those that are not finite."""
-    return math.nan if value is None else float(value)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from introbench.analysis.probe import Scores, States, held_out_scores, plain
+from introbench.analysis.probe import Scores, States, held_out_scores, json_lists
 from introbench.engine import Reading
 from introbench.steering.injection import Injection
 
@@ -48,7 +48,10 @@ def probe_record(
     return {
         "concepts": [batch[row].label for row in order.vectors[: order.concepts]],
         "random": [batch[row].label for row in order.vectors[order.concepts :]],
-        **{name: {"injected": plain(scores.injected), "sham": plain(scores.sham)} for name, scores in named.items()},
+        **{
+            name: {"injected": json_lists(scores.injected), "sham": json_lists(scores.sham)}
+            for name, scores in named.items()
+        },
     }
 
 

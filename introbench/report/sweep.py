@@ -9,7 +9,7 @@ from tabulate import tabulate
 from introbench.analysis.shifts import ScoredTrial
 from introbench.analysis.sweep import (
     EXCESS,
-    Held,
+    HeldOut,
     SweepTrial,
     broken_from,
     group_trials,
@@ -63,7 +63,7 @@ def _of_document(document: str, trials: Sequence[SweepTrial], plan: Mapping[str,
     ]
 
 
-def _held_paragraphs(held: Held, axes: Mapping[str, Sequence[str]]) -> list[str]:
+def _held_paragraphs(held: HeldOut, axes: Mapping[str, Sequence[str]]) -> list[str]:
     def cell(where: tuple[int, int]) -> str:
         return f"{axes['layers'][where[0]]} x{axes['strength'][where[1]]}"
 

@@ -21,12 +21,12 @@ def tables(trials: Sequence[ScoredTrial]) -> list[str]:
                     "coherent" if each.coherent else "",
                     f"{each.gain:+.2f}",
                     f"{each.random_gain:+.2f}",
-                    f"{each.own.share:.1%}",
-                    f"{each.random.share:.1%}",
-                    f"{each.own.repetition:.1%}",
-                    f"{each.own.words:.0f}",
-                    f"{each.own.logprob:+.2f}",
-                    f"{each.random.logprob:+.2f}",
+                    f"{each.texts.share:.1%}",
+                    f"{each.random_texts.share:.1%}",
+                    f"{each.texts.repetition:.1%}",
+                    f"{each.texts.words:.0f}",
+                    f"{each.texts.logprob:+.2f}",
+                    f"{each.random_texts.logprob:+.2f}",
                 ]
             )
     headers = [

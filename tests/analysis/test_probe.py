@@ -17,7 +17,7 @@ from introbench.analysis.probe import (
     fold_scores,
     held_out_scores,
 )
-from introbench.analysis.probe_results import Probed, results
+from introbench.analysis.probe_results import ProbedDocument, results_of
 from introbench.stats.intervals import mean_interval
 
 
@@ -271,14 +271,14 @@ def test_concepts_that_train_each_other_need_wider_intervals() -> None:
 def test_results_take_the_last_layer_the_mean_and_all_documents() -> None:
     rng = np.random.default_rng(0)
 
-    def document(name: str, cache: list[float]) -> Probed:
+    def document(name: str, cache: list[float]) -> ProbedDocument:
         answer = {each: np.concatenate([np.full((2, 5), 0.5), rng.uniform(0.5, 1, (2, 5))]) for each in COMPARISONS}
         report = {each: rng.uniform(0.4, 0.9, 5) for each in COMPARISONS}
         scores = np.broadcast_to(np.array(cache)[None, :, None], (3, 5, 1))
-        return Probed(name, 3, report, answer, Scores(scores, np.zeros((3, 5, 1))))
+        return ProbedDocument(name, 3, report, answer, Scores(scores, np.zeros((3, 5, 1))))
 
     documents = [document("info", [1, 1, -1, 0, 1]), document("none", [1, -1, -1, 0, math.nan])]
-    every = results(documents, 1)
+    every = results_of(documents, 1)
     assert every[0].document == "info"
     assert (every[0].state, every[0].vectors, every[0].comparison) == ("answer", "concepts", "same")
     own = documents[0].answer["same"]
@@ -291,5 +291,7 @@ def test_results_take_the_last_layer_the_mean_and_all_documents() -> None:
         np.mean([each.report["same"][:3].mean() for each in documents])
     )
     assert cached["random", "same"].last.probe.estimate == pytest.approx(np.mean([0.5, 1.0]))
-    assert [repr(each.last) for each in results(documents, 1)] == [repr(each.last) for each in every], "deterministic"
-    assert results([], 0) == []
+    assert [repr(each.last) for each in results_of(documents, 1)] == [repr(each.last) for each in every], (
+        "deterministic"
+    )
+    assert results_of([], 0) == []

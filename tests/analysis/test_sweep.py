@@ -151,7 +151,7 @@ def test_each_part_is_read_at_the_cell_that_the_others_chose() -> None:
     several = trials({})
     for trial in several:  # now it is the questions that have theirs in different cells
         cell = (0, 0) if trial.item in probe.chosen[0].items else (1, 2)
-        trial.shift[cell] += trial.sign
+        trial.shift[cell] += trial.side
     held = held_out("info", several, CONCEPTS)
     assert held is not None
     assert [each.cell for each in held.chosen] == [(0, 0), (1, 2)] * 2
