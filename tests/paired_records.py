@@ -10,12 +10,12 @@ FAMILIES = {"detect": "introspection", "untouched": "introspection", "fish": "al
 
 def record(shift: float = 0.0, seed: int = 0, spread: float = 0.0, level: float = 1.0) -> Record:
     """Shifts that differ between questions and concepts by far more than what is asked about."""
-    base, own = np.random.default_rng(0), np.random.default_rng(seed)
+    common, noise = np.random.default_rng(0), np.random.default_rng(seed)
     trials = {}
     for question in FAMILIES:
         trials[f"info.{question}.yes-no"] = {
             concept: {
-                "shift": float(base.normal(0, 2) + shift + own.normal(0, spread)),
+                "shift": float(common.normal(0, 2) + shift + noise.normal(0, spread)),
                 "random": 0.0,
                 "log_odds": level * len(question),
             }

@@ -1,1 +1,1 @@
-"""Checks of a model for pytest: `pytest --pyargs introbench.regression --model inject/NAME [--baseline FILE]`."""
+"""Regression tests of models: `pytest --pyargs introbench.regression --model inject/NAME [--baseline FILE]`."""

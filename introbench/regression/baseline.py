@@ -1,4 +1,4 @@
-"""What an evaluation found, trial by trial, as small JSON that a version control system can show changes of."""
+"""The numbers of an evaluation, trial by trial, as JSON whose changes a version control system shows line by line."""
 
 import hashlib
 import json
@@ -18,35 +18,37 @@ from inspect_ai.scorer import Score
 from introbench.errors import InputError
 
 FORMAT = 1
-"""Version of the file."""
+"""Version of the file format."""
 _FACTORS = ("document", "family", "question", "format", "concept")
-"""What a trial has to say about itself to be compared."""
+"""The factors that a trial needs to be compared."""
 _INJECTION = ("layers", "strength", "method", "steering")
-"""Settings that belong to what was asked. The seed does not: it draws other random vectors for the same trials."""
+"""Settings that identify trials. The seed is not one of them: it draws other random vectors for the same trials."""
 _DECIMALS = 6
+"""Digits of a number after the point."""
 _VERDICT = "verdict: "
+"""Beginning of the names of metrics that say which verdict was reached."""
 
 Values = dict[str, float]
-"""A trial's numbers by the name of their metric; NaN where there is none that is finite."""
+"""Numbers of a trial by the name of their metric; NaN if a number is not finite."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One evaluation.
+    """What is kept of one evaluation.
 
     Attributes:
-        task: Its task, without a package's name.
-        task_version: Of the task.
-        arguments: Of the task, as far as they were given.
-        model: As Inspect names it.
+        task: Name of the task, without its package.
+        task_version: Version of the task.
+        arguments: Arguments of the task that were given.
+        model: The model's name in Inspect.
         revision: The model's commit, or a digest of its files.
         made: When the evaluation began.
-        versions: Of the software that the numbers depend on.
-        settings: What the arguments came to on this model: layers, strength and so on.
-        plan: Documents and families that were to be asked about.
-        verdict: What the run says about the model; empty for tasks without one.
-        questions: For each question (in its document and format) its factors, and a digest of its text.
-        trials: For each question, and each concept, the values of the trial.
+        versions: Versions of the software that the numbers depend on.
+        settings: Layers, strength and other settings that the arguments led to on this model.
+        plan: Documents and question families of the evaluation.
+        verdict: The verdict; empty for tasks without one.
+        questions: Factors of every question (in its document and format), and a digest of its text.
+        trials: Values of every trial, by question and concept.
     """
 
     task: str
@@ -64,10 +66,13 @@ class Record:
 
     @classmethod
     def of(cls, log: EvalLog) -> "Record":
-        """What a log of one evaluation, with its samples, says.
+        """The record of an evaluation.
+
+        Args:
+            log: Inspect's log of it, with its samples.
 
         Raises:
-            InputError: It has no scored trials that can be compared one by one.
+            InputError: The log has no scored trials that can be compared one by one.
         """
         where = f"log of {log.eval.task}"
         scored = [sample for sample in log.samples or [] if sample.scores]
@@ -109,22 +114,22 @@ class Record:
             verdict=_verdict_of(log),
             questions=questions,
             trials={
-                question: {concept: _mean(several) for concept, several in concepts.items()}
+                question: {concept: _mean(values) for concept, values in concepts.items()}
                 for question, concepts in repeats.items()
             },
         )
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Record":
-        """Rebuild a record from `to_json`'s values.
+        """The record that `to_json` gave these values for.
 
         Raises:
-            InputError: They are none, or their digest is not that of their trials.
+            InputError: There are other keys, or the digest is not that of the trials.
         """
         expected = {field.name for field in fields(cls)} | {"digest"}
         if set(values) != expected:
-            odd = ", ".join(sorted(set(values) ^ expected))
-            raise InputError(f"evaluation: {odd} too much or not there; expected a file as it was written")
+            wrong = ", ".join(sorted(set(values) ^ expected))
+            raise InputError(f"evaluation: {wrong} unknown or missing; expected the file as it was written")
         given = {name: value for name, value in values.items() if name != "digest"}
         given["trials"] = {
             question: {
@@ -142,11 +147,11 @@ class Record:
         return record
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """The record as JSON values, with its digest."""
         numbers = {
             question: {
-                concept: {name: None if math.isnan(value) else value for name, value in found.items()}
-                for concept, found in concepts.items()
+                concept: {name: None if math.isnan(value) else value for name, value in values.items()}
+                for concept, values in concepts.items()
             }
             for question, concepts in self.trials.items()
         }
@@ -154,32 +159,33 @@ class Record:
 
     @property
     def digest(self) -> str:
-        """Of what was asked: task, injection, texts and concepts. The model and its answers are not in it."""
-        return _digest([self._asked, {name: sorted(each) for name, each in self.trials.items()}, self.questions])
+        """Digest of task, injection, texts and concepts. It does not depend on the model and its answers."""
+        concepts = {question: sorted(trials) for question, trials in self.trials.items()}
+        return _digest([self._task_and_injection, concepts, self.questions])
 
     @property
-    def _asked(self) -> dict[str, str]:
+    def _task_and_injection(self) -> dict[str, str]:
         injection = {name: str(self.settings[name]) for name in _INJECTION if name in self.settings}
         return {"task": self.task, "version": self.task_version, **injection}
 
     @property
     def metrics(self) -> list[str]:
-        """The values that trials have."""
+        """Names of the values that trials have."""
         return list(next(iter(next(iter(self.trials.values())).values())))
 
     @property
     def main_metric(self) -> str:
-        """The value to look at first."""
+        """Name of the value that is compared by default."""
         return "shift" if "shift" in self.metrics else self.metrics[0]
 
     def differences(self, other: "Record") -> list[str]:
-        """What was asked otherwise in another evaluation, in words; nothing if they can be compared.
+        """How the trials of a later evaluation differ from these, in words; empty if the two can be compared.
 
         Args:
-            other: The later one.
+            other: The later evaluation.
         """
-        here, there = self._asked, other._asked
-        said = [
+        here, there = self._task_and_injection, other._task_and_injection
+        differences = [
             f"{name}: {here.get(name, 'none')} -> {there.get(name, 'none')}"
             for name in sorted(here.keys() | there.keys())
             if here.get(name) != there.get(name)
@@ -187,22 +193,22 @@ class Record:
         before, now = set(_trial_names(self)), set(_trial_names(other))
         for names, where in ((before - now, "before alone"), (now - before, "now alone")):
             if names:
-                said.append(f"{len(names)} trials {where}, such as {min(names)}")
+                differences.append(f"{len(names)} trials {where}, such as {min(names)}")
         reworded = [
             name
             for name in sorted(self.questions.keys() & other.questions.keys())
             if self.questions[name] != other.questions[name]
         ]
         if reworded:
-            said.append(f"{len(reworded)} questions have other texts, such as {reworded[0]}")
-        return said
+            differences.append(f"{len(reworded)} questions have other texts, such as {reworded[0]}")
+        return differences
 
 
 def read_records(path: str | Path) -> list[Record]:
-    """The evaluations of a baseline, or the one of an Inspect log.
+    """The evaluations in a baseline file, or the one of an Inspect log.
 
     Raises:
-        InputError: There is no such file, or it is neither.
+        InputError: There is no such file, or it is neither of the two.
     """
     path = Path(path)
     what = f"baseline {path}"
@@ -226,7 +232,7 @@ def read_records(path: str | Path) -> list[Record]:
             f"{what}: no baseline of format {FORMAT}; expected one that --save-baseline wrote; make it anew"
         )
     try:
-        return [Record.from_json(each) for each in values["evaluations"]]
+        return [Record.from_json(evaluation) for evaluation in values["evaluations"]]
     except InputError as error:
         raise InputError(f"{what}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -236,16 +242,18 @@ def read_records(path: str | Path) -> list[Record]:
 
 
 def write_baseline(path: str | Path, records: Iterable[Record]) -> None:
-    """Write evaluations as a baseline: the whole file, or nothing.
+    """Write evaluations to a baseline file, which is replaced only once it is complete.
 
     Args:
-        path: The file; a link is followed.
-        records: In any order.
+        path: The file; a symbolic link is followed.
+        records: The evaluations, in any order.
     """
     path = Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    several = sorted((each.to_json() for each in records), key=lambda each: (each["task"], each["digest"]))
-    text = _lines({"introbench baseline": FORMAT, "evaluations": several}) + "\n"
+    evaluations = sorted(
+        (record.to_json() for record in records), key=lambda values: (values["task"], values["digest"])
+    )
+    text = _lines({"introbench baseline": FORMAT, "evaluations": evaluations}) + "\n"
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -260,7 +268,7 @@ def write_baseline(path: str | Path, records: Iterable[Record]) -> None:
 
 
 def _lines(value: Any, indent: int = 0) -> str:
-    """JSON with a line for each trial, so that a change of one trial is a change of one line."""
+    """JSON with one line for every trial, so that a change of one trial changes one line."""
     if _is_flat(value):
         return json.dumps(value, ensure_ascii=False, sort_keys=True)
     inner, outer = " " * (indent + 1), " " * indent
@@ -271,18 +279,18 @@ def _lines(value: Any, indent: int = 0) -> str:
 
 
 def _is_flat(value: Any) -> bool:
-    """Whether there are no mappings within a value."""
+    """Whether a value contains no mappings."""
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return all(not isinstance(part, dict) and _is_flat(part) for part in parts)
 
 
 def _question_of(sample: EvalSample) -> str:
-    """A trial's name without its concept."""
+    """Name of a trial's question: its id without the concept."""
     return str(sample.id).removesuffix("." + str(sample.metadata["concept"]).replace(" ", "_"))
 
 
 def _values_of(score: Score) -> Values:
-    """A trial's numbers: those of its value, or exact ones where the score has them."""
+    """The numbers of a trial: those in the score's metadata, which are not rounded, or else its value."""
     exact = score.metadata or {}
     if "log_odds" in exact and "shift" in exact:
         random = list(exact.get("random", {}).values())
@@ -294,25 +302,25 @@ def _values_of(score: Score) -> Values:
     values = score.value if isinstance(score.value, Mapping) else {}
     if set(values) == {"shift", "random", "p_yes", "p_yes_sham", "mass"}:  # of a trial that is not finite
         return dict.fromkeys(("shift", "random", "log_odds"), math.nan)
-    return {name: float(each) for name, each in values.items() if isinstance(each, int | float)}
+    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
 
 
-def _mean(several: Sequence[Values]) -> Values:
-    """Repeats (epochs) of a trial as one: the mean of the finite ones."""
+def _mean(repeats: Sequence[Values]) -> Values:
+    """The means over the repeats (epochs) of a trial; numbers that are not finite are left out."""
     means = {}
-    for name in several[0]:
-        finite = [each[name] for each in several if math.isfinite(each[name])]
+    for name in repeats[0]:
+        finite = [values[name] for values in repeats if math.isfinite(values[name])]
         means[name] = round(float(np.mean(finite)), _DECIMALS) if finite else math.nan
     return means
 
 
 def _verdict_of(log: EvalLog) -> str:
-    """The verdict that the run's metrics name."""
-    metrics = [each for score in (log.results.scores if log.results else []) for each in score.metrics.items()]
-    held = [
-        name.removeprefix("verdict: ") for name, each in metrics if name.startswith("verdict: ") and each.value == 1
-    ]
-    return held[0] if held else ""
+    """The verdict in the log's metrics; empty if there is none."""
+    metrics = [item for score in (log.results.scores if log.results else []) for item in score.metrics.items()]
+    verdicts = (
+        name.removeprefix(_VERDICT) for name, metric in metrics if name.startswith(_VERDICT) and metric.value == 1
+    )
+    return next(verdicts, "")
 
 
 def _trial_names(record: Record) -> list[str]:
@@ -320,4 +328,5 @@ def _trial_names(record: Record) -> list[str]:
 
 
 def _digest(values: Any) -> str:
+    """Sixteen hexadecimal digits that identify JSON values."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,17 +1,17 @@
-"""Largest change that is put up with, as command lines take it."""
+"""The budget: the largest change to tolerate."""
 
 import argparse
 import math
 
 BUDGET = 0.1
-"""What the shipped gates put up with, in nats: an even answer moves by 2.5 points."""
+"""Budget of the shipped gates, in nats: it moves an answer of even odds by 2.5 percentage points."""
 
 
 def parse_budget(text: str) -> float:
-    """A budget in nats, from a command line.
+    """A budget in nats from its text on a command line.
 
     Raises:
-        argparse.ArgumentTypeError: It is none.
+        argparse.ArgumentTypeError: The text is not a finite number of 0 or more.
     """
     try:
         budget = float(text)

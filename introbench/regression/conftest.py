@@ -1,4 +1,4 @@
-"""What the shipped checks share."""
+"""The evaluations that the shipped checks share."""
 
 import re
 from collections.abc import Mapping
@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from introbench.regression.evaluation import Evaluation
-from introbench.regression.fixtures import NO_BASELINE, Evaluate
+from introbench.regression.fixtures import Evaluate
+from introbench.regression.run_state import NO_BASELINE
 from introbench.regression.session import BATTERY, TASK
 
-_FEW: dict[str, Any] = {
+_SMALL: dict[str, Any] = {
     "concepts": ["cats", "bread"],
     "documents": "none",
     "families": ["introspection"],
@@ -19,20 +20,20 @@ _FEW: dict[str, Any] = {
     "random_vectors": 1,
 }
 _TRIALS = 8
-"""Enough for every self-check, in seconds."""
+"""Number of trials of the small run: enough for every self-check, within seconds."""
 PROMPTS = "prompts"
-"""Published conversations, which bring documents, families and formats of their own."""
+"""Argument with published conversations, which determine documents, families and formats."""
 
 
 @dataclass(frozen=True)
 class SelfChecked:
-    """What a small run found out about itself.
+    """A small run, and the self-check that ended it, if one did.
 
     Attributes:
-        arguments: Of its task, and how many of its trials were run.
+        arguments: Arguments of the task, and the number of trials as `limit`.
         evaluation: The run; None if a self-check ended it.
-        failed: The name of the self-check that did.
-        reason: What it said.
+        failed: Name of that self-check.
+        reason: Its error.
     """
 
     arguments: Mapping[str, Any]
@@ -41,14 +42,14 @@ class SelfChecked:
     reason: str = ""
 
     def completed(self) -> Evaluation:
-        """The run; skips the test if a self-check ended it, which is the test of that name that fails."""
+        """The run. If a self-check ended it, the test is skipped, since the test of that self-check fails."""
         __tracebackhide__ = True
         if self.evaluation is None:
-            pytest.skip(f"not told: self-check {self.failed!r} ended the run")
+            pytest.skip(f"not run: self-check {self.failed!r} ended the run")
         return self.evaluation
 
-    def found(self, name: str) -> float | str:
-        """What a self-check found; skips or fails the test where it found nothing, or what must not be."""
+    def result_of(self, name: str) -> float | str:
+        """The result of a self-check. The test fails if the self-check did, and is skipped if it was not made."""
         __tracebackhide__ = True
         if name == self.failed:
             pytest.fail(self.reason, pytrace=False)
@@ -61,7 +62,7 @@ class SelfChecked:
 
 @pytest.fixture(scope="session")
 def battery(evaluate: Evaluate, pytestconfig: pytest.Config) -> Evaluation:
-    """The evaluation that gates and science look at; it is not run if there is nothing to do with it."""
+    """The evaluation that gates and science compare; skips the test if no baseline file is read or written."""
     if not (pytestconfig.getoption("baseline") or pytestconfig.getoption("save_baseline")):
         pytest.skip(NO_BASELINE)
     return evaluate(TASK, **(dict(evaluate.given) if PROMPTS in evaluate.given else BATTERY | dict(evaluate.given)))
@@ -69,15 +70,15 @@ def battery(evaluate: Evaluate, pytestconfig: pytest.Config) -> Evaluation:
 
 @pytest.fixture(scope="session")
 def self_checked(evaluate: Evaluate) -> SelfChecked:
-    """A small run with its self-checks."""
-    arguments = dict(evaluate.given) | ({} if PROMPTS in evaluate.given else _FEW)
-    own = evaluate.given.get("concepts", _FEW["concepts"])
-    arguments["concepts"] = [own] if isinstance(own, str) else list(own)[:2]
+    """A small run with all its self-checks."""
+    arguments = dict(evaluate.given) | ({} if PROMPTS in evaluate.given else _SMALL)
+    concepts = evaluate.given.get("concepts", _SMALL["concepts"])
+    arguments["concepts"] = [concepts] if isinstance(concepts, str) else list(concepts)[:2]
     arguments["limit"] = _TRIALS
     try:
         return SelfChecked(arguments, evaluate(TASK, **arguments))
     except pytest.fail.Exception as error:
-        named = re.search(r'self-check "([^"]+)"', str(error))
-        if not named:
+        self_check = re.search(r'self-check "([^"]+)"', str(error))
+        if not self_check:
             raise
-        return SelfChecked(arguments, None, named[1], str(error))
+        return SelfChecked(arguments, None, self_check[1], str(error))

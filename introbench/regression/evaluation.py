@@ -1,4 +1,4 @@
-"""One evaluation, as a test looks at it."""
+"""A finished evaluation and its results, for tests."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,18 +19,18 @@ class Evaluation:
     """A finished evaluation.
 
     Attributes:
-        log: Inspect's log of it, with its samples.
+        log: Inspect's log of the evaluation, with its samples.
     """
 
     log: EvalLog
 
     def __repr__(self) -> str:
-        """Short: pytest shows it with every test that fails."""
+        """A short text, which pytest shows with every test that fails."""
         return f"<{self.log.eval.task} on {self.log.eval.model}: {self.log.location}>"
 
     @cached_property
     def record(self) -> Record:
-        """What a baseline keeps of it.
+        """What a baseline file keeps of the evaluation.
 
         Raises:
             InputError: The task's trials cannot be compared one by one.
@@ -44,42 +44,43 @@ class Evaluation:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The log's own results by name, as `inspect view` shows them."""
+        """The log's metrics by name, as `inspect view` shows them."""
         scores = self.log.results.scores if self.log.results else []
-        return {name: float(each.value) for score in scores for name, each in score.metrics.items()}
+        return {name: float(metric.value) for score in scores for name, metric in score.metrics.items()}
 
     def mean(self, family: str, document: str | None = None) -> Interval:
         """Mean shift of a question family, in nats, with its 95% interval.
 
         Args:
             family: Such as `introspection` or `always_no`.
-            document: Under which document; the reference document (info) by default.
+            document: The document; the reference document (info) by default.
 
         Raises:
-            InputError: That was not asked.
+            InputError: The evaluation has no such mean.
         """
-        return self._found(mean_shifts(self._run.shifts, self._run.plan), family, self._document(document))
+        return self._interval_of(mean_shifts(self._run.shifts, self._run.plan), family, self._document(document))
 
     def contrast(self, first: str, second: str, document: str | None = None) -> Interval:
-        """How much more one thing moves than another, in nats, with its 95% interval.
+        """Difference of two mean shifts, in nats, with its 95% interval.
 
         Args:
-            first: `introspection`; `concept`, or a document.
-            second: A family of control questions, `matched controls` or `salience`; `random vector`, or a document.
-            document: Under which document families are compared; the reference document (info) by default.
+            first: `introspection`, `concept`, or a document.
+            second: To compare with introspection: a family of control questions, `matched controls` or `salience`; with
+                concept: `random vector`; with a document: another document.
+            document: Document under which families are compared; the reference document (info) by default.
 
         Raises:
-            InputError: That was not asked.
+            InputError: The evaluation has no such contrast.
         """
         name = f"{first} - {second}"
         between_documents = {first, second} <= set(self._run.plan.documents)
-        return self._found(
+        return self._interval_of(
             contrasts(self._run.shifts, self._run.plan), name, "" if between_documents else self._document(document)
         )
 
     @cached_property
     def noticed(self) -> Interval:
-        """The headline: introspection in excess of what control questions with its baseline do, in nats.
+        """The headline: the excess of introspection over control questions at the same baseline, in nats.
 
         Raises:
             InputError: Introspection or control questions were not asked.
@@ -92,12 +93,12 @@ class Evaluation:
 
     @property
     def _samples(self) -> list[EvalSample]:
-        found = [each for each in self.log.samples or [] if each.scores and "yes_shift" in each.scores]
-        if not found:
+        scored = [sample for sample in self.log.samples or [] if sample.scores and "yes_shift" in sample.scores]
+        if not scored:
             raise InputError(
                 f"task {self.log.eval.task}: has no shifts; expected introbench/introspection; look at its metrics"
             )
-        return found
+        return scored
 
     @cached_property
     def _run(self) -> IntrospectionRun:
@@ -109,10 +110,10 @@ class Evaluation:
         return document or reference_document(self._run.plan.documents)
 
     @staticmethod
-    def _found(results: list[Result], name: str, document: str) -> Interval:
-        for each in results:
-            if (each.name, each.document) == (name, document):
-                return each.interval
-        known = ", ".join(each.key for each in results)
+    def _interval_of(results: list[Result], name: str, document: str) -> Interval:
+        for result in results:
+            if (result.name, result.document) == (name, document):
+                return result.interval
+        known = ", ".join(result.key for result in results)
         wanted = f"{name} | {document}" if document else name
         raise InputError(f"result {wanted!r}: expected one of {known}; correct it")

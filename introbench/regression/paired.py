@@ -1,9 +1,9 @@
 """Two evaluations of the same trials, compared trial by trial.
 
-The difference of a trial's value is taken first; from there on differences are what shifts are to
-`introbench.analysis.contrasts`: averaged within a concept, with concepts as the units of the interval. A wording that
-moves every model, or a concept that is easy, cancels. Contrasts are sums of means, so that the contrast of the
-differences is the difference of the contrasts.
+The difference is taken for every trial. Differences are then averaged and contrasted as shifts are
+(`introbench.analysis.contrasts`): the mean is taken within each concept, and concepts are the units of the interval.
+Effects of a wording or a concept that both evaluations share cancel in the differences. Contrasts are sums of means, so
+that the contrast of the differences is the difference of the contrasts.
 """
 
 import math
@@ -23,17 +23,17 @@ from introbench.stats.intervals import Interval
 
 @dataclass(frozen=True)
 class Change:
-    """How a mean, or a contrast, differs between two evaluations.
+    """The change of a mean, or of a contrast, between two evaluations.
 
     Attributes:
-        metric: Of the trials.
-        name: The question family, or the contrast.
-        document: Under which document; empty if documents are compared.
-        before: In the first evaluation, over the trials that both have.
-        now: In the second one.
+        metric: Name of the trials' value.
+        name: Name of the question family, or of the contrast.
+        document: Name of the document; empty if documents are contrasted.
+        before: The mean or contrast in the first evaluation, over the trials that are finite in both.
+        now: The same in the second evaluation.
         difference: now - before, with its 95% interval.
-        pairs: Number of pairs.
-        missing: Number of trials that belong to it and have no finite value in both.
+        pairs: Number of trials that are finite in both evaluations.
+        missing: Number of trials that are not.
     """
 
     metric: str
@@ -47,19 +47,19 @@ class Change:
 
     @property
     def is_known(self) -> bool:
-        """Whether there is an interval: it takes two units with finite numbers on both sides."""
+        """Whether there is an interval, which needs two concepts with finite numbers in both evaluations."""
         return not math.isnan(self.difference.low)
 
     def exceeds(self, budget: float) -> bool:
-        """Whether the change is shown to be larger than a budget: its whole interval lies beyond it."""
+        """Whether the change is shown to be larger than a budget, in that its interval lies beyond the budget."""
         return self.difference.low > budget or self.difference.high < -budget
 
     def is_within(self, budget: float) -> bool:
-        """Whether the change is shown to be no larger than a budget: its whole interval lies within it."""
+        """Whether the change is shown to be no larger than a budget, in that its interval lies within the budget."""
         return -budget <= self.difference.low and self.difference.high <= budget
 
     def row(self, budget: float | None) -> list[str]:
-        """What a table shows, column by column as in `HEADERS`."""
+        """The cells of a table's row, in the order of `HEADERS`."""
         return [
             self.metric,
             self.document,
@@ -68,11 +68,12 @@ class Change:
             number_text(self.now),
             number_text(self.difference.estimate),
             interval_text(self.difference),
-            "" if budget is None else self._said(budget),
+            "" if budget is None else self._verdict(budget),
             str(self.missing or ""),
         ]
 
-    def _said(self, budget: float) -> str:
+    def _verdict(self, budget: float) -> str:
+        """How the change compares with a budget, in words."""
         if not self.is_known:
             return "not known"
         if self.exceeds(budget):
@@ -81,19 +82,18 @@ class Change:
 
 
 WITHOUT_INJECTION = ("log_odds",)
-"""Metrics of a question with nothing injected. There is nothing to be sampled: they are what they are, so that their
-interval is a point. They count with the sign of the question, toward "noticed", as shifts do already."""
+"""Metrics with nothing injected. They are computed exactly, without sampling, so that their interval is a point."""
 SHARED = ("random",)
-"""Metrics that concepts share: two or three have the same random vectors, so that they are no units, and nothing is
-known of how far their mean may be off."""
+"""Metrics that concepts share. Two or three concepts have the same random vectors, so that concepts are no independent
+units, and there is no interval."""
 HEADERS = ("metric", "document", "of", "baseline", "now", "difference", "95% interval", "verdict", "missing")
 
 
 def require_same_trials(before: Record, now: Record) -> None:
-    """Refuse to compare what cannot be compared.
+    """Refuse to compare evaluations of different trials.
 
     Raises:
-        InputError: Something else was asked; it says what.
+        InputError: The trials differ; the error says in what.
     """
     if before.digest != now.digest:
         raise InputError(
@@ -103,31 +103,31 @@ def require_same_trials(before: Record, now: Record) -> None:
 
 
 def partner(record: Record, others: Sequence[Record]) -> Record | None:
-    """The evaluation to compare one with.
+    """The evaluation that another one is compared with.
 
     Args:
-        record: The one.
-        others: Those of the other side.
+        record: An evaluation.
+        others: The evaluations to choose from.
 
     Returns:
-        One of the same trials, if there is one, and of several that with the same arguments, and so the same random
-        vectors; else one of the same task, whose differences can be named; None if there is no such task.
+        An evaluation of the same trials; if there are two or more, one with the same arguments and so the same random
+        vectors; if there is none, one of the same task, so that the differences can be named; None without one.
     """
     return max(
-        (each for each in others if each.task == record.task),
-        key=lambda each: (each.digest == record.digest, each.arguments == record.arguments),
+        (other for other in others if other.task == record.task),
+        key=lambda other: (other.digest == record.digest, other.arguments == record.arguments),
         default=None,
     )
 
 
 def changes(before: Record, now: Record, metric: str = "shift", *, with_contrasts: bool = False) -> list[Change]:
-    """What differs between two evaluations of the same trials, by document and question family.
+    """The changes between two evaluations of the same trials, by document and question family.
 
     Args:
-        before: The first one.
-        now: The second one.
-        metric: Which value of the trials.
-        with_contrasts: Whether contrasts between families and documents follow the means.
+        before: The first evaluation.
+        now: The second evaluation.
+        metric: Name of the trials' value.
+        with_contrasts: Whether changes of contrasts between families and documents follow those of the means.
 
     Raises:
         InputError: The trials are not the same, or have no such value.
@@ -146,15 +146,15 @@ def changes(before: Record, now: Record, metric: str = "shift", *, with_contrast
         for question, concepts in before.trials.items()
         for concept, values in concepts.items()
     ]
-    # A trial that one side lacks is left out of both.
-    kept = [(trial, first, second) for trial, first, second in pairs if not math.isnan(first + second)]
-    lost = [trial for trial, first, second in pairs if math.isnan(first + second)]
+    # A trial that is not finite in one evaluation is left out of both.
+    finite = [(trial, first, second) for trial, first, second in pairs if not math.isnan(first + second)]
+    missing = [trial for trial, first, second in pairs if math.isnan(first + second)]
     firsts, seconds, differences = (
-        _means([*(replace(trial, shift=value) for trial, value in side), *lost], plan, with_contrasts)
-        for side in (
-            [(trial, first) for trial, first, _ in kept],
-            [(trial, second) for trial, _, second in kept],
-            [(trial, second - first) for trial, first, second in kept],
+        _results([*(replace(trial, shift=value) for trial, value in values), *missing], plan, with_contrasts)
+        for values in (
+            [(trial, first) for trial, first, _ in finite],
+            [(trial, second) for trial, _, second in finite],
+            [(trial, second - first) for trial, first, second in finite],
         )
     )
     return [
@@ -173,18 +173,18 @@ def changes(before: Record, now: Record, metric: str = "shift", *, with_contrast
     ]
 
 
-def worst_trials(before: Record, now: Record, found: Sequence[Change], count: int = 5) -> list[str]:
-    """The trials that changed most, a line each.
+def worst_trials(before: Record, now: Record, listed: Sequence[Change], count: int = 5) -> list[str]:
+    """The trials that changed most, one in a line.
 
     Args:
         before: The first evaluation.
-        now: The second one.
-        found: Changes of one metric; trials of these families and documents are listed.
-        count: How many.
+        now: The second evaluation.
+        listed: Changes of one metric; the trials of their families and documents are listed.
+        count: Largest number of trials.
     """
-    cells = {(change.name, change.document) for change in found}
-    metrics = {change.metric for change in found}
-    moved = []
+    cells = {(change.name, change.document) for change in listed}
+    metrics = {change.metric for change in listed}
+    trials = []
     for question, concepts in before.trials.items():
         factors = before.questions[question]
         if (factors["family"], factors["document"]) in cells:
@@ -192,48 +192,50 @@ def worst_trials(before: Record, now: Record, found: Sequence[Change], count: in
                 for metric in metrics:
                     first, second = values[metric], now.trials[question][concept][metric]
                     if not math.isnan(first + second):
-                        moved.append((abs(second - first), f"{question}.{concept}", metric, first, second))
+                        trials.append((abs(second - first), f"{question}.{concept}", metric, first, second))
     return [
         f"{name}: {metric} {first:+.3f} -> {second:+.3f}"
-        for _, name, metric, first, second in sorted(moved, reverse=True)[:count]
+        for _, name, metric, first, second in sorted(trials, reverse=True)[:count]
     ]
 
 
-def changes_table(found: Sequence[Change], budget: float | None = None) -> str:
+def changes_table(shown: Sequence[Change], budget: float | None = None) -> str:
     """Plain-text table of changes.
 
     Args:
-        found: The changes.
-        budget: Largest change that is put up with; without one no verdict is shown.
+        shown: The changes.
+        budget: Largest change to tolerate; without it the table has no verdicts.
     """
-    return rows_table([change.row(budget) for change in found])
+    return rows_table([change.row(budget) for change in shown])
 
 
 def rows_table(rows: Sequence[Sequence[str]]) -> str:
-    """Plain-text table of what `Change.row` gave; columns that are empty throughout are left out."""
-    used = [at for at in range(len(HEADERS)) if any(row[at] for row in rows)]
+    """Plain-text table of the rows of changes, without the columns that are empty in all rows."""
+    columns = [column for column in range(len(HEADERS)) if any(row[column] for row in rows)]
+    headers = [HEADERS[column] for column in columns]
     return tabulate(
-        [[row[at] for at in used] for row in rows],
-        [HEADERS[at] for at in used],
+        [[row[column] for column in columns] for row in rows],
+        headers,
         tablefmt="simple",
         disable_numparse=True,
-        colalign=["left" if HEADERS[at] in ("metric", "document", "of", "verdict") else "right" for at in used],
+        colalign=["left" if header in ("metric", "document", "of", "verdict") else "right" for header in headers],
     )
 
 
 def _with_ends(interval: Interval, metric: str) -> Interval:
+    """The interval as it is for a metric; see `WITHOUT_INJECTION` and `SHARED`."""
     if metric in WITHOUT_INJECTION:
         return replace(interval, low=interval.estimate, high=interval.estimate)
     return interval.without_ends if metric in SHARED else interval
 
 
 def _toward_yes(record: Record, question: str, metric: str) -> float:
-    """What a value is multiplied with, so that yes is positive: records hold log-odds of yes, and what was noticed."""
+    """Sign that turns a value of a record toward yes. Log-odds are of yes already; shifts are toward "noticed"."""
     return 1.0 if metric in WITHOUT_INJECTION else QuestionFactors.from_json(record.questions[question]).side
 
 
 def _trial(record: Record, question: str, concept: str) -> TrialShift:
-    """A trial, as yet without a value."""
+    """A trial without its value."""
     factors = QuestionFactors.from_json(record.questions[question])
     return TrialShift(
         document=factors.document,
@@ -248,48 +250,50 @@ def _trial(record: Record, question: str, concept: str) -> TrialShift:
     )
 
 
-def _means(trials: Sequence[TrialShift], plan: Plan, with_contrasts: bool) -> list[Result]:
+def _results(trials: Sequence[TrialShift], plan: Plan, with_contrasts: bool) -> list[Result]:
+    """The means of trials, and their contrasts if they are asked for."""
     return [*mean_shifts(trials, plan), *(contrasts(trials, plan) if with_contrasts else [])]
 
 
 def all_changes(before: Record, now: Record, metrics: Sequence[str] | None = None) -> list[Change]:
-    """Everything that a person may want to know of a change.
+    """All changes between two evaluations of the same trials.
 
     Args:
         before: The first evaluation.
-        now: The second one.
-        metrics: Which values of the trials; by default the main one, with contrasts, and the answers without injection.
+        now: The second evaluation.
+        metrics: Names of the trials' values; by default the main one and the log-odds with nothing injected. Contrasts
+            are taken of shifts, if these are the main value.
 
     Raises:
         InputError: The trials are not the same, or have no such value.
     """
-    usual = [before.main_metric, *(each for each in WITHOUT_INJECTION if each in before.metrics)]
+    defaults = [before.main_metric, *(metric for metric in WITHOUT_INJECTION if metric in before.metrics)]
     return [
         change
-        for metric in metrics or usual
+        for metric in metrics or defaults
         for change in changes(before, now, metric, with_contrasts=metric == before.main_metric == "shift")
     ]
 
 
-def comparison(before: Record, now: Record, found: Sequence[Change], budget: float | None = None) -> str:
-    """All that two evaluations of the same trials say about a change, as text.
+def comparison(before: Record, now: Record, shown: Sequence[Change], budget: float | None = None) -> str:
+    """A comparison of two evaluations of the same trials, as text.
 
     Args:
-        before: The first one.
-        now: The second one.
-        found: What changed.
-        budget: Largest change that is put up with; without one no verdict is shown.
+        before: The first evaluation.
+        now: The second evaluation.
+        shown: The changes.
+        budget: Largest change to tolerate; without it the table has no verdicts.
     """
-    told = [
+    heading = [
         f"{now.task}, {sum(map(len, now.trials.values()))} trials, digest {now.digest}",
         *(f"{name}: {first} -> {second}" for name, first, second in _facts(before, now) if first != second),
         *([f"verdict: {now.verdict}, as before"] if now.verdict and now.verdict == before.verdict else []),
     ]
-    worst = worst_trials(before, now, [change for change in found if change.metric == found[0].metric])
+    worst = worst_trials(before, now, [change for change in shown if change.metric == shown[0].metric])
     return "\n\n".join(
         [
-            "\n".join(told),
-            changes_table(found, budget),
+            "\n".join(heading),
+            changes_table(shown, budget),
             "\n".join(["Trials that changed most:", *worst]),
             "Differences are taken trial by trial; their 95% intervals are over concepts, each by itself.\n"
             "log_odds are those of the answer with nothing injected, toward 'noticed': exact, without an interval.",
@@ -298,15 +302,15 @@ def comparison(before: Record, now: Record, found: Sequence[Change], budget: flo
 
 
 def _facts(before: Record, now: Record) -> Iterator[tuple[str, object, object]]:
-    """What both say about themselves, by name."""
+    """Model, settings, versions and arguments of both evaluations, by name."""
     yield "verdict", before.verdict, now.verdict
     yield "model", before.model, now.model
     yield "revision", before.revision, now.revision
     yield "made", before.made, now.made
-    for name, first, second in (
+    for prefix, first, second in (
         ("", before.settings, now.settings),
         ("", before.versions, now.versions),
         ("argument ", before.arguments, now.arguments),
     ):
         for key in sorted(first.keys() | second.keys()):
-            yield name + key, first.get(key, "not given"), second.get(key, "not given")
+            yield prefix + key, first.get(key, "not given"), second.get(key, "not given")

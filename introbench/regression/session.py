@@ -1,4 +1,4 @@
-"""The evaluations of one pytest session: each is run once, whoever asks for it, in whichever process."""
+"""The evaluations of one pytest session, each of which is run once for all tests and processes of the session."""
 
 import gc
 import hashlib
@@ -21,24 +21,24 @@ from introbench.regression.baseline import Record, write_baseline
 from introbench.regression.evaluation import Evaluation
 
 BATTERY = {"documents": "info", "formats": "yes-no"}
-"""Arguments of the introspection task for the shipped checks: in words, under the reference document alone. What the
-document does by itself shows in the answers with nothing injected, at half the time of a verdict on it."""
+"""Arguments of the introspection task for the shipped checks: answers in words, under the reference document alone. The
+effect of the document shows in the answers with nothing injected, in half the time that a verdict on it would take."""
 TASK = "introbench/introspection"
 _DONE, _FAILED, _COMPARED = "done", "failed.txt", "compared"
-"""Files beside a log: it is whole; why there is none; a test held it against a baseline."""
+"""Files beside a log: the evaluation was finished; it failed, and why; a test compared it with a baseline file."""
 
 
 class EvaluationFailedError(Exception):
-    """An evaluation did not come to its end; one line that says why."""
+    """An evaluation that was not finished, with the reason in one line."""
 
 
 @dataclass
 class Session:
-    """Runs evaluations, and keeps their logs in a folder that the processes of a session share.
+    """Runs evaluations, and keeps their logs in a folder that all processes of a pytest session share.
 
     Attributes:
-        folder: Of the logs.
-        model_args: Of every model, as after `-M`.
+        folder: The folder of the logs.
+        model_args: Arguments of every model, as they follow `-M`.
     """
 
     folder: Path
@@ -51,37 +51,37 @@ class Session:
         """An evaluation, from this session's logs if it has been run.
 
         Args:
-            model: Inspect's name of it: `inject/NAME`.
-            task: Inspect's name of it.
-            limit: Run the first trials alone, as `inspect eval --limit` does.
-            arguments: Of the task.
-            repeat: Another number is another evaluation of the same.
+            model: The model's name in Inspect, `inject/NAME`.
+            task: The task's name in Inspect.
+            limit: Number of trials to run, the first ones, as `inspect eval --limit` does; all if it is None.
+            arguments: Arguments of the task.
+            repeat: Evaluations with different numbers are run apart, even if everything else is the same.
 
         Raises:
-            EvaluationFailedError: It did not come to its end, now or when it was first asked for.
+            EvaluationFailedError: The evaluation was not finished, now or when it was first asked for.
         """
-        asked = json.dumps([model, task, limit, dict(arguments), repeat], sort_keys=True, default=str)
-        key = hashlib.sha256(asked.encode()).hexdigest()[:16]
+        identity = json.dumps([model, task, limit, dict(arguments), repeat], sort_keys=True, default=str)
+        key = hashlib.sha256(identity.encode()).hexdigest()[:16]
         if key not in self._known:
-            own = self.folder / key
-            own.mkdir(parents=True, exist_ok=True)
-            with FileLock(own / "lock"):
-                if not (own / _DONE).exists() and not (own / _FAILED).exists():
-                    self._run(own, model, task, limit, arguments)
-            if (own / _FAILED).exists():
-                raise EvaluationFailedError((own / _FAILED).read_text(encoding="utf-8"))
-            (path,) = own.glob("*.eval")
+            folder = self.folder / key
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / "lock"):
+                if not (folder / _DONE).exists() and not (folder / _FAILED).exists():
+                    self._run(folder, model, task, limit, arguments)
+            if (folder / _FAILED).exists():
+                raise EvaluationFailedError((folder / _FAILED).read_text(encoding="utf-8"))
+            (path,) = folder.glob("*.eval")
             self._known[key] = Evaluation(read_eval_log(str(path), resolve_attachments="core"))
         return self._known[key]
 
     def compared(self, evaluation: Evaluation) -> None:
-        """Note that a test holds an evaluation against the baseline, so that a new baseline has it."""
-        for key, each in self._known.items():
-            if each is evaluation:
+        """Note that a test compares an evaluation with a baseline file, so that a new baseline file contains it."""
+        for key, known in self._known.items():
+            if known is evaluation:
                 (self.folder / key / _COMPARED).touch()
 
-    def _run(self, own: Path, model: str, task: str, limit: int | None, arguments: Mapping[str, Any]) -> None:
-        for path in own.glob("*.eval"):  # of a process that was ended half way
+    def _run(self, folder: Path, model: str, task: str, limit: int | None, arguments: Mapping[str, Any]) -> None:
+        for path in folder.glob("*.eval"):  # left by a process that was stopped during the evaluation
             path.unlink()
         with _undisturbed():
             try:
@@ -91,7 +91,7 @@ class Session:
                     model_args=dict(self.model_args),
                     task_args=dict(arguments),
                     limit=limit,
-                    log_dir=str(own),
+                    log_dir=str(folder),
                     log_format="eval",
                     log_realtime=False,
                     score_display=False,
@@ -102,23 +102,23 @@ class Session:
             except Exception as error:
                 reason = str(error) if isinstance(error, PrerequisiteError | InputError) else first_line(error)
         if reason:
-            (own / _FAILED).write_text(f"{task} on {model}: {reason}", encoding="utf-8")
+            (folder / _FAILED).write_text(f"{task} on {model}: {reason}", encoding="utf-8")
         else:
-            (own / _DONE).touch()
+            (folder / _DONE).touch()
 
 
 def save_baseline(folder: Path, path: Path) -> int:
-    """Write the evaluations that tests held against a baseline as a new one.
+    """Write the evaluations that tests compared with a baseline file to a new one.
 
     Args:
-        folder: Of a session's logs.
-        path: The baseline's file.
+        folder: The folder of the session's logs.
+        path: The new baseline file.
 
     Returns:
-        How many evaluations it has.
+        Number of evaluations in the file.
 
     Raises:
-        InputError: There is none, one failed, or the file cannot be written.
+        InputError: There are no such evaluations, one failed, or the file cannot be written.
     """
     failed = sorted(folder.glob(f"*/{_FAILED}"))
     if failed:
@@ -138,7 +138,7 @@ def save_baseline(folder: Path, path: Path) -> int:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Keep what an evaluation warns of and logs out of the tests of a project, which may count either as errors."""
+    """Hide the warnings and log messages of an evaluation from a project's tests, which may treat them as errors."""
     root = logging.getLogger()
     level, levels = root.level, {handler: handler.level for handler in root.handlers}
     with warnings.catch_warnings():
@@ -148,14 +148,14 @@ def _undisturbed() -> Iterator[None]:
         try:
             yield
         finally:
-            gc.collect()  # what an event loop has left to the collector would warn later, in somebody else's test
+            gc.collect()  # objects that an event loop left behind would warn later, during another test
             root.setLevel(level)
-            for handler, before in levels.items():
-                handler.setLevel(before)
+            for handler, original in levels.items():
+                handler.setLevel(original)
 
 
 def _reason(log: EvalLog) -> str:
-    """Why an evaluation is of no use; empty if it is."""
+    """Why an evaluation cannot be used; empty if it can."""
     if log.status == "cancelled":
         raise KeyboardInterrupt
     if log.status != "success":

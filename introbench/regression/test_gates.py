@@ -1,4 +1,4 @@
-"""Changes against a baseline that fail a build."""
+"""Changes from a baseline file that fail a build."""
 
 import pytest
 

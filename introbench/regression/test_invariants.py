@@ -1,4 +1,4 @@
-"""What must hold on any model, or its numbers mean nothing."""
+"""Properties without which the numbers of a model mean nothing."""
 
 import pytest
 
@@ -12,17 +12,17 @@ pytestmark = pytest.mark.invariants
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_self_check(name: str, self_checked: SelfChecked) -> None:
-    """The run's own check of this name was made, and passed; see `introbench.checks.self_checks`."""
-    self_checked.found(name)
+    """The self-check of this name was made and passed; see `introbench.checks.self_checks`."""
+    self_checked.result_of(name)
 
 
 def test_the_same_numbers_twice(self_checked: SelfChecked, evaluate: Evaluate) -> None:
-    """Computed anew, every number is the same to the last digit that a baseline keeps."""
-    once = self_checked.completed()
+    """Computed again, every number is the same to the last digit that a baseline file keeps."""
+    first = self_checked.completed()
     again = evaluate.again(TASK, **self_checked.arguments)
-    assert again.record.trials == once.record.trials
+    assert again.record.trials == first.record.trials
 
 
 def test_every_trial_has_numbers(self_checked: SelfChecked) -> None:
-    """No trial was lost, and none is without finite numbers."""
+    """The numbers of every trial are finite."""
     assert self_checked.completed().metrics["not finite"] == 0

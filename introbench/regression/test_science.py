@@ -1,4 +1,4 @@
-"""Changes of what a run says about a model: worth a look, no failure."""
+"""Changes in what a run says about a model: they warn, and do not fail a build."""
 
 import pytest
 
@@ -9,12 +9,12 @@ pytestmark = pytest.mark.science
 
 
 def test_verdict_is_that_of_the_baseline(battery: Evaluation, baseline: Baseline) -> None:
-    """The run says the same about the model."""
+    """The verdict is that of the baseline file."""
     baseline.check_verdict(battery)
 
 
 def test_answers_without_injection_are_those_of_the_baseline(
     battery: Evaluation, baseline: Baseline, pytestconfig: pytest.Config
 ) -> None:
-    """Nor have the answers changed that the model gives with nothing injected."""
+    """No question family's mean log-odds with nothing injected has changed by more than the budget."""
     baseline.check(battery, metric="log_odds", budget=pytestconfig.getoption("budget"), warn=True)

@@ -63,7 +63,7 @@ def test_a_file_gives_back_what_was_written_and_has_a_line_for_each_trial(record
         for values in concepts.values():
             assert sum(json.dumps(values, sort_keys=True) in line for line in lines) >= 1
     assert max(map(len, lines)) < 400
-    assert [each.name for each in path.parent.iterdir()] == ["baseline.json"]
+    assert [file.name for file in path.parent.iterdir()] == ["baseline.json"]
 
 
 def test_a_log_is_a_baseline_too(record: Record, log: EvalLog) -> None:
@@ -74,8 +74,8 @@ def test_a_log_is_a_baseline_too(record: Record, log: EvalLog) -> None:
 def test_numbers_that_are_not_finite_survive(values: list[float]) -> None:
     numbers = {str(at): value if math.isfinite(value) else math.nan for at, value in enumerate(values)}
     questions = {"info.detect.yes-no": {"document": "info", "family": "introspection", "text": "0"}}
-    made = Record("t", "1", {}, "m", "r", "now", {}, {}, {}, "", questions, {"info.detect.yes-no": {"cats": numbers}})
-    back = Record.from_json(json.loads(json.dumps(made.to_json(), allow_nan=False)))
+    record = Record("t", "1", {}, "m", "r", "now", {}, {}, {}, "", questions, {"info.detect.yes-no": {"cats": numbers}})
+    back = Record.from_json(json.loads(json.dumps(record.to_json(), allow_nan=False)))
     for name, value in back.trials["info.detect.yes-no"]["cats"].items():
         assert value == numbers[name] or (math.isnan(value) and math.isnan(numbers[name]))
 
@@ -95,7 +95,7 @@ def _reworded(record: Record) -> Record:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "difference"),
     [
         (_stronger, "strength: 3 -> 8"),
         (_without_a_trial, "1 trials before alone, such as info."),
@@ -104,12 +104,12 @@ def _reworded(record: Record) -> Record:
     ],
 )
 def test_other_trials_have_another_digest_and_say_what_differs(
-    record: Record, change: Callable[[Record], Record], said: str
+    record: Record, change: Callable[[Record], Record], difference: str
 ) -> None:
     other = change(record)
     assert other.digest != record.digest
-    (found,) = record.differences(other)
-    assert found.startswith(said)
+    (named,) = record.differences(other)
+    assert named.startswith(difference)
 
 
 def test_another_model_and_other_random_vectors_have_the_same_digest(record: Record) -> None:
@@ -133,26 +133,26 @@ def test_a_file_that_was_cut_off_half_way_leaves_the_old_one(
     with pytest.raises(OSError, match="disk full"):
         write_baseline(path, [replace(record, model="other")])
     assert path.read_bytes() == before
-    assert [each.name for each in tmp_path.iterdir()] == ["baseline.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["baseline.json"]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "complaint"),
     [
         (None, "no such file"),
         ("{", "cannot be read"),
         ("[]", "no baseline of format 1"),
         ('{"introbench baseline": 2}', "no baseline of format 1"),
-        ('{"introbench baseline": 1, "evaluations": [{"task": "x"}]}', "too much or not there"),
+        ('{"introbench baseline": 1, "evaluations": [{"task": "x"}]}', "unknown or missing"),
         ('{"introbench baseline": 1}', r"cannot be read \(KeyError\)"),
         ('{"introbench baseline": 1, "evaluations": [3]}', r"cannot be read \(TypeError\)"),
     ],
 )
-def test_what_is_no_baseline_is_refused_in_one_line(text: str | None, said: str, tmp_path: Path) -> None:
+def test_what_is_no_baseline_is_refused_in_one_line(text: str | None, complaint: str, tmp_path: Path) -> None:
     path = tmp_path / "b.json"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(InputError, match=said) as refused:
+    with pytest.raises(InputError, match=complaint) as refused:
         read_records(path)
     assert "\n" not in str(refused.value)
 

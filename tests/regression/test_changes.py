@@ -61,9 +61,9 @@ def test_a_planted_change_of_a_fifth_of_a_nat_is_found(
     shipped = ("--pyargs", "introbench.regression", *few)
     saved = pytester.runpytest_inprocess(*shipped, "--model", f"inject/{before}", "--save-baseline", "b.json")
     saved.assert_outcomes(passed=1, deselected=16)
-    found = pytester.runpytest_inprocess(*shipped, "--model", f"inject/{after}", "--baseline", "b.json")
-    found.assert_outcomes(failed=1, deselected=16)
-    rows = [line.split() for line in found.outlines if line.startswith("shift ")]
+    compared = pytester.runpytest_inprocess(*shipped, "--model", f"inject/{after}", "--baseline", "b.json")
+    compared.assert_outcomes(failed=1, deselected=16)
+    rows = [line.split() for line in compared.outlines if line.startswith("shift ")]
     by_family = {row[2]: row for row in rows if len(row) > 5}
     assert float(by_family["introspection"][5]) == pytest.approx(0.2, abs=0.03)
     assert by_family["introspection"][8] == "CHANGED"

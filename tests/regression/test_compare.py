@@ -23,10 +23,10 @@ def test_a_change_beyond_the_budget_has_status_1(tmp_path: Path, capsys: pytest.
     assert compared(tmp_path, [record()], [now], "--budget", "0.5", "--metric", "shift") == 0
     capsys.readouterr()
     assert compared(tmp_path, [record()], [now], "--budget", "0.2") == 1
-    said = capsys.readouterr().out
-    assert "model: inject/a -> inject/b" in said
-    assert "CHANGED by more than 0.2" in said
-    assert "Trials that changed most:" in said
+    printed = capsys.readouterr().out
+    assert "model: inject/a -> inject/b" in printed
+    assert "CHANGED by more than 0.2" in printed
+    assert "Trials that changed most:" in printed
 
 
 def test_answers_without_injection_count_too(tmp_path: Path) -> None:

@@ -14,22 +14,22 @@ from introbench.regression.paired import Change, all_changes, changes, changes_t
 from introbench.stats.intervals import Interval
 
 
-def of(found: list[Change], name: str) -> Change:
-    (only,) = [each for each in found if each.name == name]
-    return only
+def of(listed: list[Change], name: str) -> Change:
+    (change,) = [change for change in listed if change.name == name]
+    return change
 
 
 def test_a_small_shift_is_seen_through_large_differences_between_trials() -> None:
-    found = changes(record(), record(shift=0.2, seed=1, spread=0.05), with_contrasts=True)
-    own = of(found, "introspection")
-    assert own.exceeds(0.1)
-    assert own.difference.estimate == pytest.approx(0.2, abs=0.05)
-    assert own.now - own.before == pytest.approx(own.difference.estimate)
-    assert own.pairs == 18
-    assert own.difference.units == len(CONCEPTS)
-    assert not own.exceeds(0.3)
+    listed = changes(record(), record(shift=0.2, seed=1, spread=0.05), with_contrasts=True)
+    change = of(listed, "introspection")
+    assert change.exceeds(0.1)
+    assert change.difference.estimate == pytest.approx(0.2, abs=0.05)
+    assert change.now - change.before == pytest.approx(change.difference.estimate)
+    assert change.pairs == 18
+    assert change.difference.units == len(CONCEPTS)
+    assert not change.exceeds(0.3)
     # The same push on a control question with the sign of its partner: on the reversed one it is taken away.
-    assert of(found, "introspection - always_no").difference.estimate == pytest.approx(0.2, abs=0.1)
+    assert of(listed, "introspection - always_no").difference.estimate == pytest.approx(0.2, abs=0.1)
 
 
 def test_what_concepts_share_has_no_interval_and_is_no_gate() -> None:
@@ -57,10 +57,10 @@ def test_a_change_is_found_on_both_sides_alike(shift: float, budget: float) -> N
 def test_false_alarms_are_as_rare_as_the_interval_says() -> None:
     """Means that truly moved by just the budget: the interval lies beyond it in 2.5% of cases, two-sided 5%."""
     alarms = [
-        each.exceeds(0.2)
+        change.exceeds(0.2)
         for seed in range(1, 400)
-        for each in changes(record(), record(shift=0.2, seed=seed, spread=0.3))
-        if each.name == "introspection"
+        for change in changes(record(), record(shift=0.2, seed=seed, spread=0.3))
+        if change.name == "introspection"
     ]
     assert 0.005 <= np.mean(alarms) <= 0.045
 
@@ -68,10 +68,10 @@ def test_false_alarms_are_as_rare_as_the_interval_says() -> None:
 def test_a_trial_without_a_number_is_left_out_of_both_sides_and_counted() -> None:
     now = record(shift=0.2)
     now.trials["info.detect.yes-no"]["cats"]["shift"] = math.nan
-    found = of(changes(record(), now), "introspection")
-    assert found.missing == 9, "a question that one concept lacks is left out for all"
-    assert found.difference.estimate == pytest.approx(0.2)
-    assert found.now - found.before == pytest.approx(0.2)
+    change = of(changes(record(), now), "introspection")
+    assert change.missing == 9, "a question that one concept lacks is left out for all"
+    assert change.difference.estimate == pytest.approx(0.2)
+    assert change.now - change.before == pytest.approx(0.2)
 
 
 def test_answers_without_injection_count_toward_noticed_and_have_no_interval() -> None:
@@ -95,7 +95,7 @@ def test_a_family_that_lost_its_numbers_is_not_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "said"),
+    ("low", "high", "verdict"),
     [
         (0.11, 0.3, "CHANGED by more than 0.1"),
         (-0.3, -0.11, "CHANGED by more than 0.1"),
@@ -106,9 +106,9 @@ def test_a_family_that_lost_its_numbers_is_not_known() -> None:
         (math.nan, math.nan, "not known"),
     ],
 )
-def test_a_change_is_there_or_not_or_undecided(low: float, high: float, said: str) -> None:
+def test_a_change_is_there_or_not_or_undecided(low: float, high: float, verdict: str) -> None:
     change = Change("shift", "introspection", "info", 0.0, 0.0, Interval(0.0, low, high, 9), 9, 0)
-    assert change.row(0.1)[7] == said
+    assert change.row(0.1)[7] == verdict
 
 
 def test_other_trials_are_refused_with_what_differs() -> None:
@@ -126,8 +126,8 @@ def test_the_worst_trials_are_named() -> None:
     now = record()
     now.trials["info.detect.yes-no"]["cats"]["shift"] += 3
     now.trials["info.fish.yes-no"]["rain"]["shift"] += 9
-    found = [each for each in changes(record(), now) if each.name == "introspection"]
-    assert worst_trials(record(), now, found)[0].startswith("info.detect.yes-no.cats: shift ")
+    listed = [change for change in changes(record(), now) if change.name == "introspection"]
+    assert worst_trials(record(), now, listed)[0].startswith("info.detect.yes-no.cats: shift ")
 
 
 def test_one_concept_has_no_interval_and_is_never_said_to_have_changed() -> None:
@@ -139,8 +139,8 @@ def test_one_concept_has_no_interval_and_is_never_said_to_have_changed() -> None
 
 def test_the_text_says_what_changed_and_what_did_not() -> None:
     now = replace(record(shift=0.5), model="inject/b", verdict="yes-bias")
-    said = comparison(record(), now, all_changes(record(), now), budget=0.1)
-    assert "model: inject/a -> inject/b" in said
-    assert "verdict: no effect -> yes-bias" in said
-    assert said.count("CHANGED by more than 0.1") == 6  # three families, and their contrasts
-    assert "revision" not in said
+    text = comparison(record(), now, all_changes(record(), now), budget=0.1)
+    assert "model: inject/a -> inject/b" in text
+    assert "verdict: no effect -> yes-bias" in text
+    assert text.count("CHANGED by more than 0.1") == 6  # three families, and their contrasts
+    assert "revision" not in text

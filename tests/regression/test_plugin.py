@@ -1,157 +1,19 @@
-"""The pytest plugin as its users run it: on a tiny model, with every option, in projects with habits of their own."""
+"""The pytest plugin in its users' projects: their tests, their mistakes, their options, their processes."""
 
-import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
 
 import pytest
+from plugin_runs import OWN
 
-from introbench.provider import resident
-from introbench.provider.loaded_model import LoadedModel
-from introbench.regression import session
 from introbench.regression.baseline import read_records
-from introbench.regression.fixtures import NO_BASELINE, NO_MODEL
+from introbench.regression.run_state import NO_BASELINE
 
 pytest_plugins = ["pytester"]
 
-SMALL = [
-    *("-T", "concepts=cats,bread,trees", "-T", "documents=info", "-T", "layers=1:3", "-T", "strength=3"),
-    *("-T", "families=introspection,always_no,always_yes,ambiguous", "-T", "random_vectors=1"),
-]
-"""Arguments of a battery that a tiny model answers in seconds."""
-OWN = """
-    SMALL = dict(concepts=["cats", "bread"], documents="info", formats="yes-no", layers="1:3", strength=3,
-                 families=["introspection", "always_no"], random_vectors=1)
-
-    def test_introspection_holds(evaluate, baseline):
-        result = evaluate("introbench/introspection", limit=None, **SMALL)
-        assert result.contrast("introspection", "always_no").low > -5
-        baseline.check(result, metric="shift", budget=0.5)
-
-    def test_again(evaluate, introbench_model, request):
-        assert request.node.get_closest_marker("xdist_group").args == (f"introbench {introbench_model}",)
-        result = evaluate("introbench/introspection", **SMALL)
-        assert result.mean("introspection").units == 2
-        assert result.noticed.units == 2
-        assert result.verdict
-"""
-
-Run = Callable[..., pytest.RunResult]
-
-
-@pytest.fixture(autouse=True)
-def outside_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where these variables are set, pytest prints whole messages in its summary, and each line of them twice."""
-    for name in ("CI", "BUILD_NUMBER"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def model(tiny_folder: Path) -> str:
-    return f"inject/{tiny_folder}"
-
-
-@pytest.fixture
-def shipped(pytester: pytest.Pytester) -> Run:
-    """Runs the shipped checks."""
-    return lambda *arguments: pytester.runpytest_inprocess("--pyargs", "introbench.regression", *SMALL, *arguments)
-
-
-def changed(path: Path, by: float, family: str = "introspection") -> None:
-    """Make a baseline of a model whose shifts are others by about so much."""
-    found = json.loads(path.read_text())
-    for evaluation in found["evaluations"]:
-        for question, concepts in evaluation["trials"].items():
-            if evaluation["questions"][question]["family"] == family:
-                for number, values in enumerate(concepts.values()):
-                    values["shift"] -= by * (1 + 0.01 * number)
-    path.write_text(json.dumps(found))
-
-
-def test_without_a_model_the_checks_are_skipped_with_a_line(shipped: Run) -> None:
-    result = shipped("-q")
-    several = result.parseoutcomes()
-    assert set(several) == {"skipped"}
-    result.stdout.fnmatch_lines([f"{several['skipped']} skipped: {NO_MODEL}"])
-
-
-def test_a_baseline_is_saved_held_against_and_found_changed(
-    shipped: Run, model: str, pytester: pytest.Pytester
-) -> None:
-    saved = shipped("--model", model, "--save-baseline", "b.json")
-    saved.assert_outcomes(passed=17)
-    saved.stdout.fnmatch_lines(["baseline of 1 evaluation written to b.json"])
-    (record,) = read_records(pytester.path / "b.json")
-    assert record.model == model
-
-    same = shipped("--model", model, "--baseline", "b.json", "--junitxml", "same.xml")
-    same.assert_outcomes(passed=17)
-    same.stdout.re_match_lines(
-        [
-            rf"{re.escape(model)} against {re.escape(model)} of ....-..-..",
-            r"metric +document +of +baseline +now +difference +95% interval +verdict",
-            r"shift +info +introspection .*\[[+-]0.000, [+-]0.000\] +within 0.1",
-            r"verdict .* the same",
-        ]
-    )
-    properties = {each.get("name"): each.get("value") for each in _cases("same.xml", "property")}
-    assert "within 0.1" in str(properties["shift | introspection | info"])
-
-    changed(pytester.path / "b.json", by=0.2)
-    other = shipped("--model", model, "--baseline", "b.json", "--junitxml", "other.xml", "-m", "gates")
-    other.assert_outcomes(failed=1, deselected=16)
-    other.stdout.re_match_lines(
-        [r"shift .* introspection .* CHANGED by more than 0.1", r"shift .* always_no .* within"]
-    )
-    (failure,) = _cases("other.xml", "failure")
-    said = f"{failure.get('message')} {failure.text}"
-    assert "shift changed by more than 0.1 in 1 of 4 means" in said
-    assert "Trials that changed most:" in said
-    assert re.search(r"info\.[a-z-]+\.yes-no\.(cats|bread|trees): shift", said)
-
-    within = shipped("--model", model, "--baseline", "b.json", "-m", "gates", "--budget", "0.5")
-    within.assert_outcomes(passed=1, deselected=16)
-    stopped = shipped("--model", model, "--baseline", "b.json", "-m", "gates or invariants", "-q", "-x")
-    assert stopped.parseoutcomes() == {"failed": 1, "deselected": 2}
-    quiet = shipped("--model", model, "--baseline", "b.json", "-m", "gates", "-qq")
-    for result, several in ((stopped, 4), (quiet, 1)):
-        assert len([line for line in _table(result) if line.startswith("shift ")]) == several
-
-
-def _table(result: pytest.RunResult) -> list[str]:
-    """The table at the end; with -qq of what changed alone."""
-    (begin,) = [at for at, line in enumerate(result.outlines) if re.fullmatch("=+ introbench =+", line)]
-    return result.outlines[begin:]
-
-
-def test_without_a_baseline_the_battery_is_not_run(shipped: Run, model: str, pytester: pytest.Pytester) -> None:
-    result = shipped("--model", model, "--eval-logs", "kept")
-    result.assert_outcomes(passed=14, skipped=3)
-    result.stdout.fnmatch_lines([f"3 skipped: {NO_BASELINE}"])
-    assert len(list((pytester.path / "kept").rglob("*.eval"))) == 2, "the small run of the invariants, twice"
-
-
-def _cases(path: str, tag: str) -> list[ElementTree.Element]:
-    return list(ElementTree.parse(path).iter(tag))
-
-
-def test_science_warns_and_fails_only_if_asked_to(shipped: Run, model: str, pytester: pytest.Pytester) -> None:
-    shipped("--model", model, "--save-baseline", "b.json", "-m", "science").assert_outcomes(passed=2, deselected=15)
-    path = pytester.path / "b.json"
-    found = json.loads(path.read_text())
-    found["evaluations"][0]["verdict"] = "yes-bias"
-    path.write_text(json.dumps(found))
-    known = ("--model", model, "--baseline", "b.json", "-m", "science")
-    result = shipped(*known, "-W", "default::introbench.errors.ChangeWarning")
-    result.assert_outcomes(passed=2, deselected=15, warnings=1)
-    result.stdout.fnmatch_lines(["*ChangeWarning: verdict changed: yes-bias (inject/*", "verdict*yes-bias*CHANGED*"])
-    strict = shipped(*known, "-W", "error::introbench.errors.ChangeWarning")
-    strict.assert_outcomes(passed=1, failed=1, deselected=15)
+pytest_plugins = ["pytester"]
 
 
 def test_a_users_own_file(pytester: pytest.Pytester, model: str) -> None:
@@ -214,7 +76,7 @@ def test_mistakes_of_a_user(pytester: pytest.Pytester, model: str) -> None:
     saved.stdout.fnmatch_lines(["baseline of 1 evaluation written to b.json"])
     result = pytester.runpytest_inprocess("--model", model, "--baseline", "b.json")
     result.assert_outcomes(failed=7)
-    said = str(result.stdout)
+    printed = str(result.stdout)
     for line in (
         "introbench/nothing on inject/",
         "documents='infos': expected one of none, info",
@@ -224,13 +86,13 @@ def test_mistakes_of_a_user(pytester: pytest.Pytester, model: str) -> None:
         "result 'introspection - always_yes | info': expected one of introspection - always_no | info",
         "its trials have no family, question, format, concept",
     ):
-        assert line in said, line
+        assert line in printed, line
     assert "b.json" not in str(pytester.runpytest_inprocess("--co", "--model", model, "--save-baseline", "c.json"))
     assert not (pytester.path / "c.json").exists()
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "complaint"),
     [
         (["--model", "openai/gpt"], "--model openai/gpt: cannot be injected into; expected inject/NAME"),
         (["--save-baseline", "b.json"], "--save-baseline with 0 models: expected one"),
@@ -243,11 +105,11 @@ def test_mistakes_of_a_user(pytester: pytest.Pytester, model: str) -> None:
     ],
 )
 def test_options_that_cannot_be_served_are_refused_at_once(
-    pytester: pytest.Pytester, options: list[str], said: str
+    pytester: pytest.Pytester, options: list[str], complaint: str
 ) -> None:
     result = pytester.runpytest_inprocess(*options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert said in str(result.stderr)
+    assert complaint in str(result.stderr)
     assert "Traceback" not in str(result.stderr)
 
 
@@ -265,89 +127,7 @@ def test_several_models_one_after_the_other_and_their_arguments(
     assert sorted(set(order), key=order.index) == [model, f"inject/{tmp_path / 'other'}"]
     assert order[0] == order[1], "all of a model's tests before the next model is loaded"
     logs = [read_records(path)[0] for path in (pytester.path / "kept").rglob("*.eval")]
-    assert sorted(each.model for each in logs) == sorted(set(order))
-
-
-def test_a_self_check_that_fails_is_the_test_that_fails(
-    shipped: Run, model: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read = LoadedModel.read
-
-    def leaves_a_hook(runtime: LoadedModel, *arguments: Any) -> Any:
-        before = runtime._checks.before
-        monkeypatch.setattr(runtime._checks, "before", lambda parts: [before(parts), hook()])
-        hook = lambda: runtime.engine.model.register_forward_hook(lambda *_: None)  # noqa: E731
-        return read(runtime, *arguments)
-
-    resident.RESIDENT.clear()
-    monkeypatch.setattr(LoadedModel, "read", leaves_a_hook)
-    result = shipped("--model", model, "-m", "invariants")
-    resident.RESIDENT.clear()
-    result.assert_outcomes(failed=1, skipped=13, deselected=3)
-    result.stdout.fnmatch_lines(['*self-check "hooks gone": found 1 more on the model*'])
-    result.stdout.fnmatch_lines(["FAILED *test_self_check*hooks gone*"])
-
-
-def test_what_was_ended_half_way_is_run_again(
-    pytester: pytest.Pytester, model: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytester.makepyfile(
-        """
-        import pytest
-
-        SMALL = dict(concepts=["cats", "bread"], documents="info", formats="yes-no", families="introspection", limit=4,
-                     layers="1:3", strength=3, random_vectors=1)
-
-        @pytest.mark.parametrize("number", range(2))
-        def test_it(evaluate, number):
-            assert evaluate("introbench/introspection", **SMALL).log.status == "success"
-        """
-    )
-
-    def breaks(*_: object, log_dir: str, **__: object) -> None:
-        (Path(log_dir) / "half.eval").write_text("half")
-        raise OSError("the disk is full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(session, "eval", breaks)
-        broken = pytester.runpytest_inprocess("--model", model)
-    broken.assert_outcomes(failed=2)
-    assert str(broken.stdout).count("the disk is full") == 2, "what failed once is not served as a result"
-
-    def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(session, "eval", interrupted)
-        stopped = pytester.runpytest_inprocess("--model", model, no_reraise_ctrlc=True)
-    assert stopped.ret == pytest.ExitCode.INTERRUPTED
-
-
-def test_a_log_that_was_left_half_written_is_no_evaluation(
-    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few = {"concepts": ["cats"], "documents": "info", "families": "introspection", "layers": "1:3", "strength": 3}
-    asked = (model, "introbench/introspection", 2, few)
-
-    def killed(*_: object, log_dir: str, **__: object) -> None:
-        (Path(log_dir) / "half.eval").write_text("half")
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(session, "eval", killed)
-        with pytest.raises(KeyboardInterrupt):
-            session.Session(tmp_path, {}).evaluate(*asked)
-    assert session.Session(tmp_path, {}).evaluate(*asked).log.status == "success"
-
-
-def test_an_evaluation_that_failed_is_not_saved_as_a_baseline(shipped: Run, pytester: pytest.Pytester) -> None:
-    result = shipped("--model", "inject/no/such-model", "--save-baseline", "b.json", "-m", "gates")
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["baseline b.json: not written, since not all tests have passed"])
-    assert not (pytester.path / "b.json").exists()
-
-
-# --- in a process of their own ---
+    assert sorted(record.model for record in logs) == sorted(set(order))
 
 
 def run(folder: Path, *arguments: str) -> str:
