@@ -45,9 +45,17 @@ def planted(
 
 def found(states: States, comparison: str) -> tuple[float, float]:
     """Mean AUROC of concepts and of random vectors in the only layer."""
-    count = states.injected.shape[1]
-    (by_vector,) = aurocs(held_out_scores(states), np.full(count, 1 / count), comparison)
-    return float(by_vector[: states.concepts].mean()), float(by_vector[states.concepts :].mean())
+    return found_by_comparison(states)[comparison]
+
+
+def found_by_comparison(states: States) -> dict[str, tuple[float, float]]:
+    """Mean AUROC of concepts and of random vectors in the only layer, by the shams that they are compared with."""
+    count, scores = states.injected.shape[1], held_out_scores(states)
+    results = {}
+    for comparison in COMPARISONS:
+        (by_vector,) = aurocs(scores, np.full(count, 1 / count), comparison)
+        results[comparison] = float(by_vector[: states.concepts].mean()), float(by_vector[states.concepts :].mean())
+    return results
 
 
 def leaky(states: States, leak: str) -> float:
@@ -75,20 +83,26 @@ def test_a_shared_direction_is_found_and_random_vectors_are_not() -> None:
     assert found(planted(0, signal=12.0, on_random=12.0), "same")[1] == 1.0, "any perturbation of that kind is found"
 
 
-def test_nothing_is_found_where_nothing_is_and_leaks_would_show() -> None:
-    several = [planted(seed) for seed in range(400)]
+def distance(values: list[float]) -> float:
+    """Of a mean AUROC from chance, in standard errors."""
+    return float((np.mean(values) - 0.5) / (np.std(values, ddof=1) / math.sqrt(len(values))))
 
-    def distance(values: list[float]) -> float:
-        """From chance, in standard errors."""
-        return float((np.mean(values) - 0.5) / (np.std(values, ddof=1) / math.sqrt(len(values))))
 
+@pytest.mark.parametrize("count", [40, pytest.param(400, marks=pytest.mark.slow)])
+def test_nothing_is_found_where_nothing_is(count: int) -> None:
+    results = [found_by_comparison(planted(seed)) for seed in range(count)]
     for comparison in COMPARISONS:
-        pairs = [found(states, comparison) for states in several]
-        for values in zip(*pairs, strict=True):
+        for values in zip(*(result[comparison] for result in results), strict=True):
             assert abs(distance(list(values))) < 3.5
-    assert abs(distance([leaky(states, "none") for states in several[:200]])) < 3.5
+
+
+@pytest.mark.slow
+def test_leaks_would_show() -> None:
+    planted_states = [planted(seed) for seed in range(200)]
+    assert abs(distance([leaky(states, "none") for states in planted_states])) < 3.5
     for leak in ("sham", "concept"):
-        assert distance([leaky(states, leak) for states in several[:200]]) > 5, f"training on the held-out {leak}"
+        leaked = distance([leaky(states, leak) for states in planted_states])
+        assert leaked > 5, f"training on the held-out {leak}"
 
 
 def test_scores_equal_a_direct_computation() -> None:
@@ -255,16 +269,17 @@ def test_the_interval_of_what_is_recovered_holds() -> None:
     assert 0.91 < held / 300 < 0.985
 
 
-def test_concepts_that_train_each_other_need_wider_intervals() -> None:
+@pytest.mark.parametrize("count", [60, pytest.param(300, marks=pytest.mark.slow)])
+def test_concepts_that_train_each_other_need_wider_intervals(count: int) -> None:
     """Where nothing is there, the interval is above chance about as seldom as it says, which the plain one is not."""
     wide, plain = 0, 0
-    for seed in range(300):
+    for seed in range(count):
         states = planted(seed, random=0, items=3)
         values = aurocs(held_out_scores(states), np.full(3, 1 / 3), "any")[0]
         rng = np.random.default_rng(0)
         wide += mean_interval(as_units(values), rng=rng).low > 0.5
         plain += mean_interval(values, rng=rng).low > 0.5
-    assert wide / 300 < 0.09
+    assert wide / count < 0.09
     assert plain > wide
 
 
