@@ -13,16 +13,13 @@ from introbench import progress
 from introbench.models.checkpoint import Checkpoint
 from introbench.validation.tiny_models import FAMILIES, tiny_model
 
-
 QUICK_FAMILIES = ("llama", "gemma2", "gpt_neox", "qwen3_moe")
 """One of each kind: rotary and plain, soft-capped with sliding windows, parallel blocks, mixture of experts."""
 
 
 @pytest.fixture(
     scope="session",
-    params=[
-        pytest.param(name, marks=[] if name in QUICK_FAMILIES else pytest.mark.slow) for name in sorted(FAMILIES)
-    ],
+    params=[pytest.param(name, marks=[] if name in QUICK_FAMILIES else pytest.mark.slow) for name in sorted(FAMILIES)],
 )
 def any_model(request: pytest.FixtureRequest) -> PreTrainedModel:
     return tiny_model(request.param)
