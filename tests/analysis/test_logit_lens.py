@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 
 from introbench.analysis.logit_lens import LensTrial, by_document, concept_means, peak
 from introbench.stats.intervals import mean_interval
@@ -24,41 +25,46 @@ def trials(height: float, final: float, noise: float, seed: int = 0) -> list[Len
 
 
 def test_a_planted_peak_is_found_with_what_is_lost_after_it() -> None:
-    found = peak("info", trials(2.0, 0.5, noise=0.1))
-    assert found.layer.estimate == 8
-    assert found.layer.low >= 7
-    assert found.layer.high <= 9
-    assert found.gap.low < 2.0 < found.gap.high
-    assert found.final.low < 0.5 < found.final.high
-    assert found.suppression.low < 1.5 < found.suppression.high
-    assert found.missing == 0
+    result = peak("info", trials(2.0, 0.5, noise=0.1))
+    assert result.layer.estimate == 8
+    assert result.layer.low >= 7
+    assert result.layer.high <= 9
+    assert result.gap.low < 2.0 < result.gap.high
+    assert result.final.low < 0.5 < result.final.high
+    assert result.suppression.low < 1.5 < result.suppression.high
+    assert result.missing == 0
 
 
-def test_the_intervals_pay_for_the_choice_of_the_layer() -> None:
+@pytest.mark.parametrize("count", [100, pytest.param(300, marks=pytest.mark.slow)])
+def test_the_intervals_pay_for_the_choice_of_the_layer(count: int) -> None:
     """Without any effect, the largest of twelve noisy means looks like one; its interval must not."""
-    draws = [trials(0.0, 0.0, noise=1.0, seed=seed) for seed in range(300)]
-    found = [peak("info", each, resamples=100) for each in draws]
+    draws = [trials(0.0, 0.0, noise=1.0, seed=seed) for seed in range(count)]
+    peaks = [peak("info", simulated, resamples=100) for simulated in draws]
     naive = [
-        mean_interval(concept_means(each)[0][:, int(one.layer.estimate)], rng=np.random.default_rng(0))
-        for each, one in zip(draws[:100], found, strict=False)
+        mean_interval(concept_means(simulated)[0][:, int(chosen.layer.estimate)], rng=np.random.default_rng(0))
+        for simulated, chosen in zip(draws[:100], peaks, strict=False)
     ]
     assert np.mean([interval.low > 0 for interval in naive]) > 0.15
-    assert np.mean([one.gap.low > 0 for one in found]) < 0.05
-    assert np.mean([one.suppression.low > 0 for one in found]) < 0.05
-    assert np.median([one.layer.high - one.layer.low for one in found]) > 5, "no layer stands out, and it says so"
+    assert np.mean([chosen.gap.low > 0 for chosen in peaks]) < 0.05
+    assert np.mean([chosen.suppression.low > 0 for chosen in peaks]) < 0.05
+    assert np.median([chosen.layer.high - chosen.layer.low for chosen in peaks]) > 5, (
+        "no layer stands out, and it says so"
+    )
 
 
 def test_neither_order_nor_lost_trials_bias_a_peak() -> None:
-    whole = trials(2.0, 0.5, noise=0.1)
-    grouped = by_document(whole[::-1], ["info", "none"])
+    complete = trials(2.0, 0.5, noise=0.1)
+    grouped = by_document(complete[::-1], ["info", "none"])
     assert grouped["none"] == []
-    assert peak("info", grouped["info"]) == peak("info", by_document(whole, ["info"])["info"])
-    lost = [t if (t.concept, t.item) != ("cats", "a") else LensTrial("info", "a", "cats", *_nan(), {}) for t in whole]
-    found = peak("info", lost)
-    assert found.missing == 9, "the question is left out for every concept"
-    assert found.layer.units == 9
+    assert peak("info", grouped["info"]) == peak("info", by_document(complete, ["info"])["info"])
+    lost = [
+        t if (t.concept, t.item) != ("cats", "a") else LensTrial("info", "a", "cats", *_nan(), {}) for t in complete
+    ]
+    result = peak("info", lost)
+    assert result.missing == 9, "the question is left out for every concept"
+    assert result.layer.units == 9
     assert math.isnan(peak("none", []).gap.estimate)
-    alone = peak("info", [t for t in whole if t.concept == "cats"])
+    alone = peak("info", [t for t in complete if t.concept == "cats"])
     assert alone.layer.estimate in (7, 8, 9)
     assert math.isnan(alone.gap.low)
 

@@ -17,7 +17,6 @@ from introbench.analysis.probe import (
     fold_scores,
     held_out_scores,
 )
-from introbench.analysis.probe_results import ProbedDocument, results_of
 from introbench.stats.intervals import mean_interval
 
 
@@ -43,12 +42,12 @@ def planted(
     return States(of_item + of_vector + noise + size, sham, [0] * (concepts + random), concepts)
 
 
-def found(states: States, comparison: str) -> tuple[float, float]:
+def mean_aurocs(states: States, comparison: str) -> tuple[float, float]:
     """Mean AUROC of concepts and of random vectors in the only layer."""
-    return found_by_comparison(states)[comparison]
+    return mean_aurocs_by_comparison(states)[comparison]
 
 
-def found_by_comparison(states: States) -> dict[str, tuple[float, float]]:
+def mean_aurocs_by_comparison(states: States) -> dict[str, tuple[float, float]]:
     """Mean AUROC of concepts and of random vectors in the only layer, by the shams that they are compared with."""
     count, scores = states.injected.shape[1], held_out_scores(states)
     results = {}
@@ -66,21 +65,23 @@ def leaky(states: States, leak: str) -> float:
     wins = []
     for concept in range(states.concepts):
         for item in range(items):
-            others = [each for each in range(items) if each != item]
-            trained = [each for each in range(states.concepts) if leak == "concept" or each != concept]
+            others = [other for other in range(items) if other != item]
+            trained = [other for other in range(states.concepts) if leak == "concept" or other != concept]
             shams = row[:, vectors] if leak == "sham" else row[others, vectors]
             tested = np.array([row[item, concept], row[item, vectors]])
-            own, sham = fold_scores(flat @ flat.T, row[np.ix_(others, trained)].ravel(), shams, tested)
-            wins.append(float(own > sham))
+            injected, sham = fold_scores(flat @ flat.T, row[np.ix_(others, trained)].ravel(), shams, tested)
+            wins.append(float(injected > sham))
     return float(np.mean(wins))
 
 
 def test_a_shared_direction_is_found_and_random_vectors_are_not() -> None:
-    same, any_sham = ([found(planted(seed, signal=12.0), each) for seed in range(10)] for each in COMPARISONS)
+    same, any_sham = ([mean_aurocs(planted(seed, signal=12.0), name) for seed in range(10)] for name in COMPARISONS)
     assert np.mean([concepts for concepts, _ in same]) > 0.999
     assert np.mean([concepts for concepts, _ in any_sham]) > 0.9
     assert abs(np.mean([random for _, random in any_sham]) - 0.5) < 0.1
-    assert found(planted(0, signal=12.0, on_random=12.0), "same")[1] == 1.0, "any perturbation of that kind is found"
+    assert mean_aurocs(planted(0, signal=12.0, on_random=12.0), "same")[1] == 1.0, (
+        "any perturbation of that kind is found"
+    )
 
 
 def distance(values: list[float]) -> float:
@@ -90,7 +91,7 @@ def distance(values: list[float]) -> float:
 
 @pytest.mark.parametrize("count", [40, pytest.param(400, marks=pytest.mark.slow)])
 def test_nothing_is_found_where_nothing_is(count: int) -> None:
-    results = [found_by_comparison(planted(seed)) for seed in range(count)]
+    results = [mean_aurocs_by_comparison(planted(seed)) for seed in range(count)]
     for comparison in COMPARISONS:
         for values in zip(*(result[comparison] for result in results), strict=True):
             assert abs(distance(list(values))) < 3.5
@@ -112,7 +113,7 @@ def test_scores_equal_a_direct_computation() -> None:
     injected, sham = states.injected[0], states.sham[0]
     for tested, trained in ((0, [1, 2]), (2, [0, 1]), (3, [0, 1, 2])):
         for item in range(3):
-            others = [each for each in range(3) if each != item]
+            others = [other for other in range(3) if other != item]
             a, b = injected[np.ix_(others, trained)].reshape(-1, 7), sham[others].reshape(-1, 7)
             scatter = sum((part - part.mean(0)).T @ (part - part.mean(0)) / (2 * len(part)) for part in (a, b))
             ridge = np.trace(scatter) / (len(a) + len(b) - 2)
@@ -241,8 +242,8 @@ def test_what_is_recovered() -> None:
     probe = np.array([0.9, 1.0, 0.8, 0.95, 1.0, 0.85, 0.9])
 
     def recovered(report: np.ndarray, of: np.ndarray = probe) -> tuple[float, float, float, str]:
-        each = detection(of, report, rng, are_concepts=True)
-        return each.recovered.estimate, each.recovered.low, each.recovered.high, each.reason
+        result = detection(of, report, rng, are_concepts=True)
+        return result.recovered.estimate, result.recovered.low, result.recovered.high, result.reason
 
     assert recovered(probe)[:3] == pytest.approx((1.0, 1.0, 1.0))
     assert recovered(probe)[3] == ""
@@ -264,8 +265,8 @@ def test_the_interval_of_what_is_recovered_holds() -> None:
     for _ in range(300):
         probe = 0.9 + 0.05 * rng.normal(size=9)
         report = 0.5 + 0.3 * (probe - 0.5) + 0.06 * rng.normal(size=9)
-        each = detection(probe, report, rng, are_concepts=False).recovered
-        held += each.low <= 0.3 <= each.high
+        recovered = detection(probe, report, rng, are_concepts=False).recovered
+        held += recovered.low <= 0.3 <= recovered.high
     assert 0.91 < held / 300 < 0.985
 
 
@@ -281,32 +282,3 @@ def test_concepts_that_train_each_other_need_wider_intervals(count: int) -> None
         plain += mean_interval(values, rng=rng).low > 0.5
     assert wide / count < 0.09
     assert plain > wide
-
-
-def test_results_take_the_last_layer_the_mean_and_all_documents() -> None:
-    rng = np.random.default_rng(0)
-
-    def document(name: str, cache: list[float]) -> ProbedDocument:
-        answer = {each: np.concatenate([np.full((2, 5), 0.5), rng.uniform(0.5, 1, (2, 5))]) for each in COMPARISONS}
-        report = {each: rng.uniform(0.4, 0.9, 5) for each in COMPARISONS}
-        scores = np.broadcast_to(np.array(cache)[None, :, None], (3, 5, 1))
-        return ProbedDocument(name, 3, report, answer, Scores(scores, np.zeros((3, 5, 1))))
-
-    documents = [document("info", [1, 1, -1, 0, 1]), document("none", [1, -1, -1, 0, math.nan])]
-    every = results_of(documents, 1)
-    assert every[0].document == "info"
-    assert (every[0].state, every[0].vectors, every[0].comparison) == ("answer", "concepts", "same")
-    own = documents[0].answer["same"]
-    assert every[0].last.probe.estimate == pytest.approx(own[-1, :3].mean())
-    assert every[0].mean.probe.estimate == pytest.approx(own[2:, :3].mean()), "not diluted by layers that cannot know"
-    cached = {(each.vectors, each.comparison): each for each in every if each.state == "cache"}
-    assert cached["concepts", "same"].document == "all"
-    assert cached["concepts", "same"].last.probe.estimate == pytest.approx(np.mean([1, 0.5, 0]))
-    assert cached["concepts", "same"].last.report.estimate == pytest.approx(
-        np.mean([each.report["same"][:3].mean() for each in documents])
-    )
-    assert cached["random", "same"].last.probe.estimate == pytest.approx(np.mean([0.5, 1.0]))
-    assert [repr(each.last) for each in results_of(documents, 1)] == [repr(each.last) for each in every], (
-        "deterministic"
-    )
-    assert results_of([], 0) == []

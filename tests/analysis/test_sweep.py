@@ -1,4 +1,4 @@
-"""Sweeps: cells, maps, the best cell on concepts that did not choose it, and where controls break."""
+"""Sweeps: maps, the best cell on concepts that did not choose it, and where control questions break."""
 
 import math
 from collections.abc import Sequence
@@ -7,60 +7,8 @@ import numpy as np
 import pytest
 
 from introbench.analysis.sweep import SweepTrial, broken_from, excess_interval, excess_map, family_maps, held_out
-from introbench.errors import InputError
-from introbench.steering.injection import Injection, Strength, VectorRecipe, sham
-from introbench.steering.sweep_grid import Grid, parse_ranges, range_text
 
 CONCEPTS = ("a", "b", "c", "d", "e", "f")
-
-
-@pytest.mark.parametrize(
-    ("value", "ranges"),
-    [
-        (None, [(s, e) for s in range(0, 30, 5) for e in range(5, 31, 5) if s < e]),
-        ("triangle:2", [(0, 15), (0, 30), (15, 30)]),
-        ("triangle:1", [(0, 30)]),
-        ("single:10", [(0, 1), (10, 11), (20, 21)]),
-        ("10:20", [(10, 20)]),
-        (620, [(10, 20)]),
-        (["20:30", "10:20"], [(10, 20), (20, 30)]),
-    ],
-)
-def test_ranges_are_read_as_written(value: object, ranges: list[tuple[int, int]]) -> None:
-    assert sorted(parse_ranges(value, 30)) == sorted(ranges)
-    assert len(parse_ranges("single", 30)) == 30
-    assert len(parse_ranges(None, 2)) == 3, "fewer layers than steps"
-
-
-@pytest.mark.parametrize("value", ["triangle", "triangle:0", "triangle:x", "single:0", [], ["1:2", "1:2"]])
-def test_bad_ranges_are_refused(value: object) -> None:
-    with pytest.raises(InputError, match=r"ranges=.*expected triangle:N, single"):
-        parse_ranges(value, 30)
-
-
-def test_ranges_that_start_together_share_a_batch_and_each_has_a_sham() -> None:
-    vectors = tuple(VectorRecipe("pca_center", word) for word in ("cats", "bread"))
-    grid = Grid(((0, 2), (0, 4), (2, 4)), (Strength(1), Strength(8)), vectors)
-    assert len(grid.batch) == len(grid.arms) == 3 * (1 + 2 * 2)
-    together = [each for each in grid.batch if each.batch == 0]
-    assert together == list(grid.batch[:10]), "batch after batch"
-    assert together == [
-        *(sham(layers) for layers in ((0, 2), (0, 4))),
-        *(
-            Injection(vector, layers, strength)
-            for strength in grid.strengths
-            for vector in vectors
-            for layers in ((0, 2), (0, 4))
-        ),
-    ]
-    assert {each.layers for each in grid.batch[10:]} == {(2, 4)}
-    assert {each.batch for each in grid.batch[10:]} == {1}
-    assert [*grid.arms][:6] == ["sham 0:2", "cats 0:2 x1", "bread 0:2 x1", "cats 0:2 x8", "bread 0:2 x8", "sham 0:4"]
-    for name, arm in grid.arms.items():
-        injection = grid.batch[arm.row]
-        what = injection.vector.label if injection.vector else "sham"
-        assert name.startswith(f"{what} {range_text(injection.layers)}")
-        assert name.endswith(f"x{injection.strength}" if injection.vector else range_text(injection.layers))
 
 
 def trials(
@@ -94,10 +42,10 @@ def trials(
     return simulated
 
 
-def test_confusion_alone_leaves_an_excess_of_zero_in_every_cell() -> None:
-    found = excess_map(trials({}), range(6))
-    assert found.shape == (2, 3, 6)
-    assert np.abs(found).max() < 1e-9
+def test_a_push_and_flattening_alone_leave_an_excess_of_zero_in_every_cell() -> None:
+    excess = excess_map(trials({}), range(6))
+    assert excess.shape == (2, 3, 6)
+    assert np.abs(excess).max() < 1e-9
     maps = family_maps(trials({}))
     assert (maps["always_no"] > 0).all()
     assert maps["always_yes"][:, 1:].max() < 0, "flattening moves them opposite ways"
@@ -106,11 +54,11 @@ def test_confusion_alone_leaves_an_excess_of_zero_in_every_cell() -> None:
 def test_a_planted_cell_is_found_and_read_on_the_other_concepts_and_questions() -> None:
     held = held_out("info", trials({(1, 1): [1.0, 1.2, 0.8, 1.1, 0.9, 1.0]}, noise=0.01), CONCEPTS)
     assert held is not None
-    assert [each.cell for each in held.chosen] == [(1, 1)] * 4 == [held.best] * 4
-    first, _, second, _ = (set(each.concepts) for each in held.chosen)
+    assert [choice.cell for choice in held.chosen] == [(1, 1)] * 4 == [held.best] * 4
+    first, _, second, _ = (set(choice.concepts) for choice in held.chosen)
     assert first | second == set(CONCEPTS)
     assert not first & second
-    one, other = (set(each.items) for each in held.chosen[:2])
+    one, other = (set(choice.items) for choice in held.chosen[:2])
     assert one | other == {t.item for t in trials({})}
     assert not one & other
     assert sum("introspection" in item for item in one) == 3, "half of every family"
@@ -154,16 +102,16 @@ def test_each_part_is_read_at_the_cell_that_the_others_chose() -> None:
     in_first = [1.0 if concept in first else 0.0 for concept in CONCEPTS]
     held = held_out("info", trials({(0, 0): in_first, (1, 2): [1 - value for value in in_first]}), CONCEPTS)
     assert held is not None
-    assert [each.cell for each in held.chosen] == [(0, 0), (0, 0), (1, 2), (1, 2)]
+    assert [choice.cell for choice in held.chosen] == [(0, 0), (0, 0), (1, 2), (1, 2)]
     assert held.excess.estimate == pytest.approx(0.0, abs=1e-9)
 
-    several = trials({})
-    for trial in several:  # now it is the questions that have theirs in different cells
+    simulated = trials({})
+    for trial in simulated:  # now it is the questions that have theirs in different cells
         cell = (0, 0) if trial.item in probe.chosen[0].items else (1, 2)
         trial.shift[cell] += trial.side
-    held = held_out("info", several, CONCEPTS)
+    held = held_out("info", simulated, CONCEPTS)
     assert held is not None
-    assert [each.cell for each in held.chosen] == [(0, 0), (1, 2)] * 2
+    assert [choice.cell for choice in held.chosen] == [(0, 0), (1, 2)] * 2
     assert held.excess.estimate == pytest.approx(0.0, abs=1e-9)
 
 
@@ -177,9 +125,9 @@ def test_where_controls_break_is_the_first_strength_that_moves_them_by_half() ->
 
 
 def test_cells_without_finite_numbers_are_neither_chosen_nor_fatal() -> None:
-    several = trials({(1, 2): [9.0] * 6, (0, 1): [1.0] * 6})
-    several[0].shift[1, 2, 3] = math.nan
-    held = held_out("info", several, CONCEPTS)
+    simulated = trials({(1, 2): [9.0] * 6, (0, 1): [1.0] * 6})
+    simulated[0].shift[1, 2, 3] = math.nan
+    held = held_out("info", simulated, CONCEPTS)
     assert held is not None
     assert held.best == (0, 1)
-    assert held_out("info", several, CONCEPTS[:1]) is None
+    assert held_out("info", simulated, CONCEPTS[:1]) is None

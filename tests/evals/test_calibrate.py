@@ -1,4 +1,4 @@
-"""Dose and response: which strength is proposed, and the task through Inspect."""
+"""The task of dose and response through Inspect."""
 
 import math
 from pathlib import Path
@@ -6,31 +6,10 @@ from pathlib import Path
 import pytest
 from helpers import evaluate
 
-from introbench.analysis.calibrate import Response, proposed
 from introbench.provider import resident
 from introbench.provider.inspect_private import PrerequisiteError
 from introbench.report import log as log_report
 from introbench.steering.injection import Injection, Strength, VectorRecipe, sham
-
-
-def response(norm: float, live: int, coherent: int) -> Response:
-    return Response(f"{norm:g}", (norm,) * 8, (0.1,) * 8, live, coherent, 1.0)
-
-
-@pytest.mark.parametrize(
-    ("several", "name"),
-    [
-        ([response(1, 2, 8), response(2, 5, 8), response(4, 8, 6), response(8, 8, 5)], "4"),
-        ([response(8, 8, 5), response(4, 8, 6), response(1, 2, 8)], "4"),  # in any order
-        ([response(1, 2, 8), response(2, 8, 5), response(4, 8, 8)], "1"),  # what is coherent again beyond is luck
-        ([response(1, 0, 8), response(2, 0, 8)], None),
-        ([response(1, 8, 0)], None),
-        ([], None),
-    ],
-)
-def test_the_strongest_is_proposed_up_to_which_texts_are_coherent(several: list[Response], name: str | None) -> None:
-    best = proposed(several)
-    assert (best.strength if best else None) == name
 
 
 def test_the_task_shows_doses_and_proposes_a_strength(tiny_folder: Path, tmp_path: Path) -> None:

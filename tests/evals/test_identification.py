@@ -1,17 +1,14 @@
-"""The identification task: stats over reports, and the task through Inspect against a plain computation."""
+"""The identification task through Inspect, against a plain computation."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from helpers import evaluate, plain_two_passes, tokens_of
 from inspect_ai.log import EvalLog
 
-from introbench.analysis.identification import Report, identify
 from introbench.models.checkpoint import Checkpoint
 from introbench.prompts import data
 from introbench.provider import resident
@@ -20,69 +17,7 @@ from introbench.report import log as log_report
 from introbench.steering.injection import VectorRecipe
 
 CONCEPTS = ["cats", "bread", "love"]
-KINDS = {"sham": "sham", "concept": "concept", "random 1": "random"}
 SMALL: dict[str, Any] = {"concepts": CONCEPTS, "layers": "1:3", "strength": 3, "random_vectors": 1}
-
-
-def reports(faithful: float, nothing: float = 0.2) -> list[Report]:
-    """A model that names the injected concept with some probability, and else any concept or nothing."""
-    several = []
-    for item in range(8):
-        for concept in CONCEPTS:
-            guess = dict.fromkeys(CONCEPTS, (1 - faithful) * (1 - nothing) / 3) | {"": (1 - faithful) * nothing}
-            own = guess | {concept: guess[concept] + faithful}
-            sham = dict.fromkeys(CONCEPTS, (1 - nothing) / 3) | {"": nothing}
-            arms = {"sham": sham, "concept": own, "random 1": sham}
-            several.append(
-                Report("list", "info", f"order-{item}", concept, arms, KINDS, {n: [p, p] for n, p in own.items()})
-            )
-    return several
-
-
-def test_a_perfect_reporter_has_all_the_bits() -> None:
-    found = identify(reports(1.0), by_layer=True)
-    assert found
-    assert found.information.plug_in == found.information.ceiling == math.log2(3)
-    assert found.information.bits == pytest.approx(math.log2(3))
-    assert found.information.accuracy == 1.0
-    assert np.array_equal(found.confusion[:, :3], np.eye(3))
-    assert found.nothing.estimate == pytest.approx(-0.2)
-    assert found.nothing_random.estimate == pytest.approx(0.0)
-    assert np.isnan(found.nothing_random.low), "concepts share random vectors"
-    assert found.bits_by_layer == pytest.approx([math.log2(3)] * 2)
-    assert found.missing == 0
-
-
-def test_a_guesser_has_none() -> None:
-    found = identify(reports(0.0))
-    assert found
-    assert found.information.plug_in == pytest.approx(0.0, abs=1e-12)
-    assert found.information.p_value == 1.0
-    assert [lift.lift for lift in found.lifts] == pytest.approx([1.0] * 3)
-
-
-def test_lost_trials_take_their_order_with_them() -> None:
-    whole = reports(0.5)
-    lost = [
-        r if (r.item, r.concept) != ("order-3", "cats") else Report("list", "info", "order-3", "cats", {}, KINDS, {})
-        for r in whole
-    ]
-    found = identify(lost[::-1])
-    assert found
-    assert found.missing == 3
-    assert found.information.orders == 7
-    assert identify(whole[:1]) is None, "one concept alone carries no information"
-    assert identify([]) is None
-
-
-def test_a_random_arm_that_is_not_finite_is_left_out() -> None:
-    whole = reports(0.5)
-    arms = {arm: each for arm, each in whole[0].arms.items() if arm != "random 1"}
-    without = Report("list", "info", "order-0", "cats", arms, KINDS, whole[0].lens)
-    found = identify([without, *whole[1:]])
-    assert found
-    assert found.nothing_random.estimate == pytest.approx(0.0)
-    assert found.nothing.estimate == pytest.approx(-0.1)
 
 
 def test_a_table_of_few_orders(tiny_folder: Path, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
-"""The top-of-mind task: judgements on given texts, and the task through Inspect, against a plain loop."""
+"""The top-of-mind task through Inspect, against a plain loop."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from helpers import evaluate
 from inspect_ai.log import EvalLog
 from transformers import PreTrainedModel
 
-from introbench.analysis.top_of_mind import Texts, judge, measure
 from introbench.models.checkpoint import Checkpoint
 from introbench.provider import resident
 from introbench.provider.inspect_private import PrerequisiteError
@@ -26,34 +24,6 @@ SMALL: dict[str, Any] = {
     "samples": 2,
     "random_vectors": 1,
 }
-
-
-def test_a_vector_is_live_where_its_word_gains_more_than_by_chance() -> None:
-    sham, own = Texts(0.0, 0.05, 20, -3.0), Texts(0.1, 0.05, 18, -3.5)
-    assert judge(sham, own, [], [2.0, 1.0, -1.0]).live
-    assert not judge(sham, own, [], [2.0, 1.0, 2.5]).live, "a random vector does as much"
-    assert not judge(sham, own, [], [-0.5, -1.0]).live, "less than under the sham"
-    assert not judge(sham, own, [], [math.nan, 1.0]).live
-    assert judge(sham, own, [], [2.0, math.nan]).live
-    assert judge(sham, own, [], [2.0, 1.0, 0.5]).random_gain == 1.0
-
-
-def test_a_text_is_coherent_if_it_could_be_the_models_own() -> None:
-    sham = Texts(0.0, 0.05, 20, -3.0)
-    assert judge(sham, Texts(0.1, 0.05, 18, -4.0), [], [1.0]).coherent
-    assert not judge(sham, Texts(0.1, 0.05, 18, -5.0), [], [1.0]).coherent, "the model would not have said that"
-    assert not judge(sham, Texts(0.1, 0.6, 18, -1.0), [], [1.0]).coherent, "a loop is likely, and no text"
-    assert not judge(sham, Texts(0.0, 0.0, 2, -1.0), [], [1.0]).coherent, "a loop inside a word repeats no words"
-    assert not judge(sham, Texts(0.1, 0.05, 18, math.nan), [], [1.0]).coherent
-
-
-def test_texts_are_measured_as_means() -> None:
-    found = measure(["a cat and a dog", "cats cats cats cats"], [-1.0, -3.0], "cats")
-    assert found.share == pytest.approx((1 / 5 + 1) / 2)
-    assert found.repetition == pytest.approx((0 + 1 / 2) / 2)
-    assert found.words == 4.5
-    assert found.logprob == -2.0
-    assert math.isnan(measure([""], [None], "cats").logprob)
 
 
 @pytest.fixture(scope="module")
