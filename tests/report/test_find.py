@@ -1,0 +1,38 @@
+"""The log that a command is about."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from introbench.errors import InputError
+from introbench.report.find import find_log
+
+OLD_LOGS = Path(__file__).parents[1] / "old_logs"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with an older log of a sweep and a newer one of the introspection task."""
+    for number, task in enumerate(("sweep", "introspection")):
+        target = tmp_path / f"2026-01-0{number + 1}T00-00-00+00-00_{task}_{task}.eval"
+        shutil.copy(OLD_LOGS / f"{task}.eval", target)
+        os.utime(target, (1000 + number, 1000 + number))
+    return tmp_path
+
+
+def test_a_file_is_the_log_itself() -> None:
+    file = str(OLD_LOGS / "sweep.eval")
+    assert find_log(file) == file
+
+
+def test_of_a_folder_it_is_the_latest_log_of_a_task(folder: Path) -> None:
+    assert find_log(str(folder)).endswith("_introspection_introspection.eval")
+    assert find_log(str(folder), ("sweep",)).endswith("_sweep_sweep.eval")
+
+
+def test_without_a_log_it_is_refused(folder: Path) -> None:
+    for where, tasks in ((str(folder), ("probe",)), (str(folder / "nothing"), ("sweep",))):
+        with pytest.raises(InputError, match="no introbench log there; expected a log file or a folder with one"):
+            find_log(where, tasks)
