@@ -20,7 +20,7 @@ from introbench.regression.baseline import Record, read_records, write_baseline
 SMALL: dict[str, Any] = {
     "concepts": ["cats", "bread"],
     "documents": ["info"],
-    "families": ["introspection", "always_no", "always_yes", "ambiguous"],
+    "families": ["introspection", "always_yes"],
     "formats": ["yes-no"],
     "random_vectors": 1,
     "layers": "1:3",

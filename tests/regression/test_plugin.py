@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from plugin_runs import OWN
+from plugin_runs import OWN, change_shifts
 
 from introbench.regression.baseline import read_records
 from introbench.regression.run_state import NO_BASELINE
@@ -29,6 +29,23 @@ def test_a_users_own_file(pytester: pytest.Pytester, model: str) -> None:
     logs = list((pytester.path / "kept").rglob("*.eval"))
     assert len(logs) == 1, "what two tests ask for is run once"
     assert read_records(logs[0])[0].trials == read_records(pytester.path / "b.json")[0].trials
+
+
+def test_a_change_beyond_the_budget_fails_with_the_trials_that_changed_most(
+    pytester: pytest.Pytester, model: str
+) -> None:
+    pytester.makepyfile(OWN)
+    pytester.runpytest_inprocess("--model", model, "--save-baseline", "b.json").assert_outcomes(passed=2)
+    change_shifts(pytester.path / "b.json", by=1.0)
+    result = pytester.runpytest_inprocess("--model", model, "--baseline", "b.json")
+    result.assert_outcomes(passed=1, failed=1)
+    printed = str(result.stdout)
+    assert "shift changed by more than 0.5 in 1 of 2 means" in printed
+    assert "Trials that changed most:" in printed
+    assert re.search(r"info\.[a-z-]+\.yes-no\.(cats|bread): shift", printed)
+    result.stdout.re_match_lines(
+        [r"shift .* introspection .* CHANGED by more than 0.5", r"shift .* always_no .* within 0.5"]
+    )
 
 
 def test_other_trials_than_those_of_the_baseline_are_refused(pytester: pytest.Pytester, model: str) -> None:
@@ -152,6 +169,7 @@ def test_nothing_is_imported_where_nobody_asks(pytester: pytest.Pytester) -> Non
     assert "1 passed" in run(pytester.path, "-q", "-p", "no:introbench"), "a project's own --model"
 
 
+@pytest.mark.slow
 def test_under_xdist_with_warnings_as_errors_and_without_a_cache(pytester: pytest.Pytester, model: str) -> None:
     pytester.makepyfile(OWN)
     strict = ("-W", "error", "-p", "no:cacheprovider", "--model", model)

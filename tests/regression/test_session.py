@@ -47,7 +47,14 @@ def test_what_was_ended_half_way_is_run_again(
 def test_a_log_that_was_left_half_written_is_no_evaluation(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = {"concepts": ["cats"], "documents": "info", "families": "introspection", "layers": "1:3", "strength": 3}
+    few = {
+        "concepts": ["cats"],
+        "documents": "info",
+        "formats": "yes-no",
+        "families": "introspection",
+        "layers": "1:3",
+        "strength": 3,
+    }
     asked = (model, "introbench/introspection", 2, few)
 
     def killed(*_: object, log_dir: str, **__: object) -> None:

@@ -22,6 +22,7 @@ def test_without_a_model_the_checks_are_skipped_with_a_line(shipped: Run) -> Non
     result.stdout.fnmatch_lines([f"{outcomes['skipped']} skipped: {NO_MODEL}"])
 
 
+@pytest.mark.slow
 def test_a_baseline_is_saved_held_against_and_found_changed(
     shipped: Run, model: str, pytester: pytest.Pytester
 ) -> None:
