@@ -1,4 +1,4 @@
-"""What several tests use: running a task as a user would, and the plain computation that numbers are held against."""
+"""What tests of many folders use: a task run as a user would, and passes of transformers to compare numbers with."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def evaluate(task: str, folder: Path, logs: Path, **arguments: object) -> EvalLo
     return log
 
 
-def plain_two_passes(
+def two_passes(
     model: PreTrainedModel,
     prior: list[int],
     question: list[int],
@@ -32,7 +32,7 @@ def plain_two_passes(
     filler: PreTrainedModel | None = None,
     to_the_end: bool = False,
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """What every number is held against: transformers' own cache, filled in one pass and continued in another.
+    """Log-probabilities by transformers alone: its cache is filled in one pass and continued in another.
 
     Shares no code with the engine. For models whose blocks return a tensor, as Llama's do.
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import plain_two_passes
+from helpers import two_passes
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -26,7 +26,7 @@ def test_one_pass_gives_what_a_cache_filled_under_the_injection_gives(
     llama: PreTrainedModel, shares: Tensor, to_the_end: bool
 ) -> None:
     added = Additions({1: VECTOR, 2: -VECTOR}, shares)
-    expected, _ = plain_two_passes(llama, PRIOR, QUESTION, {1: VECTOR, 2: -VECTOR}, to_the_end=to_the_end)
+    expected, _ = two_passes(llama, PRIOR, QUESTION, {1: VECTOR, 2: -VECTOR}, to_the_end=to_the_end)
     close(reference_logprobs(Weights(llama), TOKENS, len(PRIOR), added), expected)
 
 
@@ -43,7 +43,7 @@ def test_a_filler_reads_the_prior_turn(llama: PreTrainedModel) -> None:
     filler = tiny_model("llama")
     filler.model.layers[0].mlp.up_proj.weight.data *= 1.5
     added = Additions({1: VECTOR}, IN_PRIOR)
-    expected, _ = plain_two_passes(llama, PRIOR, QUESTION, {1: VECTOR}, filler=filler)
+    expected, _ = two_passes(llama, PRIOR, QUESTION, {1: VECTOR}, filler=filler)
     logprobs = reference_logprobs(Weights(llama), TOKENS, len(PRIOR), added, filler=Weights(filler))
     close(logprobs, expected)
     assert (logprobs - reference_logprobs(Weights(llama), TOKENS, len(PRIOR), added)).abs().max() > 1e-3

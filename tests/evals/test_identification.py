@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import evaluate, plain_two_passes, tokens_of
+from helpers import evaluate, tokens_of, two_passes
 from inspect_ai.log import EvalLog
 
 from introbench.models.checkpoint import Checkpoint
@@ -44,7 +44,7 @@ def assert_equals_a_plain_computation(log: EvalLog, folder: Path, every: int) ->
         directions = runtime.library.directions(VectorRecipe("pca_center", sample.metadata["concept"]))
         for arm, strength in (("sham", 0.0), ("concept", 3.0)):
             added = {layer: strength * directions[layer] for layer in (1, 2)}
-            own, lens = plain_two_passes(model, prior, question, added)
+            own, lens = two_passes(model, prior, question, added)
             expected = torch.softmax(own[ids], dim=-1).tolist()
             exact = sample.scores["identified"].metadata
             assert [exact["arms"][arm][name] for name in options.values()] == pytest.approx(expected, rel=1e-4)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import evaluate, plain_two_passes, tokens_of
+from helpers import evaluate, tokens_of, two_passes
 from inspect_ai.log import EvalLog
 
 from introbench.models.checkpoint import Checkpoint
@@ -37,7 +37,7 @@ def test_every_layer_equals_a_plain_computation(log: EvalLog, tiny_folder: Path)
         exact = sample.scores["lens_gap"].metadata
         for arm, strength in (("sham", 0.0), ("concept", 3.0)):
             added = {layer: strength * directions[layer] for layer in (1, 2)}
-            own, lens = plain_two_passes(model, *tokens_of(runtime.tokenizer, sample), added)
+            own, lens = two_passes(model, *tokens_of(runtime.tokenizer, sample), added)
             yes, no = ([float(block[ids[name]].logsumexp(0)) for block in lens] for name in ("yes", "no"))
             assert exact["log_odds"][arm] == pytest.approx(np.subtract(yes, no).tolist(), abs=1e-4)
             assert exact["p_yes"][arm] == pytest.approx(np.exp(yes).tolist(), rel=1e-4)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import evaluate, plain_two_passes, tokens_of
+from helpers import evaluate, tokens_of, two_passes
 from inspect_ai.log import EvalLog
 
 from introbench.analysis.model_swap import ArmTrial, arm_contrasts, arm_shifts
@@ -66,7 +66,7 @@ def test_every_arm_equals_a_plain_computation(log: EvalLog, tiny_folder: Path, t
             ("finetune, contrast -", tuned, -1),
         ):
             added = {layer: sign * 3.0 * vector[layer] for layer in (1, 2)}
-            own, _ = plain_two_passes(base, *tokens_of(runtime.tokenizer, sample), added, filler=filler)
+            own, _ = two_passes(base, *tokens_of(runtime.tokenizer, sample), added, filler=filler)
             measured = sample.scores["arm_shifts"].metadata
             assert measured["p_yes"][arm] == pytest.approx(float(own[ids["yes"]].exp().sum()), rel=1e-4), arm
             assert measured["p_no"][arm] == pytest.approx(float(own[ids["no"]].exp().sum()), rel=1e-4), arm

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import evaluate, plain_two_passes
+from helpers import evaluate, two_passes
 from inspect_ai.log import EvalLog
 from transformers import PreTrainedModel
 
@@ -161,7 +161,7 @@ def test_the_report_is_that_of_a_cached_injection(log: EvalLog, tiny_folder: Pat
     sample, question = (log.samples or [])[1], questions_of(log)[0]
     vector = runtime.library.directions(VectorRecipe("pca_center", "love"))
     added = {layer: 3.0 * vector[layer] for layer in (1, 2)}
-    logprobs, _ = plain_two_passes(model, *split(runtime, turns(sample), question["messages"]), added)
+    logprobs, _ = two_passes(model, *split(runtime, turns(sample), question["messages"]), added)
     forms = (sample.output.metadata or {})["forms"]
     yes, no = (logprobs[[runtime.tokenizer(form)["input_ids"][0] for form in forms[name]]] for name in ("yes", "no"))
     found = (sample.output.metadata or {})["probe"]["report"]["injected"][0][2][0]

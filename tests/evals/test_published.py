@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import evaluate, plain_two_passes, tokens_of
+from helpers import evaluate, tokens_of, two_passes
 from inspect_ai.log import EvalLog, EvalSample
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
@@ -133,7 +133,7 @@ def test_introspection_under_both_ways_to_steer(
         expected = {}
         for arm, vector in concept_arms(sample).items():
             for name, to_the_end in ((arm, False), (f"{arm} active", True)):
-                own, _ = plain_two_passes(model, prior, question, added(vector), to_the_end=to_the_end)
+                own, _ = two_passes(model, prior, question, added(vector), to_the_end=to_the_end)
                 expected[name] = yes_and_no(loaded().tokenizer, prior + question, entry, own)
         del expected["sham active"]
         assert measured["p_yes"] == same({arm: yes for arm, (yes, _) in expected.items()})
@@ -149,7 +149,7 @@ def test_the_logit_lens_after_every_block(
         measured = sample.scores["lens_gap"].metadata
         assert measured["p_yes"].keys() == measured["log_odds"].keys() == concept_arms(sample).keys()
         for arm, vector in concept_arms(sample).items():
-            own, lens = plain_two_passes(model, prior, question, added(vector))
+            own, lens = two_passes(model, prior, question, added(vector))
             expected = [yes_and_no(loaded().tokenizer, prior + question, entry, block) for block in lens]
             p_yes, odds = measured["p_yes"][arm], measured["log_odds"][arm]
             assert p_yes == same([yes for yes, _ in expected])
@@ -194,7 +194,7 @@ def test_a_model_swap_under_every_arm(
         measured = sample.scores["arm_shifts"].metadata
         expected = {}
         for arm, (filler, injected) in arms.items():
-            own, _ = plain_two_passes(model, prior, question, injected, filler=filler)
+            own, _ = two_passes(model, prior, question, injected, filler=filler)
             expected[arm] = yes_and_no(loaded().tokenizer, prior + question, entry, own)
         assert measured["p_yes"] == same({arm: yes for arm, (yes, _) in expected.items()})
         assert measured["p_no"] == same({arm: no for arm, (_, no) in expected.items()})
@@ -228,8 +228,8 @@ def test_what_is_on_top_of_the_mind_token_for_token(model: PreTrainedModel, tiny
             logprobs = []
             for _ in range(6):
                 *before, last = tokens + written
-                steered, _ = plain_two_passes(model, before, [last], added(vector), to_the_end=True)
-                clean, _ = plain_two_passes(model, before, [last], {})
+                steered, _ = two_passes(model, before, [last], added(vector), to_the_end=True)
+                clean, _ = two_passes(model, before, [last], {})
                 written.append(int(steered.argmax()))
                 logprobs.append(float(clean[written[-1]]))
             assert record["texts"] == [tokenizer.decode(written)], record["arm"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import evaluate, plain_two_passes, tokens_of
+from helpers import evaluate, tokens_of, two_passes
 from inspect_ai.log import EvalLog
 
 from introbench import cli
@@ -44,7 +44,7 @@ def test_every_cell_equals_a_plain_computation(log: EvalLog, tiny_folder: Path) 
         ids = {name: [runtime.tokenizer(form)["input_ids"][0] for form in each] for name, each in forms.items()}
 
         def odds(added: dict[int, object], ids: dict[str, list[int]] = ids, sample: object = sample) -> float:
-            own, _ = plain_two_passes(model, *tokens_of(runtime.tokenizer, sample), added)  # type: ignore[arg-type]
+            own, _ = two_passes(model, *tokens_of(runtime.tokenizer, sample), added)  # type: ignore[arg-type]
             return float(own[ids["yes"]].logsumexp(0) - own[ids["no"]].logsumexp(0))
 
         baseline = odds({})

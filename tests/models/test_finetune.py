@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import plain_two_passes
+from helpers import two_passes
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -93,7 +93,7 @@ def test_the_base_answers_from_the_adapters_cache(tiny_folder: Path, adapter: Pa
     arms = Arms.steered({1: torch.zeros(1, 32)}, filler=weights)
     (reading,) = engine.read([Request((*prior, *question), len(prior), Want(tuple(range(97))), arms)])
     merged = PeftModel.from_pretrained(checkpoint.load(), str(adapter)).merge_and_unload()
-    expected, _ = plain_two_passes(checkpoint.load(), prior, question, {}, filler=merged)
+    expected, _ = two_passes(checkpoint.load(), prior, question, {}, filler=merged)
     torch.testing.assert_close(reading.logprobs[0].double(), expected[:97], atol=1e-4, rtol=0)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import evaluate, plain_two_passes
+from helpers import evaluate, two_passes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,7 +54,7 @@ def test_a_dose_is_the_mean_divergence_on_the_carriers(runtime: LoadedModel) -> 
         prior = runtime.tokenizer.apply_chat_template(messages[:prior_messages], tokenize=False)
         tokens, first = (runtime.tokenizer(each, add_special_tokens=False)["input_ids"] for each in (text, prior))
         clean, injected = (
-            plain_two_passes(
+            two_passes(
                 runtime.engine.model,  # type: ignore[arg-type]
                 first,
                 tokens[len(first) :],

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import plain_two_passes
+from helpers import two_passes
 from torch import Tensor, nn
 
 from introbench.errors import InputError
@@ -30,7 +30,7 @@ def test_a_packed_lesson_gives_what_each_conversation_gives(tiny_folder: Path) -
     assert odds.shape == (3, len(lesson.questions))
     for row, place in ((0, 0), (1, 1), (2, 5), (2, 2)):
         question, added = lesson.questions[place], {1: vectors[row, 0], 2: vectors[row, 1]}
-        likely, _ = plain_two_passes(model, [*lesson.prior], [*question.tokens], added)
+        likely, _ = two_passes(model, [*lesson.prior], [*question.tokens], added)
         yes, no = (likely[list(forms)].logsumexp(dim=0) for forms in (question.yes, question.no))
         assert float(odds[row, place]) == pytest.approx(float(yes - no), abs=1e-4)
 
