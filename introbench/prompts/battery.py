@@ -47,7 +47,7 @@ def battery(
     if not questions:
         raise InputError(
             f"families={', '.join(families)} with formats={', '.join(readable)}: no question is asked in these; "
-            f"expected at least one; control families are asked in yes-no"
+            f"expected at least one; families of control questions are asked in yes-no"
         )
     for document, prior in openings(tokenizer, documents, system).items():
         for question, answer_format in questions:

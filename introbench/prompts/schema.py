@@ -10,7 +10,8 @@ FAMILIES = ("introspection", "always_no", "always_yes", "ambiguous", "confusing"
 """Question families. All but the first consist of control questions."""
 
 SALIENCE = "salience"
-"""A further family: whether something in the text stands out. Its questions are neither introspective nor controls."""
+"""A further family: whether something in the text stands out. Its questions are neither introspective nor control
+questions."""
 
 EXPECTED = ("yes", "no", "either")
 """The right answers that a question may have when nothing was injected."""
