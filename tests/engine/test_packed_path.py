@@ -1,0 +1,141 @@
+"""The fast path: random trees of conversations, and what it computes only once."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from engine_requests import PRIOR, active, arms, asked, assert_true, forking
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from introbench.engine import Arms, Engine, Request
+from introbench.engine.attention import AttentionOfPass
+from introbench.engine.kernels import Kernels, candidates
+from introbench.engine.requests import Tokens
+from introbench.validation.tiny_models import VOCABULARY, tiny_model
+
+_MODELS = {name: tiny_model(name) for name in ("gemma3_text", "llama", "gpt_oss")}
+
+
+_ENGINES = {name: Engine(model) for name, model in _MODELS.items()}
+
+
+_tokens = st.lists(st.integers(3, 9), min_size=1, max_size=12).map(tuple)
+
+
+trees = given(
+    name=st.sampled_from(sorted(_MODELS)),
+    priors=st.lists(
+        st.lists(st.integers(3, VOCABULARY - 1), min_size=1, max_size=40).map(tuple), min_size=1, max_size=2
+    ),
+    questions=st.lists(_tokens, min_size=1, max_size=8),
+    cells=st.lists(
+        st.tuples(
+            st.sampled_from([1, 2, 3, 7, 64]),
+            st.integers(0, 3),
+            st.integers(1, 4),
+            st.sampled_from(["cache", "question", "forks"]),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    with_clean=st.booleans(),
+    pass_tokens=st.sampled_from([16, 40, 1000]),
+    kernels=st.sampled_from(candidates(torch.device("cpu"), torch.float32)),
+    order=st.randoms(use_true_random=False),
+)
+"""Conversations in a tree: beginnings of each other, duplicates, one token; 1 to 64 arms, in different ranges of
+blocks at once; in any order."""
+
+
+def assert_true_for_tree(
+    name: str,
+    priors: list[Tokens],
+    questions: list[Tokens],
+    cells: list[tuple[int, int, int, str]],
+    with_clean: bool,
+    pass_tokens: int,
+    kernels: Kernels,
+    order: random.Random,
+) -> None:
+    model, engine = _MODELS[name], _ENGINES[name]
+    engine._path = engine._fast_path(pass_tokens, kernels)
+    make = {"cache": arms, "question": active, "forks": forking}
+    batches: list[Arms | None] = [
+        make[kind](rows, (first, min(4, first + count)), seed=seed)
+        for seed, (rows, first, count, kind) in enumerate(cells)
+    ]
+    batches += [None] * with_clean
+    requests = [request for prior in priors for batch in batches for request in asked(prior, questions, batch)]
+    requests += requests[: len(requests) // 3]
+    order.shuffle(requests)
+    readings = engine.read(requests)
+    for index in order.sample(range(len(requests)), min(6, len(requests))):
+        assert_true(model, [requests[index]], [readings[index]])
+
+
+@settings(max_examples=6, deadline=None)
+@trees
+def test_a_few_trees_of_conversations(**tree: Any) -> None:
+    assert_true_for_tree(**tree)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@trees
+def test_any_tree_of_conversations_under_any_arms(**tree: Any) -> None:
+    assert_true_for_tree(**tree)
+
+
+def rows_and_tokens(engine: Engine, requests: Sequence[Request]) -> list[int]:
+    """How many tokens of all rows are queries in each block."""
+    attended = [0] * 4
+    attend = AttentionOfPass.attend
+
+    def counted(attention: AttentionOfPass, block: int, query: Tensor, *rest: Any) -> Tensor:
+        attended[block] += query.shape[0] * query.shape[2]
+        return attend(attention, block, query, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AttentionOfPass, "attend", counted)
+        engine.read(requests)
+    return attended
+
+
+BRANCHING: tuple[Tokens, ...] = ((7, 1, 4), (7, 1, 5), (7, 2))
+
+
+BELOW, ENDS = len(PRIOR) + 1 + 4, 3
+"""Tokens of these and of the prior turn, where a shared beginning counts once; and how many end a question."""
+
+
+def test_equal_requests_are_computed_once_and_shared_parts_too(llama: PreTrainedModel) -> None:
+    requests = asked(PRIOR, BRANCHING, arms(3, blocks=(1, 2))) * 5
+    assert rows_and_tokens(Engine(llama), requests) == [
+        BELOW,
+        BELOW,  # what is added is added to this block's output
+        3 * BELOW,
+        3 * (BELOW + ENDS),  # the last block is asked for its keys, and at the ends for its output
+    ]
+
+
+def test_arms_are_one_row_for_as_long_as_the_same_is_added_to_them(llama: PreTrainedModel) -> None:
+    vectors, nothing = torch.randn(2, 32), torch.zeros(32)
+    cells = [(vector, end) for vector in vectors for end in (1, 2, 4)]
+    added = [
+        torch.stack([nothing, *(vector if block < end else nothing for vector, end in cells)]) for block in range(4)
+    ]
+    batch = Arms.steered(dict(enumerate(added)))
+    engine = Engine(llama)
+    requests = asked(PRIOR, BRANCHING, batch)
+    assert rows_and_tokens(engine, requests) == [
+        BELOW,
+        3 * BELOW,  # nothing or one of two vectors
+        5 * BELOW,  # whose ranges that end here have parted from the others
+        7 * (BELOW + ENDS),
+    ]
+    assert_true(llama, requests, engine.read(requests))
