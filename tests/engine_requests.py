@@ -51,8 +51,10 @@ def in_part(rows: int, blocks: tuple[int, int] = (1, 3), seed: int = 1) -> Arms:
     return replace(arms(rows, blocks, seed=seed), profile=shares)
 
 
-def asked(prior: Tokens, questions: Sequence[Tokens], under: Arms | None, want: Want = EVERYTHING) -> list[Request]:
-    return [Request(prior + question, len(prior), want, under) for question in questions]
+def requests_of(
+    prior: Tokens, questions: Sequence[Tokens], batch: Arms | None, want: Want = EVERYTHING
+) -> list[Request]:
+    return [Request(prior + question, len(prior), want, batch) for question in questions]
 
 
 def truth(model: PreTrainedModel, request: Request) -> Tensor:

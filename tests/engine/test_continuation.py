@@ -153,16 +153,16 @@ def test_the_vector_is_added_to_the_continuation_too(llama: PreTrainedModel) -> 
 @pytest.mark.parametrize("architecture", ["llama", "qwen3_moe", "gpt_oss"])
 def test_a_text_does_not_depend_on_the_rows_beside_it(architecture: str) -> None:
     model, deltas = tiny_model(architecture), vectors()
-    whole = written(model, deltas)
+    together = written(model, deltas)
     for parts in ([0, 1, 2, 3, 5], [0, 2, 5], [0, 4, 5]):
         pieces: list[Continuation] = []
         for first, last in pairwise(parts):
-            own = {block: delta[first:last] for block, delta in deltas.items()}
-            pieces += written(model, own, SEEDS[first:last])
-        assert [piece.tokens for piece in pieces] == [each.tokens for each in whole]
+            of_rows = {block: delta[first:last] for block, delta in deltas.items()}
+            pieces += written(model, of_rows, SEEDS[first:last])
+        assert [piece.tokens for piece in pieces] == [text.tokens for text in together]
     order = [4, 2, 0, 1, 3]
     shuffled = written(model, {b: delta[order] for b, delta in deltas.items()}, [SEEDS[row] for row in order])
-    assert [each.tokens for each in shuffled] == [whole[row].tokens for row in order]
+    assert [text.tokens for text in shuffled] == [together[row].tokens for row in order]
 
 
 @pytest.mark.parametrize("readout", [True, False])
@@ -183,9 +183,9 @@ def test_running_out_of_memory_halves_the_batch_and_loses_nothing(fail: set[int]
     with counted_passes(model, fail) as passes:
         given = written(model, deltas, end=())
     assert passes[max(fail)] < passes[max(fail) - 1]
-    for each, whole in zip(given, written(model, deltas, end=()), strict=True):
-        assert each.tokens == whole.tokens
-        assert each.mean_logprob == pytest.approx(whole.mean_logprob, abs=1e-5)
+    for text, expected in zip(given, written(model, deltas, end=()), strict=True):
+        assert text.tokens == expected.tokens
+        assert text.mean_logprob == pytest.approx(expected.mean_logprob, abs=1e-5)
     assert hooks(model) == before
     assert len(told) == len(fail)
     assert told[0] == "memory ran out: 2 continuations at a time from now on"
@@ -238,12 +238,12 @@ def test_a_cancelled_step_ends_between_two_blocks(tick: int, monkeypatch: pytest
 def test_an_end_token_ends_its_row_and_is_no_part_of_the_text(llama: PreTrainedModel) -> None:
     deltas = vectors()
     endless = written(llama, deltas, end=())
-    assert all(len(each.tokens) == LENGTH for each in endless)
+    assert all(len(text.tokens) == LENGTH for text in endless)
     end = {endless[0].tokens[4], endless[1].tokens[0]}
     given = written(llama, deltas, end=end)
-    for each, whole in zip(given, endless, strict=True):
-        stop = next((place for place, token in enumerate(whole.tokens) if token in end), LENGTH)
-        assert each.tokens == whole.tokens[:stop]
+    for text, without_end in zip(given, endless, strict=True):
+        stop = next((place for place, token in enumerate(without_end.tokens) if token in end), LENGTH)
+        assert text.tokens == without_end.tokens[:stop]
     assert given[1].tokens == ()
     assert math.isnan(given[1].mean_logprob)
     assert given[1].finite
@@ -253,22 +253,22 @@ def test_nothing_more_is_run_when_all_rows_have_ended(llama: PreTrainedModel) ->
     with counted_passes(llama) as passes:
         given = written(llama, vectors(), end=range(VOCABULARY))
     assert passes == [5]
-    assert [each.tokens for each in given] == [()] * 5
+    assert [text.tokens for text in given] == [()] * 5
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen3_moe"])
 @pytest.mark.parametrize("readout", [True, False])
 def test_a_row_that_is_not_finite_ends_there_and_spoils_no_other(architecture: str, readout: bool) -> None:
     model, deltas = tiny_model(architecture), vectors()
-    whole = written(model, deltas)
+    expected = written(model, deltas)
     deltas[1][1] = math.inf
     given = written(model, deltas, readout=readout)
     assert given[1].tokens == ()
     assert not given[1].finite
     assert math.isnan(given[1].mean_logprob)
     for row in (0, 2, 3, 4):
-        assert given[row].tokens == whole[row].tokens
-        assert given[row].mean_logprob == pytest.approx(whole[row].mean_logprob, abs=1e-5)
+        assert given[row].tokens == expected[row].tokens
+        assert given[row].mean_logprob == pytest.approx(expected[row].mean_logprob, abs=1e-5)
         assert given[row].finite
 
 
@@ -291,7 +291,7 @@ def test_tokens_come_as_often_as_they_are_likely(llama: PreTrainedModel, tempera
     with torch.inference_mode(), steering(find_parts(llama).layers, added):
         logits = llama(torch.tensor([PROMPT]), use_cache=False).logits[0, -1].double()
     expected = rows * (logits / temperature).softmax(dim=0).numpy()
-    counts = np.bincount([each.tokens[0] for each in given], minlength=VOCABULARY)
+    counts = np.bincount([text.tokens[0] for text in given], minlength=VOCABULARY)
     often = expected >= 5
     pairs = [(counts[often], expected[often]), (counts[~often].sum(keepdims=True), expected[~often].sum(keepdims=True))]
     chi_square = sum(float(((seen - wanted) ** 2 / np.maximum(wanted, 1)).sum()) for seen, wanted in pairs)
@@ -304,13 +304,13 @@ def test_bfloat16_models_are_read_in_float32() -> None:
     model, deltas = tiny_model("llama").bfloat16(), vectors()
     given = written(model, deltas, end=())
     exact = tiny_model("llama")
-    for each in given:
-        ids = torch.tensor([[*PROMPT, *each.tokens]])
+    for text in given:
+        ids = torch.tensor([[*PROMPT, *text.tokens]])
         with torch.inference_mode():
             logprobs = exact(ids).logits[0, len(PROMPT) - 1 : -1].log_softmax(dim=-1)
-        mean = float(logprobs[range(LENGTH), each.tokens].mean())
-        assert each.mean_logprob == pytest.approx(mean, abs=0.5)
-        assert each.mean_logprob != float(torch.tensor(each.mean_logprob).bfloat16())
+        mean = float(logprobs[range(LENGTH), text.tokens].mean())
+        assert text.mean_logprob == pytest.approx(mean, abs=0.5)
+        assert text.mean_logprob != float(torch.tensor(text.mean_logprob).bfloat16())
 
 
 def test_other_weights_are_switched_on_for_writing_and_scoring(llama: PreTrainedModel) -> None:

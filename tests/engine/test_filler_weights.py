@@ -47,8 +47,8 @@ def two_passes(
     return torch.log_softmax(logits.float(), dim=-1)
 
 
-def read(engine: Engine, under: Arms | None) -> list[Reading]:
-    return engine.read([Request(PRIOR + question, len(PRIOR), EVERYTHING, under) for question in QUESTIONS])
+def read(engine: Engine, batch: Arms | None) -> list[Reading]:
+    return engine.read([Request(PRIOR + question, len(PRIOR), EVERYTHING, batch) for question in QUESTIONS])
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -63,8 +63,8 @@ def test_a_cache_filled_by_a_fine_tune_is_answered_from_by_the_base(
     rows = torch.stack([torch.zeros(32), delta])
     swapped = Arms.steered({first: rows}, filler=Weights(other))
     by_itself = Arms.steered({first: rows})
-    for under, filler in ((by_itself, any_model), (swapped, other), (by_itself, any_model)):
-        for question, reading in zip(QUESTIONS, read(engine, under), strict=True):
+    for batch, filler in ((by_itself, any_model), (swapped, other), (by_itself, any_model)):
+        for question, reading in zip(QUESTIONS, read(engine, batch), strict=True):
             for row, added in enumerate((torch.zeros(32), delta)):
                 expected = two_passes(filler, any_model, question, first, added)
                 torch.testing.assert_close(reading.logprobs[row], expected, atol=1e-4, rtol=0)
@@ -111,5 +111,6 @@ def test_weights_are_switched_on_only_while_they_fill(llama: PreTrainedModel) ->
         torch.testing.assert_close(swapped.logprobs[0], expected, atol=1e-4, rtol=0)
     assert log
     assert log[::2] == ["on"] * (len(log) // 2)
-    whole = Engine(Weights(model, doubled)).read([Request((*PRIOR, 7), 5, EVERYTHING)])
-    torch.testing.assert_close(whole[0].logprobs, Engine(other).read([Request((*PRIOR, 7), 5, EVERYTHING)])[0].logprobs)
+    request = Request((*PRIOR, 7), 5, EVERYTHING)
+    (switched_on,), (changed,) = Engine(Weights(model, doubled)).read([request]), Engine(other).read([request])
+    torch.testing.assert_close(switched_on.logprobs, changed.logprobs)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from engine_requests import PRIOR, QUESTIONS, arms, asked, assert_true, hooks_and_patches
+from engine_requests import PRIOR, QUESTIONS, arms, assert_true, hooks_and_patches, requests_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -52,7 +52,7 @@ def assert_nothing_is_lost(at: set[int], rows: int, pass_tokens: int) -> None:
     engine = Engine(tiny_model("llama"))
     engine._path = engine._fast_path(pass_tokens, Kernels(fused_attention=True, onednn=False))
     before = hooks_and_patches(engine.model)
-    requests = asked(PRIOR * 2, QUESTIONS, arms(rows)) + asked(PRIOR, QUESTIONS, arms(rows, seed=4))
+    requests = requests_of(PRIOR * 2, QUESTIONS, arms(rows)) + requests_of(PRIOR, QUESTIONS, arms(rows, seed=4))
     with Exploding(at, torch.OutOfMemoryError("CUDA out of memory")) as explosions:
         try:
             readings = engine.read(requests)
@@ -83,9 +83,9 @@ def test_arms_are_split_from_the_right_block_though_the_clean_run_has_gone_on(ll
     engine = Engine(llama)
     engine._path = engine._fast_path(PassSize.smallest, Kernels(fused_attention=True, onednn=False))
     batch = arms(4)
-    engine.read(asked(PRIOR, QUESTIONS, batch))
-    engine.read(asked(PRIOR, QUESTIONS, None))  # the clean run now stands at the end; the arms' keys are kept
-    again = asked(PRIOR, [(20, 21), (22,)], batch)
+    engine.read(requests_of(PRIOR, QUESTIONS, batch))
+    engine.read(requests_of(PRIOR, QUESTIONS, None))  # the clean run now stands at the end; the arms' keys are kept
+    again = requests_of(PRIOR, [(20, 21), (22,)], batch)
     with Exploding({3}, torch.OutOfMemoryError("CUDA out of memory")):
         readings = engine.read(again)
     assert engine.reductions == 1
@@ -95,8 +95,8 @@ def test_arms_are_split_from_the_right_block_though_the_clean_run_has_gone_on(ll
 def test_memory_that_never_suffices_is_an_error_and_not_a_loop(llama: PreTrainedModel) -> None:
     engine = Engine(llama)
     with Exploding(set(range(10_000)), MemoryError("never")), pytest.raises(MemoryError):
-        engine.read(asked(PRIOR, QUESTIONS, arms(4)))
-    requests = asked(PRIOR, QUESTIONS, arms(4))
+        engine.read(requests_of(PRIOR, QUESTIONS, arms(4)))
+    requests = requests_of(PRIOR, QUESTIONS, arms(4))
     assert_true(llama, requests, engine.read(requests))
 
 
@@ -104,7 +104,7 @@ def test_memory_that_never_suffices_is_an_error_and_not_a_loop(llama: PreTrained
 def test_any_budget_gives_the_same(memory: int) -> None:
     for name in ("llama", "falcon"):
         model = tiny_model(name)
-        requests = asked(PRIOR * 3, QUESTIONS, arms(9))
+        requests = requests_of(PRIOR * 3, QUESTIONS, arms(9))
         assert_true(model, requests, Engine(model, memory=memory).read(requests))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from engine_requests import PRIOR, active, arms, asked, assert_true, forking
+from engine_requests import PRIOR, active, arms, assert_true, forking, requests_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -19,11 +19,7 @@ from introbench.engine.requests import Tokens
 from introbench.validation.tiny_models import VOCABULARY, tiny_model
 
 _MODELS = {name: tiny_model(name) for name in ("gemma3_text", "llama", "gpt_oss")}
-
-
 _ENGINES = {name: Engine(model) for name, model in _MODELS.items()}
-
-
 _tokens = st.lists(st.integers(3, 9), min_size=1, max_size=12).map(tuple)
 
 
@@ -70,7 +66,7 @@ def assert_true_for_tree(
         for seed, (rows, first, count, kind) in enumerate(cells)
     ]
     batches += [None] * with_clean
-    requests = [request for prior in priors for batch in batches for request in asked(prior, questions, batch)]
+    requests = [request for prior in priors for batch in batches for request in requests_of(prior, questions, batch)]
     requests += requests[: len(requests) // 3]
     order.shuffle(requests)
     readings = engine.read(requests)
@@ -114,7 +110,7 @@ BELOW, ENDS = len(PRIOR) + 1 + 4, 3
 
 
 def test_equal_requests_are_computed_once_and_shared_parts_too(llama: PreTrainedModel) -> None:
-    requests = asked(PRIOR, BRANCHING, arms(3, blocks=(1, 2))) * 5
+    requests = requests_of(PRIOR, BRANCHING, arms(3, blocks=(1, 2))) * 5
     assert rows_and_tokens(Engine(llama), requests) == [
         BELOW,
         BELOW,  # what is added is added to this block's output
@@ -131,7 +127,7 @@ def test_arms_are_one_row_for_as_long_as_the_same_is_added_to_them(llama: PreTra
     ]
     batch = Arms.steered(dict(enumerate(added)))
     engine = Engine(llama)
-    requests = asked(PRIOR, BRANCHING, batch)
+    requests = requests_of(PRIOR, BRANCHING, batch)
     assert rows_and_tokens(engine, requests) == [
         BELOW,
         3 * BELOW,  # nothing or one of two vectors

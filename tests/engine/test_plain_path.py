@@ -64,5 +64,5 @@ def test_memory_that_runs_out_halves_the_arms(llama: PreTrainedModel, fails: int
     given = ends(path, job)
     handle.remove()
     assert path.reductions == fails
-    for residual, whole in zip(given, expected, strict=True):
-        torch.testing.assert_close(residual, whole, atol=1e-4, rtol=0)
+    for residual, together in zip(given, expected, strict=True):
+        torch.testing.assert_close(residual, together, atol=1e-4, rtol=0)

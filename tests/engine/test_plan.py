@@ -5,15 +5,16 @@ from dataclasses import replace
 
 from engine_requests import arms
 
-from introbench.engine import Request, Want
+from introbench.engine import Arms, Request, Want
 from introbench.engine.plan import Job, plan
+from introbench.engine.requests import Tokens
 
 FIRST, SECOND = (1, 2, 3), (4, 5)
 WANT = Want((1, 2))
 
 
-def jobs(requests: Sequence[tuple[tuple[int, ...], tuple[int, ...], object]], want: Want = WANT) -> list[Job]:
-    return plan([Request(prior + question, len(prior), want, under) for prior, question, under in requests])  # type: ignore[arg-type]
+def jobs(requests: Sequence[tuple[Tokens, Tokens, Arms | None]]) -> list[Job]:
+    return plan([Request(prior + question, len(prior), WANT, batch) for prior, question, batch in requests])
 
 
 def test_equal_requests_are_one_question_of_one_job() -> None:

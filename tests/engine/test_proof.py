@@ -4,11 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from engine_requests import PRIOR, QUESTIONS, arms, asked, assert_true
+from engine_requests import PRIOR, QUESTIONS, arms, assert_true, requests_of
 from torch import Tensor
 
-from introbench.engine import Engine, Want
-from introbench.engine import attention as cascade
+from introbench.engine import Engine, Want, attention
 from introbench.errors import InputError
 from introbench.validation.tiny_models import tiny_model
 
@@ -24,7 +23,7 @@ def test_fused_attention_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPat
     model = tiny_model("llama")
 
     def wrong(*given: Any) -> tuple[Tensor, Tensor]:
-        output, lse = cascade.step_by_step(*given)
+        output, lse = attention.step_by_step(*given)
         return output, lse * 1.5
 
     def absent(*_: Any) -> tuple[Tensor, Tensor]:
@@ -35,22 +34,22 @@ def test_fused_attention_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPat
         "not with fused attention: AttributeError: no such",
     )
     for broken, reason in zip((wrong, absent), reasons, strict=True):
-        monkeypatch.setitem(cascade._FUSED, "cpu", broken)
+        monkeypatch.setitem(attention._FUSED, "cpu", broken)
         engine = Engine(model)
         assert engine.notes["path"].startswith(
             "fast: shared prior turns, token tries, attention in plain steps; not with"
         )
         assert reason in engine.notes["path"]
-        requests = asked(PRIOR, QUESTIONS, arms(3))
+        requests = requests_of(PRIOR, QUESTIONS, arms(3))
         assert_true(model, requests, engine.read(requests))
 
 
 def test_a_fast_path_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("llama")
-    monkeypatch.setattr(cascade.AttentionOfPass, "_trie_mask", lambda *_: None)
+    monkeypatch.setattr(attention.AttentionOfPass, "_trie_mask", lambda *_: None)
     engine = Engine(model)
     assert engine.notes["path"].startswith("plain: question by question; not with attention in plain steps: moves ")
-    requests = asked(PRIOR, QUESTIONS, arms(3))
+    requests = requests_of(PRIOR, QUESTIONS, arms(3))
     assert_true(model, requests, engine.read(requests))
 
 
@@ -71,7 +70,7 @@ def test_a_model_that_cannot_begin_half_way_takes_the_plain_path() -> None:
         "plain: question by question; not with attention in plain steps: RuntimeError: another batch"
         in engine.notes["path"]
     )
-    requests = asked(PRIOR, QUESTIONS, arms(3))
+    requests = requests_of(PRIOR, QUESTIONS, arms(3))
     assert_true(model, requests, engine.read(requests))
 
 
@@ -81,10 +80,10 @@ def test_a_readout_that_disagrees_falls_back_to_the_models_own_logits() -> None:
     engine = Engine(model)
     assert engine.notes["readout"].startswith("the model's own logits, upcast to float32 (differs")
     assert "needs the float32 readout" in engine.notes["path"]
-    requests = asked(PRIOR, QUESTIONS, arms(3))
+    requests = requests_of(PRIOR, QUESTIONS, arms(3))
     assert_true(model, requests, engine.read(requests))
     with pytest.raises(InputError, match="logit lens: only the model's own logits"):
-        engine.read(asked(PRIOR, QUESTIONS, None, Want(lens=True)))
+        engine.read(requests_of(PRIOR, QUESTIONS, None, Want(lens=True)))
 
 
 def test_a_model_whose_cache_gives_something_else_is_refused() -> None:
@@ -125,5 +124,5 @@ def test_quantised_linears_are_right(with_unembedding: bool) -> None:
     engine = Engine(model)
     assert engine.notes["path"].startswith("plain" if with_unembedding else "fast")
     assert ("unembedding of type Int8Linear" in engine.notes["readout"]) == with_unembedding
-    requests = asked(PRIOR, QUESTIONS, arms(3))
+    requests = requests_of(PRIOR, QUESTIONS, arms(3))
     assert_true(model, requests, engine.read(requests))

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from engine_requests import PRIOR, QUESTIONS, arms, asked, in_part
+from engine_requests import PRIOR, QUESTIONS, arms, in_part, requests_of
 
 from introbench.engine import Arms, Reading, Request, Want
 
 
 def test_arms_made_for_another_prior_turn_are_refused() -> None:
     with pytest.raises(ValueError, match="profile of 10 tokens: expected one of the prior turn's 3"):
-        asked(PRIOR[:3], QUESTIONS[:1], in_part(2))
+        requests_of(PRIOR[:3], QUESTIONS[:1], in_part(2))
     with pytest.raises(ValueError, match=r"profile of shape \(3, 10\): expected \[2, prior tokens\]"):
         replace(arms(2), profile=in_part(3).profile)
 
@@ -24,16 +24,16 @@ def test_deltas_of_another_shape_or_below_the_first_block_are_refused() -> None:
 
 
 def test_arms_can_be_cut_by_rows() -> None:
-    whole = replace(in_part(5), question_deltas=arms(5, seed=2).deltas)
-    part = whole.part(1, 3)
-    assert (part.rows, part.first) == (2, whole.first)
-    for block, delta in whole.deltas.items():
+    batch = replace(in_part(5), question_deltas=arms(5, seed=2).deltas)
+    part = batch.part(1, 3)
+    assert (part.rows, part.first) == (2, batch.first)
+    for block, delta in batch.deltas.items():
         assert torch.equal(part.deltas[block], delta[1:3])
-    for block, delta in whole.question_deltas.items():
+    for block, delta in batch.question_deltas.items():
         assert torch.equal(part.question_deltas[block], delta[1:3])
     assert part.profile is not None
-    assert whole.profile is not None
-    assert torch.equal(part.profile, whole.profile[1:3])
+    assert batch.profile is not None
+    assert torch.equal(part.profile, batch.profile[1:3])
 
 
 @pytest.mark.parametrize("prior", [0, 3])

@@ -104,11 +104,11 @@ def test_bad_models_and_options_are_refused_in_one_line(name: str, options: dict
 
 
 def test_the_shipped_chat_template_keeps_every_turn(tiny_folder: Path) -> None:
-    own, shipped = Checkpoint(str(tiny_folder)), Checkpoint(str(tiny_folder), chat_template="chatml")
+    default, shipped = Checkpoint(str(tiny_folder)), Checkpoint(str(tiny_folder), chat_template="chatml")
     messages = [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}]
     texts = [
         checkpoint.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        for checkpoint in (own, shipped)
+        for checkpoint in (default, shipped)
     ]
     assert (
         texts[0]

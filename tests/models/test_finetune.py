@@ -74,7 +74,7 @@ def test_two_adapters_are_never_on_together(tiny_folder: Path, adapter: Path, tm
     config = LoraConfig(r=2, target_modules=["v_proj"], init_lora_weights=False)
     get_peft_model(checkpoint.load(), config).save_pretrained(tmp_path / "other")
     model = checkpoint.load()
-    first, second = (Finetune(str(each), checkpoint).load(model) for each in (adapter, tmp_path / "other"))
+    first, second = (Finetune(str(folder), checkpoint).load(model) for folder in (adapter, tmp_path / "other"))
     model.double()  # so that the order of sums plays no role
     for weights, folder in ((first, adapter), (second, tmp_path / "other"), (first, adapter)):
         with weights.switched():
@@ -282,7 +282,7 @@ def test_fine_tunes_on_one_base_do_not_see_each_other(
     with weights.switched():
         assert torch.equal(logits(model), tuned)
     assert weights.fingerprint == expected.fingerprint
-    assert len({each.fingerprint for each in (weights, *others)}) == 3
+    assert len({tuned.fingerprint for tuned in (weights, *others)}) == 3
     monkeypatch.setattr(lora_training, "_train", lambda *_: pytest.fail("trained again"))
     Finetune("lora:cats", checkpoint).load(model)
 
