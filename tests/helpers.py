@@ -74,3 +74,9 @@ def tokens_of(tokenizer: PreTrainedTokenizerFast, sample: EvalSample) -> tuple[l
     prior = tokenizer.apply_chat_template(messages[: sample.metadata["prior_messages"]], tokenize=False)
     tokens, first = (tokenizer(each, add_special_tokens=False)["input_ids"] for each in (text, prior))
     return first, tokens[len(first) :]
+
+
+def logits(model: PreTrainedModel) -> torch.Tensor:
+    """A model's logits for a few tokens, [1, tokens, vocabulary]."""
+    with torch.inference_mode():
+        return model(torch.tensor([[5, 9, 33, 2, 71, 18]])).logits
