@@ -1,4 +1,4 @@
-"""(a) the engine against the naive schedule, (b) its share of the ideal, (g) how both scale.
+"""(a) the engine's time beside the naive schedule's, (b) its share of the ideal, (g) how both scale.
 
 python bench/battery.py                 # 4, 10 and 20 arms, 70 questions on a 600-token prior turn
 python bench/battery.py --scaling       # a table and bench/scaling.png as well
@@ -21,32 +21,31 @@ from introbench.engine.trie import tries
 from introbench.models.checkpoint import Checkpoint
 
 
-def ideal_flops(model: PreTrainedModel, asked: Sequence[Request], rows: int) -> float:
+def ideal_flops(model: PreTrainedModel, battery: Sequence[Request], rows: int) -> float:
     """FLOPs of each distinct token once: below the first steered block in one row, above it in every arm."""
     config = model.config
     per_block = 2 * sum(p.numel() for p in model.model.layers[0].parameters())
-    prior = asked[0].prior
-    _, whole = tries([request.question for request in asked], size=10**9)
-    asking = len(whole[0])
+    prior = battery[0].prior
+    _, (trie,) = tries([request.question for request in battery], size=10**9)
     blocks = LAYERS[0] + rows * (config.num_hidden_layers - LAYERS[0])
-    attended = prior * prior / 2 + float((prior + whole[0].depths + 1).sum())
-    unembedding = 2 * rows * len(asked) * config.hidden_size * config.vocab_size
-    return blocks * ((prior + asking) * per_block + 4 * config.hidden_size * attended) + unembedding
+    attended = prior * prior / 2 + float((prior + trie.depths + 1).sum())
+    unembedding = 2 * rows * len(battery) * config.hidden_size * config.vocab_size
+    return blocks * ((prior + len(trie)) * per_block + 4 * config.hidden_size * attended) + unembedding
 
 
 def compare(checkpoint: Checkpoint, engine: Engine, rows: int, questions: int, prior: int, samples: int) -> list[str]:
     """One row of the table."""
     model, parts = engine.model, engine.parts
     arms = random_arms(model, rows)
-    asked = requests(conversations(checkpoint, questions, prior), arms, forms=(10, 11, 12, 13))
-    chosen = random.Random(0).sample(asked, min(samples, len(asked)))
+    battery = requests(conversations(checkpoint, questions, prior), arms, tokens=(10, 11, 12, 13))
+    chosen = random.Random(0).sample(battery, min(samples, len(battery)))
     slow: list[float] = []
     slow_last: list[float] = []
     fast: list[float] = []
     worst = 0.0
     for request in chosen:  # interleaved: a run of the engine, then a sample of what it is compared with
         engine.release()
-        fast.append(seconds(lambda: engine.read(asked)))
+        fast.append(seconds(lambda: engine.read(battery)))
         for row in (0, rows - 1):
             full, last = medians(
                 [
@@ -58,16 +57,16 @@ def compare(checkpoint: Checkpoint, engine: Engine, rows: int, questions: int, p
             slow.append(full)
             slow_last.append(last)
         expected = one_arm(model, parts, request, arms, rows - 1, last_only=True)[0, list(request.want.tokens)]
-        found = engine.read([request])[0].logprobs[rows - 1]
-        worst = max(worst, float((found - expected).abs().max()))
+        logprobs = engine.read([request])[0].logprobs[rows - 1]
+        worst = max(worst, float((logprobs - expected).abs().max()))
     peak = gemm_peak()
     taken = sorted(fast)[len(fast) // 2]
-    naive, naive_last = (sorted(times)[len(times) // 2] * passes(len(asked), rows) for times in (slow, slow_last))
-    share = ideal_flops(model, asked, rows) / taken
+    naive, naive_last = (sorted(times)[len(times) // 2] * passes(len(battery), rows) for times in (slow, slow_last))
+    share = ideal_flops(model, battery, rows) / taken
     return [
         str(rows),
-        str(len(asked)),
-        str(asked[0].prior),
+        str(len(battery)),
+        str(battery[0].prior),
         f"{taken:.1f}",
         f"{naive / taken:.0f}",
         f"{naive_last / taken:.0f}",

@@ -60,7 +60,7 @@ def arms_of(model: PreTrainedModel, rows: int, strength: float) -> Arms:
 
 
 def battery(model: PreTrainedModel, arms: Arms, questions: int, prior: int) -> list[Request]:
-    """Questions of 30 to 60 random tokens, the first ten of which some have in common."""
+    """Questions of 30 to 60 random tokens on one prior turn; some questions share their first ten tokens."""
     draw = random.Random(0)
     vocabulary = model.config.vocab_size
 
@@ -68,12 +68,12 @@ def battery(model: PreTrainedModel, arms: Arms, questions: int, prior: int) -> l
         return tuple(draw.randrange(vocabulary) for _ in range(count))
 
     setting, openings = tokens(prior), [tokens(10) for _ in range(max(1, questions // 7))]
-    asked = [setting + draw.choice(openings) + tokens(draw.randint(20, 50)) for _ in range(questions)]
-    return [Request(each, prior, Want((1, 2, 3, 4), top=4), arms) for each in asked]
+    conversations = [setting + draw.choice(openings) + tokens(draw.randint(20, 50)) for _ in range(questions)]
+    return [Request(conversation, prior, Want((1, 2, 3, 4), top=4), arms) for conversation in conversations]
 
 
 def flops(model: PreTrainedModel, arms: Arms, tokens: int, reads: int) -> float:
-    """Of so many tokens, in each block in as many rows as differ there, without attention."""
+    """FLOPs of some tokens, without attention, where each block is run for as many rows as differ there."""
     per_block = 2 * sum(parameter.numel() for parameter in model.model.layers[0].parameters())
     blocks = sum(arms.forks.rows_after(block - 1) for block in range(model.config.num_hidden_layers))
     return tokens * per_block * blocks + 2 * reads * arms.rows * model.config.hidden_size * model.config.vocab_size
@@ -99,24 +99,26 @@ def speed(options: argparse.Namespace) -> None:
     model = qwen(options.layers, options.hidden, options.device, torch.bfloat16)
     engine = Engine(model)
     arms = arms_of(model, options.rows, strength=20)
-    asked = battery(model, arms, options.questions, options.prior)
-    one = [Request(asked[0].tokens[: options.prior + 2], options.prior, Want((1,), top=1), arms)]
-    _, whole = tries([request.question for request in asked], size=10**9)
-    engine.read(asked)  # warm
+    requests = battery(model, arms, options.questions, options.prior)
+    one = [Request(requests[0].tokens[: options.prior + 2], options.prior, Want((1,), top=1), arms)]
+    _, (trie,) = tries([request.question for request in requests], size=10**9)
+    engine.read(requests)  # warm
     taken, fill, slow = [], [], []
-    for request in asked[:5]:
+    for request in requests[:5]:
         engine.release()
-        taken.append(seconds(lambda: engine.read(asked)))
+        taken.append(seconds(lambda: engine.read(requests)))
         engine.release()
         fill.append(seconds(lambda: engine.read(one)))
         slow.append(seconds(lambda request=request: one_arm(model, engine.parts, request, arms, 1, last_only=False)))
     all_, fill_, naive = (sorted(times)[len(times) // 2] for times in (taken, fill, slow))
     best = max(peak.values())
     print(show_peak(peak), "|", engine.notes["path"])
-    print(f"{len(asked) / all_:.1f} trials of {options.rows} arms per second")
+    print(f"{len(requests) / all_:.1f} trials of {options.rows} arms per second")
     print(f"MFU of a fill {flops(model, arms, options.prior, 1) / fill_ / best:.2f}")
-    total = flops(model, arms, options.prior + len(whole[0]), len(asked))
-    print(f"MFU of the whole {total / all_ / best:.2f}; {naive * passes(len(asked), options.rows) / all_:.0f} x naive")
+    total = flops(model, arms, options.prior + len(trie), len(requests))
+    print(
+        f"MFU of the whole {total / all_ / best:.2f}; {naive * passes(len(requests), options.rows) / all_:.0f} x naive"
+    )
     if torch.cuda.is_available():
         print(f"peak memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
 

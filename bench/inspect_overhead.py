@@ -1,4 +1,4 @@
-"""(e) `inspect eval` on the default battery against the engine alone and against Inspect's own floor."""
+"""(e) `inspect eval` on the default battery, beside the engine alone and Inspect with a model that answers at once."""
 
 import argparse
 import tempfile
@@ -45,9 +45,9 @@ def main() -> None:
     inside: list[float] = []
     read = Engine.read
 
-    def timed(engine: Engine, asked: Any) -> Any:
+    def timed(engine: Engine, requests: Any) -> Any:
         answers: list[Any] = []
-        inside.append(seconds(lambda: answers.extend(read(engine, asked))))
+        inside.append(seconds(lambda: answers.extend(read(engine, requests))))
         return answers
 
     Engine.read = timed  # type: ignore[method-assign]
@@ -59,16 +59,16 @@ def main() -> None:
     eval("introbench/introspection", limit=1, **run)  # loads the model and makes the vectors
     inside.clear()
     logged: list[Any] = []
-    whole = seconds(lambda: logged.extend(eval("introbench/introspection", **run)))
+    total = seconds(lambda: logged.extend(eval("introbench/introspection", **run)))
     trials = len(logged[0].samples)
     samples = [Sample(id=index, input="Do you?", target="yes") for index in range(trials)]
     task = Task(MemoryDataset(samples), solver=generate(), scorer=one(), config=GenerateConfig(max_connections=1000))
     floor = seconds(lambda: eval(task, model="instant/yes", log_dir=logs, **OPTIONS))
     print(show_peak(gemm_peak()))
     print(
-        f"{trials} trials: inspect eval {whole:.0f} s, of which in the engine {sum(inside):.0f} s; floor {floor:.0f} s"
+        f"{trials} trials: inspect eval {total:.0f} s, of which in the engine {sum(inside):.0f} s; floor {floor:.0f} s"
     )
-    print(f"beyond the engine: {(whole - sum(inside)) / floor:.1f} x Inspect's floor (they share the cores)")
+    print(f"beyond the engine: {(total - sum(inside)) / floor:.1f} x Inspect's floor (they share the cores)")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""(f) peak memory of the engine against the number of trials, each count in a process of its own."""
+"""(f) peak memory of the engine by number of trials, every number in a new process."""
 
 import argparse
 import resource
@@ -14,7 +14,7 @@ PER_CALL = 64
 
 
 def run(trials: int) -> None:
-    """Ask so many questions in calls as a battery makes them, a new arm each time, and print the peak."""
+    """Ask as many questions, in calls of `PER_CALL` under new arms, and print the peak in MiB."""
     checkpoint = Checkpoint("smollm2")
     engine = Engine(checkpoint.load())
     chats = conversations(checkpoint, 5, 40)
@@ -22,11 +22,11 @@ def run(trials: int) -> None:
     while done < trials:
         arms = random_arms(engine.model, 2, layers=(25, 27), seed=done)
         count = min(PER_CALL, trials - done)
-        asked = []
+        requests = []
         for index in range(count):
             chat = chats[index % len(chats)]
-            asked.append(Request((*chat.prior_tokens[:20], 5, 6 + index), 20, Want((10, 11), 4), arms))
-        engine.read(asked)
+            requests.append(Request((*chat.prior_tokens[:20], 5, 6 + index), 20, Want((10, 11), 4), arms))
+        engine.read(requests)
         done += count
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 

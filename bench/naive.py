@@ -1,4 +1,4 @@
-"""How these experiments are usually run: each conversation and arm by itself, the baseline again for every vector."""
+"""The naive schedule: every conversation and arm in a pass of its own, and the sham again for every vector."""
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ def one_arm(
         parts: Its blocks.
         request: The conversation.
         arms: The arms.
-        row: Which of them.
+        row: The arm to run.
         last_only: Whether only the last position meets the unembedding.
     """
     deltas = {block: delta[row : row + 1] for block, delta in arms.deltas.items()}
@@ -31,5 +31,5 @@ def one_arm(
 
 
 def passes(requests: int, rows: int) -> int:
-    """How many of them a run takes: two for every vector and conversation."""
+    """Number of passes that a run takes: two for every vector and conversation."""
     return 2 * requests * (rows - 1)

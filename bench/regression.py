@@ -33,13 +33,13 @@ def checks(*arguments: str) -> float:
 
 
 def measure_time() -> None:
-    """Make a baseline of the embedded model, and hold the model against it."""
+    """Make a baseline of the embedded model, and compare the model with it."""
     with tempfile.TemporaryDirectory() as name:
         file = str(Path(name) / "baseline.json")
         made = checks("--model", MODEL, "--save-baseline", file, "-q")
-        held = checks("--model", MODEL, "--baseline", file)
+        compared = checks("--model", MODEL, "--baseline", file)
         gates = checks("--model", MODEL, "--baseline", file, "-m", "gates", "-q")
-        print(f"baseline {made:.0f} s, all checks {held:.0f} s, gates alone {gates:.0f} s")
+        print(f"baseline {made:.0f} s, all checks {compared:.0f} s, gates alone {gates:.0f} s")
         print(f"baseline of {Path(file).stat().st_size / 1024:.0f} KiB")
 
 
@@ -62,13 +62,13 @@ def count_alarms() -> None:
         save_family("llama", folder / "model")
         first = Session(folder / "first", {}).evaluate(f"inject/{folder / 'model'}", TASK, None, few).record
         for seed in range(1, RERUNS + 1):
-            # A budget of its own is a model of its own: it is loaded anew and proves itself anew.
+            # With another memory budget, the model is loaded, and proves itself, anew.
             session = Session(folder / str(seed), {"memory": 0.002 * 1.05**seed})
             again = session.evaluate(f"inject/{folder / 'model'}", TASK, None, {**few, "seed": seed}).record
-            found = [change for metric in ("shift", "log_odds") for change in changes(first, again, metric)]
-            means += len(found)
-            alarms += any(change.exceeds(BUDGET) for change in found)
-            largest = max(largest, *(abs(change.difference.estimate) for change in found))
+            all_changes = [change for metric in ("shift", "log_odds") for change in changes(first, again, metric)]
+            means += len(all_changes)
+            alarms += any(change.exceeds(BUDGET) for change in all_changes)
+            largest = max(largest, *(abs(change.difference.estimate) for change in all_changes))
     print(f"{alarms} of {RERUNS} re-runs raise an alarm; largest change of {means} means {largest:.1g} nats")
 
 

@@ -1,4 +1,4 @@
-"""(d) cells of a sweep over layer ranges, as a sweep runs them, against every cell by itself."""
+"""(d) cells of a sweep over layer ranges, as a sweep runs them and every cell by itself."""
 
 from collections.abc import Sequence
 from statistics import mean, median
@@ -11,15 +11,15 @@ from introbench.engine import Arms, Engine
 from introbench.models.checkpoint import Checkpoint
 
 
-def side_by_side(several: Sequence[Arms]) -> Arms:
-    """The arms of cells that start together as one batch, as a sweep has them."""
-    nothing = torch.zeros_like(several[0].deltas[several[0].first])
-    layers = sorted({layer for arms in several for layer in arms.deltas})
-    return Arms.steered({layer: torch.cat([arms.deltas.get(layer, nothing) for arms in several]) for layer in layers})
+def side_by_side(cells: Sequence[Arms]) -> Arms:
+    """The arms of cells that start at the same layer, as one batch, as in a sweep."""
+    nothing = torch.zeros_like(cells[0].deltas[cells[0].first])
+    layers = sorted({layer for arms in cells for layer in arms.deltas})
+    return Arms.steered({layer: torch.cat([arms.deltas.get(layer, nothing) for arms in cells]) for layer in layers})
 
 
 def main() -> None:
-    """Print how much of a full recompute a cell takes."""
+    """Print a cell's time as a share of that of a full recompute."""
     checkpoint = Checkpoint("smollm2")
     engine = Engine(checkpoint.load())
     chats = conversations(checkpoint, 4, 600)
@@ -27,21 +27,21 @@ def main() -> None:
     cells = [(start, stop) for start in starts for stop in range(start + 5, engine.n_layers + 1, 5)]
     # One seed: the same vector in every cell, at each layer.
     arms = {cell: random_arms(engine.model, 2, layers=cell) for cell in cells}
-    in_batches = [side_by_side([arms[cell] for cell in cells if cell[0] == start]) for start in starts]
-    swept = [request for each in in_batches for request in requests(chats, each, forms=(10, 11))]
-    asked = [request for each in arms.values() for request in requests(chats, each, forms=(10, 11))]
+    batches = [side_by_side([arms[cell] for cell in cells if cell[0] == start]) for start in starts]
+    swept = [request for batch in batches for request in requests(chats, batch, tokens=(10, 11))]
+    by_cells = [request for batch in arms.values() for request in requests(chats, batch, tokens=(10, 11))]
     plain = Engine(engine.model, fast=False)
     together, apart, by_cell, by_conversation = [], [], [], []
     for sample in range(3):  # interleaved: the whole sweep, its cells apart, then some cells by themselves
-        for requested, times in ((swept, together), (asked, apart)):
+        for requested, times in ((swept, together), (by_cells, apart)):
             engine.release()
             times.append(seconds(lambda requested=requested: engine.read(requested)) / len(cells))
         for cell in range(sample, len(cells), 10):
-            some = asked[cell * len(chats) : (cell + 1) * len(chats)]
+            of_cell = by_cells[cell * len(chats) : (cell + 1) * len(chats)]
             plain.release()
-            by_cell.append(seconds(lambda some=some: plain.read(some)))
+            by_cell.append(seconds(lambda of_cell=of_cell: plain.read(of_cell)))
             total = 0.0
-            for request in some:
+            for request in of_cell:
                 plain.release()
                 total += seconds(lambda request=request: plain.read([request]))
             by_conversation.append(total)

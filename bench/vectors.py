@@ -1,4 +1,4 @@
-"""(c) steering vectors for several concepts against repeng's `pca_center`, on the same prompts.
+"""(c) steering vectors of all concepts, and of three by repeng's `pca_center` on the same prompts.
 
 pip install --no-deps repeng scikit-learn joblib threadpoolctl tqdm && python bench/vectors.py
 """
@@ -37,37 +37,37 @@ def main() -> None:
         turns = [{"role": "user", "content": PROMPT.format(concept=about)}, {"role": "assistant", "content": opening}]
         return render(tokenizer, turns)
 
-    theirs: dict[str, Any] = {}
+    by_repeng: dict[str, Any] = {}
 
-    def one_of_theirs(concept: str) -> None:
+    def extract_by_repeng(concept: str) -> None:
         pairs = [DatasetEntry(prompt(concept, opening), prompt(NEUTRAL, opening)) for opening in data.openings()]
         wrapped = ControlModel(model, list(range(model.config.num_hidden_layers)))
         try:
-            theirs[concept] = ControlVector.train(wrapped, tokenizer, pairs, method="pca_center")
+            by_repeng[concept] = ControlVector.train(wrapped, tokenizer, pairs, method="pca_center")
         finally:
             wrapped.unwrap()
 
-    ours = seconds_ours = 0.0
+    largest_gap = seconds_for_all = 0.0
     slow = []
-    for round_, concept in enumerate(concepts[:3]):  # interleaved with all nine of ours
-        slow.append(seconds(lambda concept=concept: one_of_theirs(concept)))
+    for round_, concept in enumerate(concepts[:3]):  # interleaved with all nine of introbench
+        slow.append(seconds(lambda concept=concept: extract_by_repeng(concept)))
         with tempfile.TemporaryDirectory() as folder:
             fingerprint = weights_fingerprint(model)
             library = VectorLibrary(engine, tokenizer, fingerprint, data.openings(), VectorStore(Path(folder)))
             taken = seconds(
                 lambda library=library: [library.directions(VectorRecipe("pca_center", c)) for c in concepts]
             )
-        seconds_ours = taken if round_ == 0 else min(seconds_ours, taken)
+        seconds_for_all = taken if round_ == 0 else min(seconds_for_all, taken)
         directions = library.directions(VectorRecipe("pca_center", concept))
-        for layer, direction in theirs[concept].directions.items():
+        for layer, direction in by_repeng[concept].directions.items():
             if layer == engine.n_layers - 1:  # repeng reads the last layer after the final norm
                 continue
             cosine = float(torch.nn.functional.cosine_similarity(torch.tensor(direction), directions[layer], dim=0))
-            ours = max(ours, 1 - abs(cosine))
+            largest_gap = max(largest_gap, 1 - abs(cosine))
     total = sorted(slow)[1] * len(concepts)
     print(show_peak(gemm_peak()))
-    print(f"repeng {sorted(slow)[1]:.1f} s a concept; introbench {seconds_ours:.1f} s for {len(concepts)}")
-    print(f"{total / seconds_ours:.0f}x; largest 1 - |cosine| {ours:.1e}")
+    print(f"repeng {sorted(slow)[1]:.1f} s a concept; introbench {seconds_for_all:.1f} s for {len(concepts)}")
+    print(f"{total / seconds_for_all:.0f}x; largest 1 - |cosine| {largest_gap:.1e}")
 
 
 if __name__ == "__main__":

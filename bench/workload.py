@@ -1,4 +1,4 @@
-"""What the benchmarks run: many questions on one long prior turn, on the embedded model."""
+"""The workload of the benchmarks: many questions on one long prior turn, on the embedded model."""
 
 from collections.abc import Sequence
 
@@ -20,16 +20,16 @@ FORMATS = ("yes-no", "one-zero")
 
 
 def conversations(checkpoint: Checkpoint, questions: int, prior: int) -> list[Chat]:
-    """Chats that share a prior turn.
+    """Tokenised conversations that share a prior turn.
 
     Args:
-        checkpoint: Whose tokenizer and template.
-        questions: How many; at most every question of the battery in every answer format.
-        prior: Tokens of the prior turn: the document is filled up, or cut, until it has about as many.
+        checkpoint: The model, whose tokenizer and template are used.
+        questions: Number of conversations; at most one for every question of the battery in every format of `FORMATS`.
+        prior: Tokens of the prior turn; the document is lengthened, or cut, until it has about as many.
     """
     texts = fitted_texts(data.documents(), checkpoint.tokenizer)
     words = " ".join([texts["info"], *[texts["lorem"]] * (1 + prior // 200)]).split()
-    asked = [
+    endings = [
         (
             {"role": "user", "content": f"{question.text} {form.instruction}"},
             {"role": "assistant", "content": form.prefill},
@@ -37,25 +37,25 @@ def conversations(checkpoint: Checkpoint, questions: int, prior: int) -> list[Ch
         for question in data.questions()
         for form in (data.answer_formats()[name] for name in FORMATS)
     ]
-    if questions > len(asked):
-        raise ValueError(f"questions={questions}: expected at most {len(asked)}")
+    if questions > len(endings):
+        raise ValueError(f"questions={questions}: expected at most {len(endings)}")
 
-    def chats(n_words: int, some: Sequence[tuple[dict[str, str], dict[str, str]]]) -> list[Chat]:
+    def chats(n_words: int, pairs: Sequence[tuple[dict[str, str], dict[str, str]]]) -> list[Chat]:
         prior_turn = opening(" ".join(words[:n_words]), data.documents()["info"].location, "")
-        return [tokenize_chat(checkpoint.tokenizer, (*prior_turn, *pair), len(prior_turn)) for pair in some]
+        return [tokenize_chat(checkpoint.tokenizer, (*prior_turn, *pair), len(prior_turn)) for pair in pairs]
 
     fewest, most = 0, len(words)
     while most - fewest > 1:
         middle = (fewest + most) // 2
-        if chats(middle, asked[:1])[0].prior <= prior:
+        if chats(middle, endings[:1])[0].prior <= prior:
             fewest = middle
         else:
             most = middle
-    return chats(fewest, asked[:questions])
+    return chats(fewest, endings[:questions])
 
 
 def random_arms(model: PreTrainedModel, rows: int, layers: tuple[int, int] = LAYERS, seed: int = 0) -> Arms:
-    """A sham and random unit vectors at the usual strength."""
+    """A sham and random vectors of norm `STRENGTH`."""
     draw = torch.Generator().manual_seed(seed)
     hidden = model.config.get_text_config().hidden_size
 
@@ -67,6 +67,6 @@ def random_arms(model: PreTrainedModel, rows: int, layers: tuple[int, int] = LAY
     return Arms.steered({layer: delta() for layer in range(*layers)})
 
 
-def requests(chats: Sequence[Chat], arms: Arms, forms: Tokens) -> list[Request]:
-    """Every chat under the arms, read as a battery reads it."""
-    return [Request(tuple(chat.tokens), chat.prior, Want(forms, top=8), arms) for chat in chats]
+def requests(chats: Sequence[Chat], arms: Arms, tokens: Tokens) -> list[Request]:
+    """Every chat under the arms, with the log-probabilities of some tokens to be read, and the 8 most likely."""
+    return [Request(tuple(chat.tokens), chat.prior, Want(tokens, top=8), arms) for chat in chats]
