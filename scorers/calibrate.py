@@ -13,16 +13,16 @@ def proposal() -> Metric:
     """The proposed strength as a norm and as a dose, and every strength's dose, live vectors and coherent texts."""
 
     def compute(scores: list[SampleScore]) -> Value:
-        found = responses([score.score.metadata or {} for score in scores])
-        best = proposed(found)
+        by_strength = responses([score.score.metadata or {} for score in scores])
+        best = proposed(by_strength)
         values = {
             "proposed norm": float(np.mean(best.norms)) if best else float("nan"),
             "proposed dose": float(np.mean(best.doses)) if best else float("nan"),
         }
-        for each in found:
-            values[f"dose | {each.strength}"] = float(np.mean(each.doses))
-            values[f"live | {each.strength}"] = each.live
-            values[f"coherent | {each.strength}"] = each.coherent
+        for response in by_strength:
+            values[f"dose | {response.strength}"] = float(np.mean(response.doses))
+            values[f"live | {response.strength}"] = response.live
+            values[f"coherent | {response.strength}"] = response.coherent
         return values
 
     return compute

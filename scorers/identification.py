@@ -11,6 +11,7 @@ from introbench.analysis.arm_reading import ArmReading
 from introbench.analysis.identification import NOTHING, Identification, identifications, lens_trials
 from introbench.analysis.logit_lens import peak
 from introbench.provider.outputs import read_output
+from introbench.records.factors import TrialFactors
 from introbench.report.markdown import options_table
 from introbench.scorers.logit_lens import peak_values
 from introbench.scorers.metric_values import scored_trials
@@ -26,8 +27,8 @@ def reported_information(seed: int = 0) -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         values: dict[str, float] = {}
-        for (part, document), found in identifications(scored_trials(scores), seed=seed).items():
-            values |= _values(f"{part} | {document}", found)
+        for (part, document), identified_cell in identifications(scored_trials(scores), seed=seed).items():
+            values |= _values(f"{part} | {document}", identified_cell)
         return values
 
     return compute
@@ -44,7 +45,7 @@ def concept_peaks(seed: int = 0) -> Metric:
     def compute(scores: list[SampleScore]) -> Value:
         grouped = lens_trials(scored_trials(scores))
         return peak_values(
-            [peak(f"{part} | {document}", each, seed=seed) for (part, document), each in grouped.items()]
+            [peak(f"{part} | {document}", of_cell, seed=seed) for (part, document), of_cell in grouped.items()]
         )
 
     return compute
@@ -60,15 +61,15 @@ def identified() -> Scorer:
     """
 
     async def score(state: TaskState, target: Target) -> Score:
-        recorded = (state.output.metadata or {}).get("arms", [])
-        readings = {reading.arm: reading for reading in read_output(state.output)} if recorded else {}
+        factors = TrialFactors.from_json(state.metadata)
+        readings = {reading.arm: reading for reading in read_output(state.output)}
         if "sham" not in readings or "concept" not in readings:
             return Score(
                 value=dict.fromkeys(("p", "p_sham", "rank", "p_nothing", "mass"), math.nan),
                 reason="not_finite",
                 explanation="The model's numbers are not finite. Lower the strength, or load it with -M dtype=float32.",
             )
-        options, concept = state.metadata["options"], state.metadata["concept"]
+        options, concept = factors.question.options, factors.concept
         arms = {arm: _among(reading.answers, options) for arm, reading in readings.items()}
         report = arms["concept"]
         label = next(label for label, name in options.items() if name == concept)
@@ -107,8 +108,8 @@ def _lens_among(reading: ArmReading, options: Mapping[str, str]) -> dict[str, li
     return dict(zip(options.values(), (weights / weights.sum(axis=0)).tolist(), strict=True))
 
 
-def _values(cell: str, found: Identification) -> dict[str, float]:
-    bits = found.information
+def _values(cell: str, identified_cell: Identification) -> dict[str, float]:
+    bits = identified_cell.information
     return {
         f"bits | {cell}": bits.bits,
         f"bits | {cell} | low": bits.low,
@@ -117,14 +118,14 @@ def _values(cell: str, found: Identification) -> dict[str, float]:
         f"bits | {cell} | p-value": bits.p_value,
         f"bits | {cell} | ceiling": bits.ceiling,
         f"accuracy | {cell}": bits.accuracy,
-        f"missing | {cell}": found.missing,
+        f"missing | {cell}": identified_cell.missing,
         **(
             {}
-            if math.isnan(found.nothing.estimate)
+            if math.isnan(identified_cell.nothing.estimate)
             else {
-                f"nothing, injected - sham | {cell}": found.nothing.estimate,
-                f"nothing, injected - sham | {cell} | low": found.nothing.low,
-                f"nothing, injected - sham | {cell} | high": found.nothing.high,
+                f"nothing, injected - sham | {cell}": identified_cell.nothing.estimate,
+                f"nothing, injected - sham | {cell} | low": identified_cell.nothing.low,
+                f"nothing, injected - sham | {cell} | high": identified_cell.nothing.high,
             }
         ),
     }

@@ -37,12 +37,12 @@ def lens_peaks(seed: int = 0) -> Metric:
 def peak_values(peaks: Sequence[Peak]) -> dict[str, float]:
     """Metric values by readable name."""
     values: dict[str, float] = {}
-    for each in peaks:
+    for lens_peak in peaks:
         for name in ("layer", "gap", "final", "suppression"):
-            interval = getattr(each, name)
-            key = f"{'peak ' if name in ('layer', 'gap') else ''}{name} | {each.document}"
+            interval = getattr(lens_peak, name)
+            key = f"{'peak ' if name in ('layer', 'gap') else ''}{name} | {lens_peak.document}"
             values |= {key: interval.estimate, f"{key} | low": interval.low, f"{key} | high": interval.high}
-        values[f"missing | {each.document}"] = each.missing
+        values[f"missing | {lens_peak.document}"] = lens_peak.missing
     return values
 
 
@@ -55,9 +55,8 @@ def lens_gap() -> Scorer:
     """
 
     async def score(state: TaskState, target: Target) -> Score:
-        sign = -1.0 if state.metadata["reversed"] else 1.0
-        recorded = (state.output.metadata or {}).get("arms", [])
-        readings = {reading.arm: reading for reading in read_output(state.output)} if recorded else {}
+        side = TrialFactors.from_json(state.metadata).question.side
+        readings = {reading.arm: reading for reading in read_output(state.output)}
         if "sham" not in readings or "concept" not in readings:
             return Score(
                 value=dict.fromkeys(("peak", "layer", "final", "p_yes_peak"), math.nan),
@@ -65,7 +64,7 @@ def lens_gap() -> Scorer:
                 explanation="The model's numbers are not finite. Lower the strength, or load it with -M dtype=float32.",
             )
         odds = {arm: np.array(by_layer(reading)) for arm, reading in readings.items()}
-        gaps = {arm: sign * (values - odds["sham"]) for arm, values in odds.items() if arm != "sham"}
+        gaps = {arm: side * (values - odds["sham"]) for arm, values in odds.items() if arm != "sham"}
         p_yes = {arm: np.exp(readings[arm].lens["yes"]).tolist() for arm in readings}
         layer = int(np.nanargmax(gaps["concept"]))
         return Score(

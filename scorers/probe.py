@@ -8,6 +8,7 @@ from inspect_ai.solver import TaskState
 
 from introbench.analysis.probe import COMPARISONS, aurocs, balanced_weights, json_lists, scores_of
 from introbench.analysis.probe_results import Result, answer_results, probe_results
+from introbench.records.factors import ProbeFactors
 from introbench.report.markdown import markdown
 from introbench.scorers.metric_values import scored_trials
 from introbench.stats.intervals import Interval
@@ -20,13 +21,16 @@ def headline() -> Metric:
     """What is recovered, with probe and report: last layer, each state against its own sham, document info or first."""
 
     def compute(scores: list[SampleScore]) -> Value:
-        found = probe_results(scored_trials(scores))
-        if not found:
+        results = probe_results(scored_trials(scores))
+        if not results:
             return {}
-        own = found[0].last
-        values = _with_ends("recovered", own.recovered) | _with_ends("probe", own.probe)
-        values |= _with_ends("report", own.report)
-        return values | {"concepts": own.probe.units, "missing": sum(each.missing for each in answer_results(found))}
+        headline_of = results[0].last
+        values = _with_ends("recovered", headline_of.recovered) | _with_ends("probe", headline_of.probe)
+        values |= _with_ends("report", headline_of.report)
+        return values | {
+            "concepts": headline_of.probe.units,
+            "missing": sum(result.missing for result in answer_results(results)),
+        }
 
     return compute
 
@@ -37,13 +41,13 @@ def detections() -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         values: dict[str, float] = {}
-        for each in probe_results(scored_trials(scores)):
-            key = f"{each.state} | {each.vectors} | {each.comparison} sham | {each.document}"
-            values |= _with_ends(f"report | {key}", each.last.report)
-            for name, found in (("last layer", each.last), ("mean of layers", each.mean)):
-                values |= _with_ends(f"probe, {name} | {key}", found.probe)
-                values |= _with_ends(f"recovered, {name} | {key}", found.recovered)
-            values[f"missing | {key}"] = each.missing
+        for result in probe_results(scored_trials(scores)):
+            key = f"{result.state} | {result.vectors} | {result.comparison} sham | {result.document}"
+            values |= _with_ends(f"report | {key}", result.last.report)
+            for name, detection in (("last layer", result.last), ("mean of layers", result.mean)):
+                values |= _with_ends(f"probe, {name} | {key}", detection.probe)
+                values |= _with_ends(f"recovered, {name} | {key}", detection.recovered)
+            values[f"missing | {key}"] = result.missing
         return values
 
     return compute
@@ -68,7 +72,7 @@ def probed() -> Scorer:
                 reason="no_output",
                 explanation="The sample ended before anything was read.",
             )
-        weights = balanced_weights(state.metadata["reversed"])
+        weights = balanced_weights(ProbeFactors.from_json(state.metadata).reversed)
         report, answer = scores_of(record["report"]), scores_of(record["answer"])
         exact = {
             "concepts": record["concepts"],
@@ -77,19 +81,19 @@ def probed() -> Scorer:
             "answer": {name: json_lists(aurocs(answer, weights, name)) for name in COMPARISONS},
             "cache": record["cache"],
         }
-        found = probe_results([(state.metadata, exact)])
-        same = {(each.state, each.vectors): each for each in found if each.comparison == "same"}
-        own, random = found[0].last, same.get(("answer", "random"))
+        results = probe_results([(state.metadata, exact)])
+        same = {(result.state, result.vectors): result for result in results if result.comparison == "same"}
+        first, random = results[0].last, same.get(("answer", "random"))
         values = {
-            "probe": own.probe.estimate,
-            "report": own.report.estimate,
-            "recovered": own.recovered.estimate,
+            "probe": first.probe.estimate,
+            "report": first.report.estimate,
+            "recovered": first.recovered.estimate,
             "random": random.last.probe.estimate if random else math.nan,
             "cache": same["cache", "concepts"].mean.probe.estimate,
         }
         return Score(
             value={name: round(value, 3) for name, value in values.items()},
-            explanation="\n\n".join([*_sentences(found), _by_layer(same)]),
+            explanation="\n\n".join([*_sentences(results), _by_layer(same)]),
             metadata=exact,
         )
 
@@ -100,12 +104,13 @@ def _with_ends(key: str, interval: Interval) -> dict[str, float]:
     return {key: interval.estimate, f"{key} | low": interval.low, f"{key} | high": interval.high}
 
 
-def _sentences(found: Sequence[Result]) -> list[str]:
-    own = found[0].last
-    recovered = f"nothing to say, {own.reason}" if own.reason else f"{own.recovered.estimate:.2f}"
-    lost = sum(each.missing for each in answer_results(found))
+def _sentences(results: Sequence[Result]) -> list[str]:
+    first = results[0].last
+    recovered = f"nothing to say, {first.reason}" if first.reason else f"{first.recovered.estimate:.2f}"
+    lost = sum(result.missing for result in answer_results(results))
     return [
-        f"AUROC on concepts: report {own.report.estimate:.3f}, probe after the last block {own.probe.estimate:.3f}; "
+        f"AUROC on concepts: report {first.report.estimate:.3f}, "
+        f"probe after the last block {first.probe.estimate:.3f}; "
         f"recovered: {recovered}.",
         *([f"Vectors that are not finite: {lost}. Lower the strength, or pass -M dtype=float32."] if lost else []),
     ]
@@ -115,8 +120,8 @@ def _by_layer(same: Mapping[tuple[str, str], Result]) -> str:
     """Markdown table of the probe's AUROC after every block."""
     headers = ["layer", *(f"{state}, {vectors}" for state, vectors in same)]
     rows = [
-        [str(layer), *(_mean(each, layer) for each in same.values())]
-        for layer in range(max(len(each.curve) for each in same.values()))
+        [str(layer), *(_mean(result, layer) for result in same.values())]
+        for layer in range(max(len(result.curve) for result in same.values()))
     ]
     return markdown([headers, ["---"] * len(headers), *rows])
 

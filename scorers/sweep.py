@@ -9,7 +9,8 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 
 from introbench.analysis.sweep import EXCESS, SweepTrial, broken_from, group_trials, held_out, interval_in_cell, maps
-from introbench.provider.outputs import read_arms
+from introbench.provider.outputs import arm_records, read_arms
+from introbench.records.factors import TrialFactors
 from introbench.report.markdown import markdown
 from introbench.scorers.metric_values import scored_trials
 
@@ -21,7 +22,7 @@ def best_cell_held_out() -> Metric:
     def compute(scores: list[SampleScore]) -> Value:
         values: dict[str, float] = {}
         for document, trials in by_document(scores).items():
-            plan = (scores[0].sample_metadata or {})["plan"]
+            plan = plan_of(scores)
             concepts = plan["concepts"]
             held = held_out(document, trials, concepts, seed=plan["seed"])
             if held is None:
@@ -31,7 +32,7 @@ def best_cell_held_out() -> Metric:
                 key = f"held out: {name} | {document}"
                 values |= {key: interval.estimate, f"{key} | low": interval.low, f"{key} | high": interval.high}
             values[f"whole map: largest excess | {document}"] = held.at_best
-            first = [each for each in broken_from(trials, range(len(concepts))) if each is not None]
+            first = [value for value in broken_from(trials, range(len(concepts))) if value is not None]
             values[f"ranges where controls break | {document}"] = len(first)
         return values
 
@@ -45,14 +46,14 @@ def cells() -> Metric:
     def compute(scores: list[SampleScore]) -> Value:
         values: dict[str, float] = {}
         for document, trials in by_document(scores).items():
-            plan = (scores[0].sample_metadata or {})["plan"]
-            own = range(len(plan["concepts"]))
-            found = maps(trials, own)
-            for name in found:
+            plan = plan_of(scores)
+            of_concepts = range(len(plan["concepts"]))
+            by_name = maps(trials, of_concepts)
+            for name in by_name:
                 for row, layers in enumerate(plan["axes"]["layers"]):
                     for column, strength in enumerate(plan["axes"]["strength"]):
                         key = f"{name} | {layers} x{strength} | {document}"
-                        interval = interval_in_cell(found, name, trials, (row, column), own, plan["seed"])
+                        interval = interval_in_cell(by_name, name, trials, (row, column), of_concepts, plan["seed"])
                         values |= {key: interval.estimate, f"{key} | low": interval.low, f"{key} | high": interval.high}
         return values
 
@@ -69,25 +70,26 @@ def swept() -> Scorer:
     """
 
     async def score(state: TaskState, target: Target) -> Score:
-        axes = state.metadata["plan"]["axes"]
+        factors = TrialFactors.from_json(state.metadata)
+        axes = factors.plan.more["axes"]
         readings = {reading.arm: reading for reading in read_arms(state.output)}
-        recorded = {record["arm"]: record for record in state.output.metadata["arms"]} if state.output.metadata else {}
+        doses_of_arms = {record.arm: record.dose for record in arm_records(state.output)}
         shape = [len(axes[name]) for name in ("layers", "strength", "vector")]
-        odds = np.array([readings[arm].log_odds if arm in readings else math.nan for arm in state.metadata["arms"]])
-        doses = np.array([recorded.get(arm, {}).get("dose") for arm in state.metadata["arms"]], dtype=float)
+        odds = np.array([readings[arm].log_odds if arm in readings else math.nan for arm in factors.arms])
+        doses = np.array([doses_of_arms.get(arm) for arm in factors.arms], dtype=float)
         by_range, doses = odds.reshape(shape[0], -1), doses.reshape(shape[0], -1)
         baseline, shift = by_range[:, 0], (by_range[:, 1:] - by_range[:, :1]).reshape(shape)
-        concepts = len(state.metadata["plan"]["concepts"])
+        concepts = len(factors.plan.more["concepts"])
         means = shift[:, :, :concepts].mean(axis=2)
         finite = means[np.isfinite(means)]
-        sign = -1.0 if state.metadata["reversed"] else 1.0
+        side = factors.question.side
         usual = axes["strength"][min(1, shape[1] - 1)]
         at_usual = means[:, axes["strength"].index(usual)]
         return Score(
             value={
-                "most": round(float((sign * finite).max()), 3) if finite.size else math.nan,
-                "least": round(float((sign * finite).min()), 3) if finite.size else math.nan,
-                "usual": round(float(sign * at_usual.mean()), 3),
+                "most": round(float((side * finite).max()), 3) if finite.size else math.nan,
+                "least": round(float((side * finite).min()), 3) if finite.size else math.nan,
+                "usual": round(float(side * at_usual.mean()), 3),
                 "baseline": round(float(baseline.mean()), 3),
             },
             answer="yes" if baseline.mean() > 0 else "no",
@@ -103,6 +105,11 @@ def swept() -> Scorer:
     return score
 
 
+def plan_of(scores: Sequence[SampleScore]) -> Mapping[str, Any]:
+    """What the run set out to do: `axes`, `concepts`, `seed`."""
+    return TrialFactors.from_json(scores[0].sample_metadata or {}).plan.more
+
+
 def by_document(scores: Sequence[SampleScore]) -> dict[str, list[SweepTrial]]:
     """The trials of each document."""
     return group_trials(scored_trials(scores))
@@ -111,7 +118,7 @@ def by_document(scores: Sequence[SampleScore]) -> dict[str, list[SweepTrial]]:
 def _plain(values: Any) -> Any:
     """Nested lists, with None where a number is not finite: JSON has no NaN."""
     if values.ndim:
-        return [_plain(each) for each in values]
+        return [_plain(value) for value in values]
     return float(values) if math.isfinite(values) else None
 
 

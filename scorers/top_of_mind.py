@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
 from introbench.analysis.top_of_mind import Texts, VectorEffect, judged_by_strength, judged_strengths, measure
-from introbench.records.arm_record import number_or_nan
+from introbench.records.arm_record import TextRecord, number_or_nan
+from introbench.records.factors import ContinuationFactors
 from introbench.report.markdown import markdown
 
 
@@ -19,25 +19,25 @@ def liveness() -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         judged = [judged_strengths(score.score.metadata or {}) for score in scores]
-        reference = [(score.sample_metadata or {})["reference"] for score in scores]
+        reference = [ContinuationFactors.from_json(score.sample_metadata or {}).reference for score in scores]
         values: dict[str, float] = {
             "live vectors": sum(
                 strengths[name].live for strengths, name in zip(judged, reference, strict=True) if strengths
             )
         }
-        for strength in dict.fromkeys(name for each in judged for name in each):
-            several = [each[strength] for each in judged if strength in each]
+        for strength in dict.fromkeys(name for by_strength in judged for name in by_strength):
+            effects = [by_strength[strength] for by_strength in judged if strength in by_strength]
             means = {
-                "gain of the word": [each.gain for each in several],
-                "gain of the word, random": [each.random_gain for each in several],
-                "concept words": [each.texts.share for each in several],
-                "concept words, random": [each.random_texts.share for each in several],
-                "repetition": [each.texts.repetition for each in several],
-                "log-prob per token": [each.texts.logprob for each in several],
+                "gain of the word": [effect.gain for effect in effects],
+                "gain of the word, random": [effect.random_gain for effect in effects],
+                "concept words": [effect.texts.share for effect in effects],
+                "concept words, random": [effect.random_texts.share for effect in effects],
+                "repetition": [effect.texts.repetition for effect in effects],
+                "log-prob per token": [effect.texts.logprob for effect in effects],
             }
-            values[f"live | {strength}"] = sum(each.live for each in several)
-            values[f"coherent | {strength}"] = sum(each.coherent for each in several)
-            values |= {f"{name} | {strength}": float(np.mean(each)) for name, each in means.items()}
+            values[f"live | {strength}"] = sum(effect.live for effect in effects)
+            values[f"coherent | {strength}"] = sum(effect.coherent for effect in effects)
+            values |= {f"{name} | {strength}": float(np.mean(numbers)) for name, numbers in means.items()}
         return values
 
     return compute
@@ -54,39 +54,40 @@ def top_of_mind_texts() -> Scorer:
     """
 
     async def score(state: TaskState, target: Target) -> Score:
-        factors, output = state.metadata, state.output.metadata or {}
-        recorded = {record["arm"]: record for record in output.get("arms", [])}
-        if not recorded:
+        factors, output = ContinuationFactors.from_json(state.metadata), state.output.metadata or {}
+        records = {record["arm"]: TextRecord.from_json(record) for record in output.get("arms", [])}
+        if not records:
             return Score(
                 value=dict.fromkeys(("gain", "random_gain", "live", "coherent_to", "share"), math.nan),
                 reason="no_output",
                 explanation="The sample ended before anything was written.",
             )
         measured = {
-            arm: measure(record["texts"], record["mean_logprobs"], factors["concept"], record["finite"])
-            for arm, record in recorded.items()
+            arm: measure(record.texts, record.mean_logprobs, factors.concept, record.finite)
+            for arm, record in records.items()
         }
         words = [number_or_nan(word) for word in output["words"]]
+        of_concept = {strength: records[arms[0]] for strength, arms in factors.strengths.items()}
         exact = {
             "measured": {arm: [t.share, t.repetition, t.words, t.logprob] for arm, t in measured.items()},
-            "gains": {strength: [words[row] - words[0] for row in rows] for strength, rows in factors["rows"].items()},
-            "strengths": dict(factors["strengths"]),
-            "doses": {strength: recorded[own]["dose"] for strength, (own, *_) in factors["strengths"].items()},
-            "norms": {strength: recorded[own]["strength"] for strength, (own, *_) in factors["strengths"].items()},
+            "gains": {strength: [words[row] - words[0] for row in rows] for strength, rows in factors.rows.items()},
+            "strengths": {strength: list(arms) for strength, arms in factors.strengths.items()},
+            "doses": {strength: record.dose for strength, record in of_concept.items()},
+            "norms": {strength: record.strength for strength, record in of_concept.items()},
         }
         judged = judged_by_strength(exact)
-        own = judged[factors["reference"]]
-        broken = [place for place, each in enumerate(judged.values()) if not each.coherent]
+        effect = judged[factors.reference]
+        broken = [place for place, effect in enumerate(judged.values()) if not effect.coherent]
         return Score(
             value={
-                "gain": round(own.gain, 2),
-                "random_gain": round(own.random_gain, 2),
-                "live": int(own.live),
+                "gain": round(effect.gain, 2),
+                "random_gain": round(effect.random_gain, 2),
+                "live": int(effect.live),
                 "coherent_to": broken[0] if broken else len(judged),
-                "share": round(max(each.texts.share for each in judged.values()), 3),
+                "share": round(max(effect.texts.share for effect in judged.values()), 3),
             },
-            answer="live" if own.live else "not live",
-            explanation=_explanation(recorded, measured, judged),
+            answer="live" if effect.live else "not live",
+            explanation=_explanation(records, measured, judged),
             metadata=exact,
         )
 
@@ -94,17 +95,17 @@ def top_of_mind_texts() -> Scorer:
 
 
 def _explanation(
-    recorded: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Texts], judged: Mapping[str, VectorEffect]
+    records: Mapping[str, TextRecord], measured: Mapping[str, Texts], judged: Mapping[str, VectorEffect]
 ) -> str:
     headers = ["arm", "strength", "concept words", "repetition", "log-prob per token", "first text"]
     rows: list[Sequence[str]] = [headers, ["---"] * len(headers)]
-    for arm, each in measured.items():
-        text = recorded[arm]["texts"][0].replace("\n", " ").replace("|", "\\|")
-        strength = f"{number_or_nan(recorded[arm]['strength']):g}"
-        rows.append([arm, strength, f"{each.share:.1%}", f"{each.repetition:.1%}", f"{each.logprob:.2f}", text])
+    for arm, texts in measured.items():
+        text = records[arm].texts[0].replace("\n", " ").replace("|", "\\|")
+        strength = f"{number_or_nan(records[arm].strength):g}"
+        rows.append([arm, strength, f"{texts.share:.1%}", f"{texts.repetition:.1%}", f"{texts.logprob:.2f}", text])
     verdicts = ", ".join(
-        f"{strength}: {'live' if each.live else 'not live'} ({each.gain:+.1f} nats, random at most "
-        f"{each.random_gain:+.1f}), {'coherent' if each.coherent else 'not coherent'}"
-        for strength, each in judged.items()
+        f"{strength}: {'live' if effect.live else 'not live'} ({effect.gain:+.1f} nats, random at most "
+        f"{effect.random_gain:+.1f}), {'coherent' if effect.coherent else 'not coherent'}"
+        for strength, effect in judged.items()
     )
     return f"{verdicts}\n\n{markdown(rows)}"

@@ -11,20 +11,20 @@ from introbench.analysis.shifts import ScoredTrial
 
 def tables(trials: Sequence[ScoredTrial]) -> list[str]:
     """The paragraphs of the task's tables."""
-    found = responses([exact for _, exact in trials])
-    best = proposed(found)
+    by_strength = responses([exact for _, exact in trials])
+    best = proposed(by_strength)
     rows = [
         [
-            each.strength,
-            f"{np.mean(each.norms):.3g}",
-            f"{np.mean(each.doses):.3g}",
-            f"{np.min(each.doses):.3g} to {np.max(each.doses):.3g}",
-            f"{each.live} of {len(each.doses)}",
-            f"{each.coherent} of {len(each.doses)}",
-            f"{each.gain:+.2f}",
-            "<- proposed" if each is best else "",
+            response.strength,
+            f"{np.mean(response.norms):.3g}",
+            f"{np.mean(response.doses):.3g}",
+            f"{np.min(response.doses):.3g} to {np.max(response.doses):.3g}",
+            f"{response.live} of {len(response.doses)}",
+            f"{response.coherent} of {len(response.doses)}",
+            f"{response.gain:+.2f}",
+            "<- proposed" if response is best else "",
         ]
-        for each in found
+        for response in by_strength
     ]
     headers = ["strength", "norm", "dose (nats)", "of the vectors", "live", "coherent", "gain of the word (nats)", ""]
     return [

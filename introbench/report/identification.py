@@ -13,26 +13,26 @@ from introbench.report.text import interval_text, number_text
 
 def tables(trials: Sequence[ScoredTrial]) -> list[str]:
     """The paragraphs of the task's tables."""
-    found = identifications(trials, by_layer=True)
+    by_cell = identifications(trials, by_layer=True)
     rows = []
-    for each in found.values():
-        bits = each.information
-        by_layer = np.nan_to_num(each.bits_by_layer, nan=-np.inf)
+    for identified in by_cell.values():
+        bits = identified.information
+        by_layer = np.nan_to_num(identified.bits_by_layer, nan=-np.inf)
         top = int(by_layer.argmax())
         rows.append(
             [
-                each.part,
-                each.document,
+                identified.part,
+                identified.document,
                 f"{bits.bits:+.2f} [{bits.low:+.2f}, {bits.high:+.2f}]",
                 f"{bits.ceiling:.2f}",
                 f"{bits.p_value:.3f}",
                 f"{bits.accuracy:.1%}",
                 f"{by_layer[top]:+.2f} at {top}" if np.isfinite(by_layer[top]) else "",
-                number_text(each.nothing.estimate) if NOTHING in each.options else "",
-                interval_text(each.nothing) if NOTHING in each.options else "",
-                number_text(each.nothing_random.estimate) if NOTHING in each.options else "",
+                number_text(identified.nothing.estimate) if NOTHING in identified.options else "",
+                interval_text(identified.nothing) if NOTHING in identified.options else "",
+                number_text(identified.nothing_random.estimate) if NOTHING in identified.options else "",
                 bits.orders,
-                each.missing or "",
+                identified.missing or "",
             ]
         )
     headers = [
@@ -52,11 +52,11 @@ def tables(trials: Sequence[ScoredTrial]) -> list[str]:
     return [
         "Mutual information between the injected and the reported concept",
         tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
-        *(paragraph for each in found.values() for paragraph in _reports_of(each)),
+        *(paragraph for identified in by_cell.values() for paragraph in _reports_of(identified)),
         *(
             paragraph
-            for (part, document), each in lens_trials(trials).items()
-            for paragraph in layer_tables(f"{document} ({part})", each)
+            for (part, document), of_cell in lens_trials(trials).items()
+            for paragraph in layer_tables(f"{document} ({part})", of_cell)
         ),
         "Bits: corrected for bias, 95% jackknife interval over orders or wordings; p by permutation of the injected\n"
         "concepts. The layer with most bits was picked, so that number flatters. Lift: how much more often a concept\n"
@@ -65,10 +65,14 @@ def tables(trials: Sequence[ScoredTrial]) -> list[str]:
     ]
 
 
-def _reports_of(found: Identification) -> list[str]:
+def _reports_of(identified: Identification) -> list[str]:
     """A confusion matrix, and each concept's lift."""
-    shown = [*found.options[: found.confusion.shape[1]]]
-    names = [name or "nothing" for name in shown] if len(found.options) == len(shown) else [*found.concepts, "others"]
+    shown = [*identified.options[: identified.confusion.shape[1]]]
+    names = (
+        [name or "nothing" for name in shown]
+        if len(identified.options) == len(shown)
+        else [*identified.concepts, "others"]
+    )
     rows = [
         [
             concept,
@@ -77,10 +81,10 @@ def _reports_of(found: Identification) -> list[str]:
             f"{lift.background:.1%}",
             f"{lift.lift:.2f} [{lift.low:.2f}, {lift.high:.2f}]",
         ]
-        for concept, row, lift in zip(found.concepts, found.confusion, found.lifts, strict=True)
+        for concept, row, lift in zip(identified.concepts, identified.confusion, identified.lifts, strict=True)
     ]
     headers = ["injected", *names, "hit", "otherwise", "lift"]
     return [
-        f"What is reported, document {found.document} ({found.part})",
+        f"What is reported, document {identified.document} ({identified.part})",
         tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
     ]

@@ -20,18 +20,18 @@ def tables(trials: Sequence[ScoredTrial]) -> list[str]:
     def table(counts: bool) -> str:
         rows = [
             [
-                each.part,
-                each.name,
-                *_percentages(each.accuracy, "+" if counts else ""),
-                *([] if counts else [f"{each.chance:.1%}"]),
-                number_text(each.nats.estimate),
-                interval_text(each.nats),
-                each.nats.units,
-                each.trials,
-                each.missing or "",
+                result.part,
+                result.name,
+                *_percentages(result.accuracy, "+" if counts else ""),
+                *([] if counts else [f"{result.chance:.1%}"]),
+                number_text(result.nats.estimate),
+                interval_text(result.nats),
+                result.nats.units,
+                result.trials,
+                result.missing or "",
             ]
-            for each in results
-            if each.counts == counts
+            for result in results
+            if result.counts == counts
         ]
         accuracy = ["accuracy", "95% interval", *([] if counts else ["chance"])]
         headers = ["part", "score", *accuracy, "nats", "95% interval", "units", "trials", "missing"]
@@ -55,7 +55,7 @@ def tables(trials: Sequence[ScoredTrial]) -> list[str]:
 
 def _percentages(interval: Interval, sign: str) -> tuple[str, str]:
     """A share, or with "+" as sign a difference of shares, and the ends of its interval."""
-    estimate, low, high = (format(each, f"{sign}.1%") for each in (interval.estimate, interval.low, interval.high))
+    estimate, low, high = (format(number, f"{sign}.1%") for number in (interval.estimate, interval.low, interval.high))
     if math.isnan(interval.low):
         return "" if math.isnan(interval.estimate) else estimate, interval_text(interval)
     return estimate, f"[{low}, {high}]"

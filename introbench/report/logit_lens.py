@@ -18,22 +18,22 @@ def tables(trials: Sequence[ScoredTrial]) -> list[str]:
     plan = TrialFactors.from_json(trials[0][0]).plan
     grouped = by_document([lens_trial(trial) for trial in trials], plan.documents)
     rows: list[list[Any]] = []
-    for document, each in grouped.items():
-        found = peak(document, each)
+    for document, of_document in grouped.items():
+        top = peak(document, of_document)
         rows.append(
             [
                 document,
-                f"{found.layer.estimate:.0f} [{found.layer.low:.0f}, {found.layer.high:.0f}]",
-                *(f"{number_text(i.estimate)} {interval_text(i)}" for i in (found.gap, found.final, found.suppression)),
-                found.layer.units,
-                found.missing or "",
+                f"{top.layer.estimate:.0f} [{top.layer.low:.0f}, {top.layer.high:.0f}]",
+                *(f"{number_text(i.estimate)} {interval_text(i)}" for i in (top.gap, top.final, top.suppression)),
+                top.layer.units,
+                top.missing or "",
             ]
         )
     headers = ["document", "peak layer", "gap there", "gap in the answer", "lost in between", "concepts", "missing"]
     return [
         "Gap between injected and sham by the logit lens, in nats: where it peaks, and what the last layers take away",
         tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
-        *(paragraph for document, each in grouped.items() for paragraph in layer_tables(document, each)),
+        *(paragraph for document, of_document in grouped.items() for paragraph in layer_tables(document, of_document)),
         "Intervals: 95% over concepts. Those of gaps by layer, at the peak, and of what is lost hold for all layers\n"
         "together, since the peak was picked. P(yes) is the mean over questions that are not reversed.",
     ]

@@ -18,34 +18,34 @@ def tables(trials: Sequence[ScoredTrial]) -> list[str]:
     Args:
         trials: The metadata of every sample and of its score.
     """
-    found = probe_results(trials)
-    if not found:
+    results = probe_results(trials)
+    if not results:
         return ["No document was scored."]
     rows = [
         [
-            each.state,
-            each.document,
-            each.vectors,
-            each.comparison,
-            *(_share(interval) for interval in (each.last.probe, each.mean.probe, each.last.report)),
-            each.last.reason or _share(each.last.recovered),
-            each.mean.reason or _share(each.mean.recovered),
-            each.last.probe.units,
-            each.missing or "",
+            result.state,
+            result.document,
+            result.vectors,
+            result.comparison,
+            *(_share(interval) for interval in (result.last.probe, result.mean.probe, result.last.report)),
+            result.last.reason or _share(result.last.recovered),
+            result.mean.reason or _share(result.mean.recovered),
+            result.last.probe.units,
+            result.missing or "",
         ]
-        for each in found
+        for result in results
     ]
     headers = ["state", "document", "vectors", "sham", "probe (last)", "probe (mean)", "report"]
     headers += ["recovered (last)", "recovered (mean)", "units", "missing"]
     curves: dict[str, list[Result]] = {}
-    for each in found:
-        if each.comparison == "same":
-            curves.setdefault(f"{each.state}, document {each.document}", []).append(each)
+    for result in results:
+        if result.comparison == "same":
+            curves.setdefault(f"{result.state}, document {result.document}", []).append(result)
     return [
         "Was the information there to report? AUROC of a linear probe and of the model's report, injected against sham",
         tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
-        *_warning(found),
-        *(paragraph for name, several in curves.items() for paragraph in _by_layer(name, several)),
+        *_warning(results),
+        *(paragraph for name, results in curves.items() for paragraph in _by_layer(name, results)),
         "state: answer is where a question is answered, cache where the prior turn ends (documents take the place\n"
         "of questions; the last block is left out, whose output no later token reads). sham: same is that of the\n"
         "same question, any is all of them under one threshold. Chance is 0.5. The probe is tested on concepts and\n"
@@ -57,27 +57,27 @@ def tables(trials: Sequence[ScoredTrial]) -> list[str]:
     ]
 
 
-def _warning(found: Sequence[Result]) -> list[str]:
-    cached = [each for each in found if each.state == "cache"]
-    if all(np.isnan(each.last.probe.estimate) for each in cached) and found[0].last.probe.units:
+def _warning(results: Sequence[Result]) -> list[str]:
+    cached = [result for result in results if result.state == "cache"]
+    if all(np.isnan(result.last.probe.estimate) for result in cached) and results[0].last.probe.units:
         return ["cache: no scores. With one document no other sham is left to train on; run two or more."]
     return []
 
 
-def _by_layer(name: str, several: Sequence[Result]) -> list[str]:
+def _by_layer(name: str, results: Sequence[Result]) -> list[str]:
     """A table of AUROC after every block."""
-    shown = {each.vectors: each.curve for each in several if each.curve.shape[1]}
+    shown = {result.vectors: result.curve for result in results if result.curve.shape[1]}
     if not shown:
         return []
     intervals = {
         vectors: [
-            clipped(each)
-            for each in simultaneous_intervals(as_units(curve.T) if vectors == "concepts" else curve.T, rng=_rng())
+            clipped(result)
+            for result in simultaneous_intervals(as_units(curve.T) if vectors == "concepts" else curve.T, rng=_rng())
         ]
         for vectors, curve in shown.items()
     }
     layers = len(next(iter(shown.values())))
-    rows = [[layer, *(_share(each[layer]) for each in intervals.values())] for layer in range(layers)]
+    rows = [[layer, *(_share(result[layer]) for result in intervals.values())] for layer in range(layers)]
     return [
         f"Probe by layer: {name}, same sham; intervals hold for all layers together",
         tabulate(rows, ["layer", *intervals], tablefmt="simple", disable_numparse=True),

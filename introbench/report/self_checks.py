@@ -26,5 +26,5 @@ def summary(records: Sequence[Mapping[str, Value]], duration: float) -> str:
             skipped[name] = str(values[0])
     seconds = sum(float(record.get(SECONDS, 0)) for record in records)
     took = f"{seconds / duration:.1%} of the time" if duration > 0 else f"{seconds:.1f} s"
-    several = [f"Self-checks: {len(passed)} passed ({'; '.join(passed.values())}), {took}."]
-    return " ".join([*several, *(f"{name}: {why}." for name, why in skipped.items())])
+    sentences = [f"Self-checks: {len(passed)} passed ({'; '.join(passed.values())}), {took}."]
+    return " ".join([*sentences, *(f"{name}: {why}." for name, why in skipped.items())])

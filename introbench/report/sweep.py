@@ -35,21 +35,21 @@ def sweep_paragraphs(grouped: Mapping[str, Sequence[SweepTrial]], plan: Mapping[
 
 def _of_document(document: str, trials: Sequence[SweepTrial], plan: Mapping[str, Any]) -> list[str]:
     concepts, axes = plan["concepts"], plan["axes"]
-    own = range(len(concepts))
+    of_concepts = range(len(concepts))
     held = held_out(document, trials, concepts, seed=plan["seed"])
-    found = maps(trials, own)
-    broken = broken_from(trials, own)
+    by_name = maps(trials, of_concepts)
+    broken = broken_from(trials, of_concepts)
     rows = []
     for row, layers in enumerate(axes["layers"]):
         for column, strength in enumerate(axes["strength"]):
             numbers = []
-            for name in found:
-                interval = interval_in_cell(found, name, trials, (row, column), own, plan["seed"])
+            for name in by_name:
+                interval = interval_in_cell(by_name, name, trials, (row, column), of_concepts, plan["seed"])
                 shown = number_text(interval.estimate) if interval.units else "not finite"
                 numbers.append(f"{shown} {interval_text(interval)}" if name in (EXCESS, "introspection") else shown)
             first = broken[row]
             rows.append([layers, strength, *numbers, "broken" if first is not None and column >= first else ""])
-    headers = ["layers", "strength", *found, "controls"]
+    headers = ["layers", "strength", *by_name, "controls"]
     random = np.arange(len(concepts), len(axes["vector"]))
     return [
         f"Document {document}: the best cell, chosen on half of the concepts and questions, read on the other halves",
@@ -68,8 +68,8 @@ def _held_paragraphs(held: HeldOut, axes: Mapping[str, Sequence[str]]) -> list[s
         return f"{axes['layers'][where[0]]} x{axes['strength'][where[1]]}"
 
     by_concepts: dict[tuple[str, ...], list[str]] = {}
-    for each in held.chosen:
-        by_concepts.setdefault(each.concepts, []).append(cell(each.cell))
+    for choice in held.chosen:
+        by_concepts.setdefault(choice.concepts, []).append(cell(choice.cell))
     choices = "; ".join(
         f"{', '.join(concepts)} choose {' and '.join(dict.fromkeys(cells))}" for concepts, cells in by_concepts.items()
     )

@@ -30,18 +30,20 @@ def draw_sweep(grouped: Mapping[str, Sequence[SweepTrial]], plan: Mapping[str, A
         raise InputError("plot: the package matplotlib is not installed; run: python -m pip install matplotlib")
     from matplotlib.figure import Figure  # noqa: PLC0415 (an optional extra)
 
-    axes, own = plan["axes"], range(len(plan["concepts"]))
+    axes, of_concepts = plan["axes"], range(len(plan["concepts"]))
     ranges = [tuple(map(int, layers.split(":"))) for layers in axes["layers"]]
     starts, stops = sorted({start for start, _ in ranges}), sorted({stop for _, stop in ranges})
-    found = {document: maps(trials, own) for document, trials in grouped.items()}
-    names = list(dict.fromkeys(name for each in found.values() for name in each))
-    lines = [(document, column) for document in found for column in range(len(axes["strength"]))]
+    by_document = {document: maps(trials, of_concepts) for document, trials in grouped.items()}
+    names = list(dict.fromkeys(name for of_name in by_document.values() for name in of_name))
+    lines = [(document, column) for document in by_document for column in range(len(axes["strength"]))]
     figure = Figure(figsize=(2.5 * len(names) + 1, 2.2 * len(lines) + 0.8), layout="constrained")
     figure.suptitle(title)
     panels = figure.subplots(len(lines), len(names), squeeze=False)
     for line, (document, column) in enumerate(lines):
-        means = {name: found[document][name][:, column].mean(axis=1) for name in names if name in found[document]}
-        finite = np.concatenate([each[np.isfinite(each)] for each in means.values()])
+        means = {
+            name: by_document[document][name][:, column].mean(axis=1) for name in names if name in by_document[document]
+        }
+        finite = np.concatenate([of_name[np.isfinite(of_name)] for of_name in means.values()])
         reach = float(np.abs(finite).max()) if finite.size else 1.0
         digits = 1 if reach >= 1 else 2
         for panel, name in zip(panels[line], names, strict=True):

@@ -12,21 +12,21 @@ def tables(trials: Sequence[ScoredTrial]) -> list[str]:
     """The paragraphs of the task's tables."""
     rows = []
     for factors, exact in trials:
-        for strength, each in judged_strengths(exact).items():
+        for strength, effect in judged_strengths(exact).items():
             rows.append(
                 [
                     factors["concept"],
                     strength,
-                    "live" if each.live else "",
-                    "coherent" if each.coherent else "",
-                    f"{each.gain:+.2f}",
-                    f"{each.random_gain:+.2f}",
-                    f"{each.texts.share:.1%}",
-                    f"{each.random_texts.share:.1%}",
-                    f"{each.texts.repetition:.1%}",
-                    f"{each.texts.words:.0f}",
-                    f"{each.texts.logprob:+.2f}",
-                    f"{each.random_texts.logprob:+.2f}",
+                    "live" if effect.live else "",
+                    "coherent" if effect.coherent else "",
+                    f"{effect.gain:+.2f}",
+                    f"{effect.random_gain:+.2f}",
+                    f"{effect.texts.share:.1%}",
+                    f"{effect.random_texts.share:.1%}",
+                    f"{effect.texts.repetition:.1%}",
+                    f"{effect.texts.words:.0f}",
+                    f"{effect.texts.logprob:+.2f}",
+                    f"{effect.random_texts.logprob:+.2f}",
                 ]
             )
     headers = [

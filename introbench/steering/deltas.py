@@ -33,13 +33,13 @@ def side_by_side(
         prior: Tokens of the prior turn, for injections that steer some of them; None to steer all of them in full.
     """
     added = [
-        _Added(each.layers, norm, library.directions_of(each), each.steering == "active")
-        for each, norm in zip(injections, norms, strict=True)
+        _Added(injection.layers, norm, library.directions_of(injection), injection.steering == "active")
+        for injection, norm in zip(injections, norms, strict=True)
     ]
-    active = [each if each.is_active else replace(each, vector=None) for each in added]
+    active = [one if one.is_active else replace(one, vector=None) for one in added]
     return Arms.steered(
         _Deltas(added, hidden),
-        _Deltas(active, hidden) if any(each.is_active for each in added) else NO_DELTAS,
+        _Deltas(active, hidden) if any(one.is_active for one in added) else NO_DELTAS,
         filler,
         None if prior is None else _profile(injections, prior),
     )
@@ -64,15 +64,15 @@ class _Deltas(Mapping[int, Tensor]):
     def __init__(self, added: Sequence[_Added], hidden: int) -> None:
         self._added = tuple(added)
         self._hidden = hidden
-        self._layers = sorted({layer for each in added for layer in range(*each.layers)})
+        self._layers = sorted({layer for one in added for layer in range(*one.layers)})
 
     def __getitem__(self, layer: int) -> Tensor:
         if layer not in self._layers:
             raise KeyError(layer)
         rows = torch.zeros(len(self._added), self._hidden)
-        for row, each in enumerate(self._added):
-            if each.vector is not None and each.layers[0] <= layer < each.layers[1]:
-                rows[row] = each.norm * each.vector[layer]
+        for row, one in enumerate(self._added):
+            if one.vector is not None and one.layers[0] <= layer < one.layers[1]:
+                rows[row] = one.norm * one.vector[layer]
         return rows
 
     def __iter__(self) -> Iterator[int]:

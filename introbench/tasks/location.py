@@ -164,7 +164,7 @@ def _shares(part: str, spans: Sequence[Stretch], levels: Sequence[str]) -> dict[
         return {place: [(begin, end, 1.0)] for place in places}
     if part == "stronger":
         two = {"second": spans[1], "fourth": spans[3]}
-        return {place: [(*span, 1.0 if each == place else FAINTER) for each, span in two.items()] for place in places}
+        return {place: [(*span, 1.0 if where == place else FAINTER) for where, span in two.items()] for place in places}
     if part == "strength":
         return {
             place: [(*span, LEVELS[level]) for span, level in zip(spans, (*levels, place), strict=True)]

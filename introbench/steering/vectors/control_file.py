@@ -107,10 +107,10 @@ def control_files(folder: Path) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected one with control files (*.gguf); correct the path")
-    found = {path.stem: path for path in folder.glob("*.gguf") if path.is_file()}
-    if not found:
+    files = {path.stem: path for path in folder.glob("*.gguf") if path.is_file()}
+    if not files:
         raise InputError(f"{folder}: has no *.gguf file; expected control files, one a vector; put them there")
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def _require_gguf(path: Path) -> None:

@@ -111,8 +111,8 @@ class VectorLibrary:
         if recipe.seed is not None and recipe.control == "covariance":
             return self._covariance_matched(recipe)
         if recipe.seed is not None:
-            own = self.directions(replace(recipe, seed=None, draw=0, control="rotation"))
-            return _MADE_FROM_CONCEPT[recipe.control](own, recipe.concept, recipe.seed, recipe.draw)
+            concept = self.directions(replace(recipe, seed=None, draw=0, control="rotation"))
+            return _MADE_FROM_CONCEPT[recipe.control](concept, recipe.concept, recipe.seed, recipe.draw)
         if recipe.method == FROM_FILE:
             return self._from_file(recipe)
         if recipe.method == MODEL_CONTRAST:
@@ -131,8 +131,8 @@ class VectorLibrary:
         unit = covariance_matched(self._neutral_residuals(), recipe.concept, recipe.seed, recipe.draw)
         if recipe.method != FROM_FILE:
             return unit
-        own = self.directions(replace(recipe, seed=None, draw=0, control="rotation"))
-        return unit * own.norm(dim=-1, keepdim=True)  # a file's vectors need not have unit norm
+        concept = self.directions(replace(recipe, seed=None, draw=0, control="rotation"))
+        return unit * concept.norm(dim=-1, keepdim=True)  # a file's vectors need not have unit norm
 
     def _contrast_of_models(self, name: str) -> Tensor:
         """The vector that leads from this model to a fine-tune: the same neutral prompts through both."""
@@ -144,12 +144,12 @@ class VectorLibrary:
         if kept is not None:
             return kept
         tell(f"extracting the vector from the model to {name}")
-        own = self._neutral_residuals()
-        difference = opening_residuals(Engine(weights), self._tokenizer, NEUTRAL, self._openings) - own
+        base = self._neutral_residuals()
+        difference = opening_residuals(Engine(weights), self._tokenizer, NEUTRAL, self._openings) - base
         # Below the first block that was tuned, and everywhere if the fine-tune is the model itself, there is nothing to
         # inject: what is left there is rounding, which has no direction.
-        moved = difference.norm(dim=(0, 2)) > ROUNDING * own.norm(dim=(0, 2))
-        vectors = torch.zeros_like(own[0])
+        moved = difference.norm(dim=(0, 2)) > ROUNDING * base.norm(dim=(0, 2))
+        vectors = torch.zeros_like(base[0])
         if bool(moved.any()):
             vectors[moved] = pca_center(difference[:, moved])
         self.store.save(key, vectors)
