@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,6 +115,12 @@ def test_nothing_but_the_registry_imports_the_mapped_folders() -> None:
             continue
         names = [name for name in imported(path) if name.partition(".")[0] in MAPPED]
         assert not names, f"{path.relative_to(ROOT)} imports {', '.join(names)}"
+
+
+def test_every_package_is_installed() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    packages = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "introbench").rglob("__init__.py")}
+    assert {*packages, "introbench.datasets", *(f"introbench.{folder}" for folder in MAPPED)} == set(listed)
 
 
 def test_no_file_is_too_long_to_read() -> None:
