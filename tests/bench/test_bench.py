@@ -25,6 +25,7 @@ def run(*arguments: str, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_gpu_benchmark_runs_on_a_cpu() -> None:
     small = ["--device", "cpu", "--layers", "3", "--hidden", "128", "--rows", "3", "--questions", "6", "--prior", "40"]
     printed = run("gpu.py", *small)

@@ -92,6 +92,7 @@ def test_arms_are_split_from_the_right_block_though_the_clean_run_has_gone_on(ll
     assert_true(llama, again, readings)
 
 
+@pytest.mark.slow
 def test_memory_that_never_suffices_is_an_error_and_not_a_loop(llama: PreTrainedModel) -> None:
     engine = Engine(llama)
     with Exploding(set(range(10_000)), MemoryError("never")), pytest.raises(MemoryError):

@@ -309,6 +309,7 @@ def test_unknown_attention_is_refused_before_weights_load(tiny_folder: Path, tmp
     assert "cannot be set up" in str(refusal.value.message)
 
 
+@pytest.mark.slow
 def test_broken_weights_are_one_line_and_one_attempt(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +326,7 @@ def test_broken_weights_are_one_line_and_one_attempt(
     assert len(attempts) == 1
 
 
+@pytest.mark.slow
 def test_options_that_are_mappings_work(tiny_folder: Path, tmp_path: Path) -> None:
     assert run(tiny_folder, tmp_path, {"device_map": {"": "cpu"}}, limit=1).status == "success"
 
@@ -453,6 +455,7 @@ def test_every_kind_of_control_vector_at_both_matches(tiny_folder: Path, tmp_pat
     assert "Control vectors, at the norm and at the impact" in log_report.log_table(wide.location)
 
 
+@pytest.mark.slow
 def test_all_label_formats_by_default(tiny_folder: Path, tmp_path: Path) -> None:
     wide = run(tiny_folder, tmp_path, documents="none", concepts="cats", formats=None, families=None, random_vectors=0)
     asked = Counter((s.metadata["family"], s.metadata["format"]) for s in wide.samples or [])
@@ -487,6 +490,7 @@ def test_salience_is_asked_by_default_under_the_reference_document_alone(tiny_fo
     assert "difference not measured" in log_report.log_table(without.location)
 
 
+@pytest.mark.slow
 def test_formats_that_a_model_cannot_be_read_in_are_left_out_by_default(
     tiny_folder: Path, tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -500,6 +504,7 @@ def test_formats_that_a_model_cannot_be_read_in_are_left_out_by_default(
         run(tiny_folder, tmp_path, documents="none", concepts="cats", formats="a-b", limit=1)
 
 
+@pytest.mark.slow
 def test_both_ways_to_steer_on_the_same_trials(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
     both = run(tiny_folder, tmp_path, steering="both", documents=["info"])
     alone = run(tiny_folder, tmp_path, steering="active", documents=["info"])
@@ -618,6 +623,7 @@ def test_a_certain_yes_has_log_odds_of_what_float32_can_tell() -> None:
     assert ArmReading("sham", "sham", {"yes": 1e-7}).log_odds < 14, "rounded up"
 
 
+@pytest.mark.slow
 def test_liveness_is_found_for_vectors_and_not_for_their_opposites(tiny_folder: Path, tmp_path: Path) -> None:
     for strength, kinds in ((3, {True, False}), (-3, {None})):
         ran = run(tiny_folder, tmp_path, documents="none", families="always_yes", formats="yes-no", strength=strength)

@@ -89,6 +89,7 @@ def test_arms_differ_and_are_summed_up(log: EvalLog) -> None:
     assert (log.samples or [])[0].scores["arm_shifts"].value.keys() == set(ARMS)
 
 
+@pytest.mark.slow
 def test_the_base_itself_as_fine_tune_moves_nothing_bit_for_bit(tiny_folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(tiny_folder, copy)

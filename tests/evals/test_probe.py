@@ -210,6 +210,7 @@ def test_a_document_does_not_depend_on_what_else_runs(log: EvalLog, tiny_folder:
     assert "With one document no other sham is left" in log_report.log_table(alone.location)
 
 
+@pytest.mark.slow
 def test_numbers_that_are_not_finite_are_counted(tiny_folder: Path, tmp_path: Path) -> None:
     broken = evaluate("probe", tiny_folder, tmp_path, **SMALL | {"strength": 1e300, "documents": ["none", "info"]})
     assert broken.status == "success", broken.error

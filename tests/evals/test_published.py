@@ -123,6 +123,7 @@ def same(expected: Any) -> Any:
     return pytest.approx(expected, rel=1e-4, abs=0)
 
 
+@pytest.mark.slow
 def test_introspection_under_both_ways_to_steer(
     prompts: str, model: PreTrainedModel, tiny_folder: Path, tmp_path: Path
 ) -> None:
@@ -172,6 +173,7 @@ def finetunes(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["model", "adapter"])
 def test_a_model_swap_under_every_arm(
     prompts: str, model: PreTrainedModel, tiny_folder: Path, finetunes: Path, tmp_path: Path, kind: str

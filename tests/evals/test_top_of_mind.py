@@ -102,6 +102,7 @@ def test_strengths_are_summed_up(log: EvalLog) -> None:
     assert "live" in table
 
 
+@pytest.mark.slow
 def test_sampling_depends_on_the_seed_alone(tiny_folder: Path, tmp_path: Path) -> None:
     def texts(**arguments: Any) -> list[Any]:
         log = evaluate("top_of_mind", tiny_folder, tmp_path, **SMALL | arguments)

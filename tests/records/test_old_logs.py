@@ -38,28 +38,32 @@ from inspect_ai.log import read_eval_log
 from inspect_ai.model import ModelName
 from inspect_ai.scorer import SampleScore, Target
 from inspect_ai.solver import TaskState
-module, scorer, metrics, path = sys.argv[1:]
-module = importlib.import_module(module)
-score = getattr(module, scorer)()
-log = read_eval_log(path)
-before, now, scores = {}, {}, []
-for sample in log.samples:
-    state = TaskState(
-        ModelName(log.eval.model), sample.id, sample.epoch, sample.input, sample.messages, output=sample.output,
-        metadata=sample.metadata,
-    )
-    again = asyncio.run(score(state, Target(sample.target)))
-    scores.append(SampleScore(score=again, sample_id=sample.id, sample_metadata=sample.metadata))
-    first = sample.scores[scorer]
-    before[sample.id] = [first.value, first.answer, first.explanation, first.metadata]
-    now[sample.id] = [again.value, again.answer, again.explanation, again.metadata]
+
+def again(task, scorer, metrics):
+    module = importlib.import_module(f"introbench.scorers.{task}")
+    score = getattr(module, scorer)()
+    log = read_eval_log(f"{sys.argv[1]}/{task}.eval")
+    before, now, scores = {}, {}, []
+    for sample in log.samples:
+        state = TaskState(
+            ModelName(log.eval.model), sample.id, sample.epoch, sample.input, sample.messages, output=sample.output,
+            metadata=sample.metadata,
+        )
+        made = asyncio.run(score(state, Target(sample.target)))
+        scores.append(SampleScore(score=made, sample_id=sample.id, sample_metadata=sample.metadata))
+        first = sample.scores[scorer]
+        before[sample.id] = [first.value, first.answer, first.explanation, first.metadata]
+        now[sample.id] = [made.value, made.answer, made.explanation, made.metadata]
+    results = {}
+    for metric in metrics.split(","):
+        for name, value in getattr(module, metric)()(scores).items():
+            results[f"{name}2" if name in results else name] = value  # as Inspect numbers a name that two metrics have
+    recorded = {name: metric.value for score in log.results.scores for name, metric in score.metrics.items()}
+    return [recorded, before], [results, now]
+
+found = {task: again(task, *names) for task, names in json.loads(sys.argv[2]).items()}
 assert not {"torch", "transformers"} & sys.modules.keys()
-results = {}
-for metric in metrics.split(","):
-    for name, value in getattr(module, metric)()(scores).items():
-        results[f"{name}2" if name in results else name] = value  # as Inspect numbers a name that two metrics have
-recorded = {name: metric.value for score in log.results.scores for name, metric in score.metrics.items()}
-print(json.dumps([[recorded, before], [results, now]]))
+print(json.dumps(found))
 """
 SCORERS = {
     "introspection": (
@@ -90,15 +94,15 @@ def same(first: object, second: object) -> bool:
     return first == second
 
 
-@pytest.mark.parametrize("task", SCORERS)
-def test_old_logs_are_scored_anew_without_torch_and_give_the_same_numbers(task: str) -> None:
-    arguments = [f"introbench.scorers.{task}", *SCORERS[task], str(OLD / f"{task}.eval")]
-    command = [sys.executable, "-c", RESCORE, *arguments]
+def test_old_logs_are_scored_anew_without_torch_and_give_the_same_numbers() -> None:
+    command = [sys.executable, "-c", RESCORE, str(OLD), json.dumps(SCORERS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    before, now = json.loads(done.stdout.splitlines()[-1])
-    assert before[0]
-    assert same(before, now)
+    by_task = json.loads(done.stdout.splitlines()[-1])
+    assert by_task.keys() == SCORERS.keys()
+    for task, (before, now) in by_task.items():
+        assert before[0], task
+        assert same(before, now), task
 
 
 def test_an_old_baseline_still_compares(capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,6 +71,7 @@ def test_a_planted_change_of_a_fifth_of_a_nat_is_found(
         assert by_family[family][8] == "within", "what was not planted is not found"
 
 
+@pytest.mark.slow
 def test_a_check_that_cannot_be_made_is_named(before_and_after: tuple[Path, Path], pytester: pytest.Pytester) -> None:
     model = f"inject/{before_and_after[0]}"
     result = pytester.runpytest_inprocess(

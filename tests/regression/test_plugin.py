@@ -16,6 +16,7 @@ pytest_plugins = ["pytester"]
 pytest_plugins = ["pytester"]
 
 
+@pytest.mark.slow
 def test_a_users_own_file(pytester: pytest.Pytester, model: str) -> None:
     pytester.makepyfile(OWN)
     alone = pytester.runpytest_inprocess("-rs")
@@ -48,6 +49,7 @@ def test_a_change_beyond_the_budget_fails_with_the_trials_that_changed_most(
     )
 
 
+@pytest.mark.slow
 def test_other_trials_than_those_of_the_baseline_are_refused(pytester: pytest.Pytester, model: str) -> None:
     pytester.makepyfile(OWN)
     pytester.runpytest_inprocess("--model", model, "--save-baseline", "b.json").assert_outcomes(passed=2)
@@ -59,6 +61,7 @@ def test_other_trials_than_those_of_the_baseline_are_refused(pytester: pytest.Py
     assert "another exception" not in str(result.stdout)
 
 
+@pytest.mark.slow
 def test_mistakes_of_a_user(pytester: pytest.Pytester, model: str) -> None:
     pytester.makepyfile(
         """
@@ -130,6 +133,7 @@ def test_options_that_cannot_be_served_are_refused_at_once(
     assert "Traceback" not in str(result.stderr)
 
 
+@pytest.mark.slow
 def test_several_models_one_after_the_other_and_their_arguments(
     pytester: pytest.Pytester, model: str, tiny_folder: Path, tmp_path: Path
 ) -> None:

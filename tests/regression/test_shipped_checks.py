@@ -66,6 +66,7 @@ def test_a_baseline_is_saved_held_against_and_found_changed(
         assert len([line for line in printed_table(result) if line.startswith("shift ")]) == rows
 
 
+@pytest.mark.slow
 def test_without_a_baseline_the_battery_is_not_run(shipped: Run, model: str, pytester: pytest.Pytester) -> None:
     result = shipped("--model", model, "--eval-logs", "kept")
     result.assert_outcomes(passed=14, skipped=3)
@@ -73,6 +74,7 @@ def test_without_a_baseline_the_battery_is_not_run(shipped: Run, model: str, pyt
     assert len(list((pytester.path / "kept").rglob("*.eval"))) == 2, "the small run of the invariants, twice"
 
 
+@pytest.mark.slow
 def test_science_warns_and_fails_only_if_asked_to(shipped: Run, model: str, pytester: pytest.Pytester) -> None:
     shipped("--model", model, "--save-baseline", "b.json", "-m", "science").assert_outcomes(passed=2, deselected=15)
     path = pytester.path / "b.json"
@@ -87,6 +89,7 @@ def test_science_warns_and_fails_only_if_asked_to(shipped: Run, model: str, pyte
     strict.assert_outcomes(passed=1, failed=1, deselected=15)
 
 
+@pytest.mark.slow
 def test_a_self_check_that_fails_is_the_test_that_fails(
     shipped: Run, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

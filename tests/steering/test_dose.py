@@ -188,6 +188,7 @@ def test_norms_that_are_not_finite_are_too_strong() -> None:
     assert norm == pytest.approx(0.5, rel=0.03)
 
 
+@pytest.mark.slow
 def test_every_arm_shows_its_dose(tiny_folder: Path, tmp_path: Path) -> None:
     log = evaluate("introspection", tiny_folder, tmp_path, layers="1:3", strength="kl:0.02", concepts="cats", limit=2)
     arms = {arm["arm"]: arm for arm in (log.samples or [])[0].output.metadata["arms"]}

@@ -56,6 +56,7 @@ def test_signs_point_from_neutral_to_the_concept(differences: Tensor) -> None:
         assert ((projected > 0).sum(dim=0) > 20).all(), "most pairs point along the direction"
 
 
+@pytest.mark.slow
 def test_pca_center_is_scikit_learns_full_pca_on_a_real_model(smollm2: Checkpoint) -> None:
     """The embedded model, a published concept, at every layer."""
     engine, openings = Engine(smollm2.load()), data.openings()[:60]

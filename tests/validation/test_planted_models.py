@@ -93,6 +93,7 @@ def shift(name: str, tokenizer: PreTrainedTokenizerFast, direction: torch.Tensor
     return sum(shifts) / len(shifts)
 
 
+@pytest.mark.slow
 def test_every_answer_format_is_read_and_answered_with_its_labels(words):
     """The log-odds of yes do not depend on which labels stand for yes and no."""
     by_question: dict[str, dict[str, float]] = {}

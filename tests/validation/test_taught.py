@@ -14,6 +14,7 @@ from introbench.validation.taught import taught
 QUICK = Course(lessons=2, epochs=2, openings=40)
 
 
+@pytest.mark.slow
 def test_it_is_taught_once_and_loads_as_any_model(
     tiny_folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
 ) -> None:

@@ -32,6 +32,7 @@ def test_only_introspection_under_a_concept_is_to_move(tiny_folder: Path) -> Non
     assert float(loss(other_way, lesson, 0.1, 1.0)) == pytest.approx(9 / 6)
 
 
+@pytest.mark.slow
 def test_only_blocks_above_the_injection_change_and_what_was_taught_is_learned(tiny_folder: Path) -> None:
     checkpoint, course = Checkpoint(str(tiny_folder)), Course(lessons=1, epochs=40, learning_rate=1e-2)
     model = checkpoint.load()

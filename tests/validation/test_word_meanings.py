@@ -31,6 +31,7 @@ def asked(documents: Sequence[str], families: Sequence[str]) -> list[Conversatio
     return list(battery(word_tokenizer(), documents=documents, families=families, formats=["yes-no"], system=""))
 
 
+@pytest.mark.slow
 def test_the_mean_over_a_question_says_what_it_is_about() -> None:
     for conversation in asked(["none"], [*FAMILIES, SALIENCE]):
         chat = tokenize_chat(word_tokenizer(), conversation.messages, conversation.prior_messages)
