@@ -9,7 +9,7 @@ from inspect_ai.solver import TaskState
 from introbench.analysis.arm_reading import ArmReading
 from introbench.analysis.contrasts import active_contrasts, contrasts, control_contrasts, mean_shifts
 from introbench.analysis.introspection import IntrospectionRun
-from introbench.analysis.shifts import exact_numbers, shifts_of_arms
+from introbench.analysis.noticed import exact_numbers, shifts_of_arms
 from introbench.analysis.verdict import VERDICTS
 from introbench.provider.outputs import arm_records, read_output
 from introbench.records.arm import steerings_of

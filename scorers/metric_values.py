@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from inspect_ai.scorer import SampleScore
 
-from introbench.analysis.shifts import Result, ScoredTrial
+from introbench.analysis.noticed import Result, ScoredTrial
 from introbench.stats.intervals import Interval
 
 

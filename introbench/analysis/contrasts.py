@@ -29,7 +29,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from introbench.analysis.shifts import MATCHED, SIDED, Result, TrialShift
+from introbench.analysis.noticed import MATCHED, SIDED, Result, TrialShift
 from introbench.prompts.schema import REFERENCE_DOCUMENT, SALIENCE
 from introbench.records.factors import Plan
 from introbench.stats.intervals import Interval, difference_interval, mean_interval, own_rng

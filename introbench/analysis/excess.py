@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from introbench.analysis.contrasts import document_shift
-from introbench.analysis.shifts import SIDED, TrialShift
+from introbench.analysis.noticed import SIDED, TrialShift
 from introbench.analysis.verdict import Evidence
 from introbench.prompts.schema import REFERENCE_DOCUMENT, SALIENCE
 from introbench.records.factors import Plan

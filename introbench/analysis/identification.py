@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from introbench.analysis.logit_lens import LensTrial, lens_trial_of
-from introbench.analysis.shifts import ScoredTrial
+from introbench.analysis.noticed import ScoredTrial
 from introbench.records.factors import TrialFactors
 from introbench.stats.information import ConceptLift, Information, concept_lifts, confusion_matrix, information
 from introbench.stats.intervals import NOT_MEASURED, Interval, mean_interval, own_rng

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from introbench.analysis.excess import CONCEPTS, Excess, evidence, excesses
-from introbench.analysis.shifts import ScoredTrial, TrialShift, trial_shifts
+from introbench.analysis.noticed import ScoredTrial, TrialShift, trial_shifts
 from introbench.analysis.verdict import MARGIN, Evidence, Verdict, verdict
 from introbench.records.factors import Plan
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from introbench.analysis.shifts import ScoredTrial
+from introbench.analysis.noticed import ScoredTrial
 from introbench.records.factors import Plan, TrialFactors
 from introbench.stats.intervals import Interval, difference_interval, mean_interval, own_rng
 

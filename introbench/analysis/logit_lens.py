@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from introbench.analysis.shifts import ScoredTrial
+from introbench.analysis.noticed import ScoredTrial
 from introbench.records.arm import CONCEPT, RANDOM
 from introbench.records.factors import TrialFactors
 from introbench.stats.intervals import NOT_MEASURED, Interval, mean_interval, own_rng, simultaneous_intervals

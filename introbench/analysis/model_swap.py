@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from introbench.analysis.shifts import MATCHED, SIDED, Result, ScoredTrial
+from introbench.analysis.noticed import MATCHED, SIDED, Result, ScoredTrial
 from introbench.records.arm import RANDOM, SHAM, Arm
 from introbench.records.factors import Plan, QuestionFactors, TrialFactors
 from introbench.stats.intervals import NOT_MEASURED, combination_interval, own_rng

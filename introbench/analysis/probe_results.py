@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from introbench.analysis.noticed import ScoredTrial
 from introbench.analysis.probe import COMPARISONS, Array, Detection, Scores, aurocs, detection, scores_of
-from introbench.analysis.shifts import ScoredTrial
 from introbench.prompts.schema import REFERENCE_DOCUMENT
 from introbench.stats.intervals import own_rng
 

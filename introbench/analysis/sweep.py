@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from introbench.analysis.shifts import ScoredTrial
+from introbench.analysis.noticed import ScoredTrial
 from introbench.records.factors import QuestionFactors, TrialFactors
 from introbench.stats.balanced_answers import Answer
 from introbench.stats.control_line import excess_by_unit, fit_control_line

@@ -7,7 +7,7 @@ from inspect_ai.log import EvalLog, EvalSample
 
 from introbench.analysis.contrasts import contrasts, mean_shifts
 from introbench.analysis.introspection import IntrospectionRun
-from introbench.analysis.shifts import Result
+from introbench.analysis.noticed import Result
 from introbench.errors import InputError
 from introbench.prompts.schema import reference_document
 from introbench.regression.baseline import Record

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from tabulate import tabulate
 
 from introbench.analysis.contrasts import contrasts, mean_shifts
-from introbench.analysis.shifts import Result, TrialShift
+from introbench.analysis.noticed import Result, TrialShift
 from introbench.errors import InputError
 from introbench.records.factors import Plan, QuestionFactors
 from introbench.regression.baseline import Record

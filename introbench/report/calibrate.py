@@ -6,7 +6,7 @@ import numpy as np
 from tabulate import tabulate
 
 from introbench.analysis.calibrate import MOST_INCOHERENT, proposed, responses
-from introbench.analysis.shifts import ScoredTrial
+from introbench.analysis.noticed import ScoredTrial
 
 
 def tables(trials: Sequence[ScoredTrial]) -> list[str]:

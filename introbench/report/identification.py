@@ -6,7 +6,7 @@ import numpy as np
 from tabulate import tabulate
 
 from introbench.analysis.identification import NOTHING, Identification, identifications, lens_trials
-from introbench.analysis.shifts import ScoredTrial
+from introbench.analysis.noticed import ScoredTrial
 from introbench.report.logit_lens import layer_tables
 from introbench.report.text import interval_text, number_text
 

@@ -8,7 +8,7 @@ from tabulate import tabulate
 from introbench.analysis.contrasts import active_contrasts, contrasts, control_contrasts, mean_shifts
 from introbench.analysis.excess import Excess
 from introbench.analysis.introspection import IntrospectionRun
-from introbench.analysis.shifts import ScoredTrial
+from introbench.analysis.noticed import ScoredTrial
 from introbench.records.arm import RANDOM, SHAM
 from introbench.records.factors import TrialFactors
 from introbench.report.text import estimate_and_interval, number_text, results_table

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from introbench.analysis.location import location_results, location_trial, planned_parts
-from introbench.analysis.shifts import ScoredTrial
+from introbench.analysis.noticed import ScoredTrial
 from introbench.records.factors import TrialFactors
 from introbench.report.text import interval_text, number_text
 from introbench.stats.intervals import Interval

@@ -7,7 +7,7 @@ from typing import Any
 
 from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 
-from introbench.analysis.shifts import ScoredTrial
+from introbench.analysis.noticed import ScoredTrial
 from introbench.analysis.sweep import group_trials
 from introbench.checks.record import SECONDS
 from introbench.errors import InputError

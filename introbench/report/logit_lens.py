@@ -7,7 +7,7 @@ import numpy as np
 from tabulate import tabulate
 
 from introbench.analysis.logit_lens import LensTrial, by_document, concept_means, lens_trial, peak
-from introbench.analysis.shifts import ScoredTrial
+from introbench.analysis.noticed import ScoredTrial
 from introbench.records.factors import TrialFactors
 from introbench.report.text import interval_text, number_text
 from introbench.stats.intervals import simultaneous_intervals

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from introbench.analysis.model_swap import SwapRun
-from introbench.analysis.shifts import ScoredTrial
+from introbench.analysis.noticed import ScoredTrial
 from introbench.report.text import results_table
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from tabulate import tabulate
 
+from introbench.analysis.noticed import ScoredTrial
 from introbench.analysis.probe import as_units, clipped
 from introbench.analysis.probe_results import Result, probe_results
-from introbench.analysis.shifts import ScoredTrial
 from introbench.stats.intervals import Interval, simultaneous_intervals
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from introbench.analysis.shifts import ScoredTrial
+from introbench.analysis.noticed import ScoredTrial
 from introbench.analysis.sweep import (
     EXCESS,
     HeldOut,

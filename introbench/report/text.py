@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from introbench.analysis.shifts import Result
+from introbench.analysis.noticed import Result
 from introbench.stats.intervals import Interval
 
 

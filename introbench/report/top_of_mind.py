@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from introbench.analysis.shifts import ScoredTrial
+from introbench.analysis.noticed import ScoredTrial
 from introbench.analysis.top_of_mind import LEAST_WORDS, MOST_LOGPROB_LOST, MOST_REPETITION, judged_strengths
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from introbench.analysis.contrasts import contrasts, mean_shifts
-from introbench.analysis.shifts import MATCHED, Result, TrialShift
+from introbench.analysis.noticed import MATCHED, Result, TrialShift
 from introbench.records.factors import Plan
 from introbench.report.text import results_table
 

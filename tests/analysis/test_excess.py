@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from introbench.analysis.excess import evidence, excesses
-from introbench.analysis.shifts import TrialShift
+from introbench.analysis.noticed import TrialShift
 from introbench.analysis.verdict import Evidence, verdict
 from introbench.prompts import data, schema
 from introbench.records.factors import Plan

@@ -12,7 +12,7 @@ from helpers import evaluate, tokens_of, two_passes
 from inspect_ai.log import EvalLog
 
 from introbench.analysis.model_swap import ArmTrial, arm_contrasts, arm_shifts
-from introbench.analysis.shifts import MATCHED
+from introbench.analysis.noticed import MATCHED
 from introbench.models.checkpoint import Checkpoint
 from introbench.provider import resident
 from introbench.provider.inspect_private import PrerequisiteError
