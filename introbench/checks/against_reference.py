@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from introbench.checks.expected import EngineNumbers, ExpectedNumbers, Parts
+from introbench.checks.expected import EngineNumbers, ExpectedNumbers
 from introbench.checks.record import Value
 from introbench.checks.watch import ObservedRun, watching
 from introbench.engine import Arms, Engine, Reading, Request, Want
 from introbench.errors import SelfCheckError
 from introbench.prompts.tokenized import TokenizedQuestion
+from introbench.steering.arms import Parts
 from introbench.steering.injection import Injection
 from introbench.steering.strength import ResolvedInjection, Strengths
 from introbench.steering.vectors import VectorLibrary

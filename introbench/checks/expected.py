@@ -9,14 +9,12 @@ import torch
 from torch import Tensor
 
 from introbench.checks.reference import Additions, reference_logprobs
-from introbench.engine import Arms, Reading, Want, Weights
+from introbench.engine import Reading, Want, Weights
 from introbench.engine.proof import tolerance
 from introbench.prompts.chat import Chat
+from introbench.steering.arms import Parts
 from introbench.steering.strength import ResolvedInjection
 from introbench.steering.vectors import VectorLibrary
-
-Parts = Sequence[tuple[Sequence[int], Arms]]
-"""Rows of an arm batch, and the arms that run them side by side."""
 
 _NOISE = 3.0
 """In half precision, largest distance from the reference, in distances between two ways to compute the reference."""

@@ -14,13 +14,12 @@ import torch
 from torch import nn
 
 from introbench.checks.against_reference import AgainstReference, sham_row
-from introbench.checks.expected import Parts
 from introbench.checks.record import REFERENCE_CHECKS, Record, Value
 from introbench.engine import Engine, Reading, Weights
 from introbench.engine.memory import is_out_of_memory
 from introbench.errors import SelfCheckError
 from introbench.prompts.tokenized import QuestionSource, TokenizedQuestion
-from introbench.steering.arms import ArmBatch
+from introbench.steering.arms import ArmBatch, Parts
 from introbench.steering.injection import MODEL_CONTRAST, Injection
 from introbench.steering.strength import Strengths
 from introbench.steering.vectors import VectorLibrary

@@ -15,15 +15,12 @@ from introbench.progress import heartbeat, tell
 from introbench.prompts import data
 from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.provider.liveness import live_vectors
-from introbench.steering.arms import ArmBatch
+from introbench.steering.arms import ArmBatch, Parts
 from introbench.steering.strength import Strengths
 from introbench.steering.vectors import VectorLibrary
 
 _REMEMBERED_READINGS = 4096
 _REMEMBERED_ENDS = 8
-
-Parts = list[tuple[list[int], Arms]]
-"""Rows of an arm batch, and the arms that run them side by side."""
 
 
 class LoadedModel:

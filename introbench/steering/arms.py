@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import overload
 
+from introbench.engine import Arms
 from introbench.records.arm import CONCEPT, IMPACT, RANDOM, SHAM, Arm
 from introbench.steering.injection import Injection, LayerRange, Strength, VectorRecipe, sham
 
@@ -14,6 +15,9 @@ IMPACT_SUFFIX = " (impact)"
 
 CONCEPTS_PER_BATCH = 12
 """How many concepts share a batch with their random vectors: at most 25 rows."""
+
+Parts = Sequence[tuple[Sequence[int], Arms]]
+"""Rows of an arm batch, and the arms that run them side by side."""
 
 
 @dataclass(frozen=True)
