@@ -62,7 +62,7 @@ def headline() -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         run = IntrospectionRun(scored_trials(scores))
-        headline = run.headline.confusion if run.headline else None
+        headline = run.headline.fit if run.headline else None
         excess = headline.excess if headline else NOT_MEASURED
         by_kind = [interval.estimate for interval in headline.by_kind.values()] if headline else []
         name = run.verdict.name if run.verdict else "inconclusive"
@@ -88,11 +88,11 @@ def excess_over_controls() -> Metric:
         values: dict[str, float] = {}
         for excess in IntrospectionRun(scored_trials(scores)).excesses:
             intervals = {
-                "excess": excess.confusion.excess,
-                "bias": excess.confusion.bias,
-                "flattening": excess.confusion.flattening,
+                "excess": excess.fit.excess,
+                "bias": excess.fit.bias,
+                "flattening": excess.fit.flattening,
                 **({"behind concepts": excess.behind_concepts} if excess.behind_concepts else {}),
-                **{f"excess in {kind}": interval for kind, interval in excess.confusion.by_kind.items()},
+                **{f"excess in {kind}": interval for kind, interval in excess.fit.by_kind.items()},
             }
             for name, interval in intervals.items():
                 values |= interval_values(f"{name} | {excess.vectors} | {excess.document}", interval)

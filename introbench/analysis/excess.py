@@ -1,4 +1,4 @@
-"""What introspection moves beyond confusion: under concepts' vectors, under random ones, and under their controls.
+"""How far introspection moves in excess of the line through control questions, for every kind of vector.
 
 Each kind of vector is a population of its own: for each of its vectors, a line through the control questions says what
 the injection does to any answer, and what introspection moves in excess of that line is what counts; see
@@ -39,13 +39,13 @@ class Excess:
     Attributes:
         document: Document in the first turn.
         vectors: Whose vectors: `CONCEPTS`, `RANDOM`, or the name of a control arm.
-        confusion: What they did to all answers, and to introspection beyond that.
+        fit: The lines through their control questions, and the excess of introspection over these.
         behind_concepts: Excess of the concepts' vectors minus excess of these; None for the concepts' own.
     """
 
     document: str
     vectors: str
-    confusion: ControlLineFit
+    fit: ControlLineFit
     behind_concepts: Interval | None
 
 
@@ -73,11 +73,11 @@ def excesses(
         for vectors, answers in populations.items():
             distinct = _distinct(answers)
             rng = own_rng(seed, document, vectors)
-            of_these = fit_control_line(distinct, rng=rng)
+            fit = fit_control_line(distinct, rng=rng)
             behind = (
                 None if vectors == CONCEPTS else excess_difference(_distinct(populations[CONCEPTS]), distinct, rng=rng)
             )
-            results.append(Excess(document, vectors, of_these, behind))
+            results.append(Excess(document, vectors, fit, behind))
     return results
 
 
@@ -96,7 +96,7 @@ def evidence(
     if not by_vectors:
         return None
     here = [t for t in trials if t.document == plan.ordered_documents[0]]
-    concepts, random = by_vectors[CONCEPTS].confusion, by_vectors.get(RANDOM)
+    concepts, random = by_vectors[CONCEPTS].fit, by_vectors.get(RANDOM)
     neutral = [name for name in NEUTRAL_DOCUMENTS if name in plan.documents and REFERENCE_DOCUMENT in plan.documents]
     baselines = [abs(t.baseline) for t in here if t.family == "introspection" and math.isfinite(t.baseline)]
     tested = [is_live for is_live in live.values() if is_live is not None]
@@ -105,7 +105,7 @@ def evidence(
         live=sum(tested),
         tested=len(tested),
         excess=concepts.excess,
-        random=random.confusion.excess if random else NOT_MEASURED,
+        random=random.fit.excess if random else NOT_MEASURED,
         beyond_random=(random.behind_concepts if random else None) or NOT_MEASURED,
         bias=concepts.bias,
         flattening=concepts.flattening,

@@ -10,6 +10,7 @@ import numpy as np
 from introbench.analysis.noticed import ScoredTrial
 from introbench.analysis.probe import COMPARISONS, Array, Detection, Scores, aurocs, detection, scores_of
 from introbench.prompts.schema import REFERENCE_DOCUMENT
+from introbench.records.factors import ProbeFactors
 from introbench.stats.intervals import own_rng
 
 EVERY_DOCUMENT = "all"
@@ -135,21 +136,20 @@ def _result(
 
 def probe_results(scored: Sequence[ScoredTrial]) -> list[Result]:
     """All results, from the samples' metadata and their scores'; empty without a document that was scored."""
-    by_document = {factors["document"]: _probed(factors, exact) for factors, exact in scored if exact}
-    if not by_document:
+    trials = [(ProbeFactors.from_json(metadata), exact) for metadata, exact in scored if exact]
+    if not trials:
         return []
-    factors = scored[0][0]
-    order = sorted(factors["plan"]["documents"], key=lambda name: name != REFERENCE_DOCUMENT)
-    return results_of(
-        [by_document[name] for name in order if name in by_document], factors["first_layer"], factors["plan"]["seed"]
-    )
+    by_document = {factors.document: _probed(factors, exact) for factors, exact in trials}
+    run = trials[0][0]
+    order = sorted(run.documents, key=lambda name: name != REFERENCE_DOCUMENT)
+    return results_of([by_document[name] for name in order if name in by_document], run.first_layer, run.seed)
 
 
-def _probed(factors: Mapping[str, Any], exact: Mapping[str, Any]) -> ProbedDocument:
+def _probed(factors: ProbeFactors, exact: Mapping[str, Any]) -> ProbedDocument:
     report, answer = (
         {name: np.array(exact[what][name], dtype=float) for name in COMPARISONS} for what in ("report", "answer")
     )
-    return ProbedDocument(factors["document"], len(exact["concepts"]), report, answer, scores_of(exact["cache"]))
+    return ProbedDocument(factors.document, len(exact["concepts"]), report, answer, scores_of(exact["cache"]))
 
 
 def answer_results(results: Sequence[Result]) -> list[Result]:

@@ -86,7 +86,7 @@ class Evaluation:
             InputError: Introspection or control questions were not asked.
         """
         if self._run.headline:
-            return self._run.headline.confusion.excess
+            return self._run.headline.fit.excess
         raise InputError(
             f"families={', '.join(self._run.plan.families)}: no excess; expected introspection and control questions"
         )

@@ -49,21 +49,21 @@ def _verdict(run: IntrospectionRun) -> list[str]:
 
 def _excess(excesses: Sequence[Excess]) -> list[str]:
     """Introspection in excess of the line through the control questions."""
-    kinds = list(dict.fromkeys(kind for excess in excesses for kind in excess.confusion.by_kind))
+    kinds = list(dict.fromkeys(kind for excess in excesses for kind in excess.fit.by_kind))
     rows = []
     for excess in excesses:
-        confusion = excess.confusion
+        fit = excess.fit
         rows.append(
             [
                 excess.document,
                 excess.vectors,
-                *estimate_and_interval(confusion.excess),
-                *(number_text(confusion.by_kind[kind].estimate) if kind in confusion.by_kind else "" for kind in kinds),
+                *estimate_and_interval(fit.excess),
+                *(number_text(fit.by_kind[kind].estimate) if kind in fit.by_kind else "" for kind in kinds),
                 *(estimate_and_interval(excess.behind_concepts) if excess.behind_concepts else ("", "")),
-                number_text(confusion.bias.estimate),
-                f"{confusion.flattening.estimate:+.1%}",
-                f"{confusion.covered:.0%}",
-                confusion.missing or "",
+                number_text(fit.bias.estimate),
+                f"{fit.flattening.estimate:+.1%}",
+                f"{fit.covered:.0%}",
+                fit.missing or "",
             ]
         )
     headers = ["document", "vectors", "excess (nats)", "95% interval", *kinds, "concepts minus these", "95% interval"]

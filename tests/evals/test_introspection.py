@@ -387,13 +387,13 @@ def test_the_excess_is_recomputed_from_the_log_and_heads_it(log: EvalLog) -> Non
     own = {(each.document, each.vectors): each for each in run_of(log).excesses}
     assert set(own) == {(d, v) for d in ("info", "none") for v in (CONCEPTS, RANDOM)}
     measured = metrics(log)
-    head = own["info", CONCEPTS].confusion
+    head = own["info", CONCEPTS].fit
     assert measured["noticed"] == head.excess.estimate == measured["excess | concepts | info"]
     assert measured["spread"] == pytest.approx(abs(head.by_kind["words"].estimate - head.by_kind["digits"].estimate))
     behind = own["info", RANDOM].behind_concepts
     assert behind is not None
     assert measured["behind concepts | random vectors | info"] == behind.estimate
-    random = own["info", RANDOM].confusion.excess
+    random = own["info", RANDOM].fit.excess
     assert behind.estimate == pytest.approx(head.excess.estimate - random.estimate)
     assert (head.questions, head.controls, random.units) == (6, 8, 3)
     table = log_report.log_table(log.location)
@@ -417,7 +417,7 @@ def test_the_line_is_through_the_raw_shifts_of_the_controls(log: EvalLog) -> Non
         weights = np.minimum(1, 1.345 * scale / np.maximum(residuals, 1e-300))
         slope, level = np.polyfit(x, y, 1, w=np.sqrt(weights))
     excess = np.mean([t.side * (t.shift - level - slope * t.baseline) for t in trials if t not in controls])
-    mine = excesses(trials, Plan(["none"], ["introspection", "always_yes"]))[0].confusion
+    mine = excesses(trials, Plan(["none"], ["introspection", "always_yes"]))[0].fit
     assert mine.excess.estimate == pytest.approx(excess, abs=1e-6)
     assert mine.flattening.estimate == pytest.approx(-slope, abs=1e-6)
 
