@@ -82,10 +82,10 @@ def _self_checks(log: EvalLog, scored: list[EvalSample]) -> list[str]:
     """What the run found out about itself."""
     records: dict[int, dict[str, Any]] = {}
     for sample in scored:
-        record, bank = (sample.output.metadata or {}).get("self_checks"), sample.metadata.get("bank", 0)
-        # A bank's later trials know of all the time that its checks took.
-        if record and record[SECONDS] >= records.get(bank, record)[SECONDS]:
-            records[bank] = record
+        record, arm_batch = (sample.output.metadata or {}).get("self_checks"), sample.metadata.get("bank", 0)
+        # Only the last trials of an arm batch record all the time that its checks took.
+        if record and record[SECONDS] >= records.get(arm_batch, record)[SECONDS]:
+            records[arm_batch] = record
     if not records:
         return []
     times = [str(time) for time in (log.stats.started_at, log.stats.completed_at)]

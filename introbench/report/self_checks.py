@@ -6,10 +6,10 @@ from introbench.checks.record import REFERENCE_CHECKS, SECONDS, Value
 
 
 def summary(records: Sequence[Mapping[str, Value]], duration: float) -> str:
-    """One line on the checks of all of a run's banks: the largest number of each, and those that were never made.
+    """One line on the checks of all arm batches: the largest number of each check, and the checks never made.
 
     Args:
-        records: Of each bank, as JSON.
+        records: Of each arm batch, as JSON.
         duration: Of the run, in seconds; 0 if it has not ended.
     """
     passed: dict[str, str] = {}

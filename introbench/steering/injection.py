@@ -133,8 +133,8 @@ class Injection:
         like: Another vector whose strength is meant, so that this one is a control of it; None for this one's own.
         match: In what it is to be like the other at that strength: one of `MATCHES`.
         spans: Which tokens of the prior turn are steered, and by what share of the strength; all of them if empty.
-        batch: Injections of one bank that have the same number stand side by side in one batch, each number beside a
-            sham of its own.
+        batch: Injections of one arm batch that have the same number are run side by side, each number beside a sham of
+            its own.
     """
 
     vector: VectorRecipe | None
