@@ -29,6 +29,8 @@ class QuestionFactors:
         answer_kind: What the format has in common with others that use the same labels.
         reversed: Whether a no says that something was noticed, or stands out.
         expected: The right answer when nothing was injected.
+        framing: How an introspection question puts what it asks (`introbench.prompts.schema.FRAMINGS`); empty for other
+            questions, and in logs of release 0.1.0.
         options: For a list of concepts, what each label stands for.
     """
 
@@ -39,6 +41,7 @@ class QuestionFactors:
     answer_kind: str = ""
     reversed: bool = False
     expected: str = ""
+    framing: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -51,6 +54,8 @@ class QuestionFactors:
         asked: dict[str, Any] = {"document": self.document, "family": self.family, "question": self.question}
         if self.answer_format:
             asked |= {"format": self.answer_format, "answer_kind": self.answer_kind, "reversed": self.reversed}
+        if self.framing:
+            asked["framing"] = self.framing
         if self.options:
             asked["options"] = dict(self.options)
         return asked | {"expected": self.expected}
@@ -67,6 +72,7 @@ class QuestionFactors:
             answer_kind=values.get("answer_kind", old_logs.answer_kind(answer_format)),
             reversed=bool(values.get("reversed", False)),
             expected=values.get("expected", ""),
+            framing=values.get("framing", ""),
             options=values.get("options", {}),
         )
 
@@ -129,8 +135,7 @@ class Plan:
     @property
     def ordered_documents(self) -> list[str]:
         """The reference document first, the others as planned."""
-        reference = reference_document(self.documents)
-        return sorted(self.documents, key=lambda name: name != reference)
+        return sorted(self.documents, key=lambda name: name != reference_document(self.documents))
 
     def families_under(self, document: str) -> list[str]:
         """The families that are asked under a document, as planned."""
