@@ -65,9 +65,6 @@ def test_every_document_and_every_kind_of_vector_has_its_excess() -> None:
     estimates = [excess.fit.excess.estimate for excess in excesses.values()]
     assert estimates == pytest.approx([0.75, 0.0, 0.125, 0.0], abs=1e-9)
     assert excesses["info", RANDOM].fit.bias.estimate == pytest.approx(0.25)
-    beside = excesses["info", RANDOM].beside_concepts
-    assert behind is not None
-    assert behind.estimate == pytest.approx(0.75)
 
 
 def test_evidence_and_verdict_are_those_of_the_reference_document() -> None:
