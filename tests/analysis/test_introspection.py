@@ -7,12 +7,12 @@ import pytest
 
 from introbench.analysis.excess import CONCEPTS, RANDOM
 from introbench.analysis.introspection import IntrospectionRun
-from introbench.analysis.verdict import MARGIN
-from introbench.records.arm import CONCEPT, SHAM, Arm
+from introbench.analysis.verdict import MARGIN, verdict
+from introbench.records.arm import CONCEPT, IMPACT, SHAM, Arm
 from introbench.records.arm import RANDOM as RANDOM_ARM
 from introbench.records.factors import Plan, QuestionFactors, TrialFactors
 
-ARMS = {"sham": Arm(SHAM, 0), "concept": Arm(CONCEPT, 1), "random 1": Arm(RANDOM_ARM, 2, 1)}
+ARMS = {"sham": Arm(SHAM, 0), "concept": Arm(CONCEPT, 1), "random 1": Arm(RANDOM_ARM, 2, 1, matched=IMPACT)}
 PLAN = Plan(["none", "info"], ["introspection", "always_no", "always_yes"], margin=0.25)
 BASELINES = {
     "introspection": {"detect": -1.0, "sense": 0.5, "no thought": 2.0},
@@ -74,13 +74,12 @@ def test_evidence_and_verdict_are_those_of_the_reference_document() -> None:
     assert run.live == {"cats": True, "bread": True, "love": False}
     assert (run.evidence.live, run.evidence.tested) == (2, 3)
     assert run.evidence.baseline == pytest.approx((1.0 + 0.5 + 2.0) / 3)
-    assert run.verdict is not None
-    assert run.verdict.name == "tracks the concept"
+    assert run.verdict == verdict(run.evidence, 0.25), "with the plan's margin"
 
 
-def test_without_control_questions_there_is_neither_headline_nor_verdict() -> None:
+def test_without_control_questions_there_is_no_headline() -> None:
     run = IntrospectionRun(scored_trials(Plan(["info"], ["introspection"])))
-    assert run.headline is run.evidence is run.verdict is None
+    assert run.headline is None
     assert run.excesses == []
 
 

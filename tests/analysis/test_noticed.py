@@ -12,18 +12,18 @@ from introbench.analysis.noticed import (
     trial_shift,
     trial_shifts,
 )
-from introbench.records.arm import ACTIVE, CACHE, CONCEPT, RANDOM, SHAM, Arm
+from introbench.records.arm import ACTIVE, CACHE, CONCEPT, IMPACT, RANDOM, SHAM, Arm
 from introbench.records.factors import Plan, QuestionFactors, TrialFactors
 from introbench.stats.intervals import Interval
 
 ARMS = {
     "sham": Arm(SHAM, 0),
     "concept": Arm(CONCEPT, 1),
-    "random 1": Arm(RANDOM, 2, 1),
-    "random 2": Arm(RANDOM, 3, 2),
+    "random 1": Arm(RANDOM, 2, 1, matched=IMPACT),
+    "random 2": Arm(RANDOM, 3, 2, matched=IMPACT),
     "concept active": Arm(CONCEPT, 4, steering=ACTIVE),
-    "random 1 active": Arm(RANDOM, 5, 1, ACTIVE),
-    "random 2 active": Arm(RANDOM, 6, 2, ACTIVE),
+    "random 1 active": Arm(RANDOM, 5, 1, ACTIVE, IMPACT),
+    "random 2 active": Arm(RANDOM, 6, 2, ACTIVE, IMPACT),
     "negated": Arm("negated", 7),
 }
 VECTORS = {name: f"vector of {name}" for name in ARMS}
