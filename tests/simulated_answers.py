@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from introbench.stats.balanced_answers import Answer, KindAnswers
-from introbench.stats.control_line import KindEffects, kind_effects
+from introbench.stats.kind_effects import KindEffects, kind_effects
 from introbench.stats.intervals import Interval
 
 CONTROL_BASELINES = np.concatenate([np.linspace(-6, -2, 14), np.linspace(2, 6, 12), np.linspace(-1.5, 1.5, 8)])

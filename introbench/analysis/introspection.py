@@ -7,9 +7,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
-from introbench.analysis.excess import CONCEPTS, Excess, evidence, excesses
+from introbench.analysis.evidence import Evidence, evidence
+from introbench.analysis.excess import CONCEPTS, Excess, excesses, mean_doses
 from introbench.analysis.noticed import ScoredTrial, TrialShift, trial_shifts
-from introbench.analysis.verdict import MARGIN, Evidence, Verdict, verdict
+from introbench.analysis.verdict import MARGIN, Verdict, verdict
 from introbench.records.factors import Plan
 
 
@@ -49,15 +50,22 @@ class IntrospectionRun:
         return {factors["concept"]: exact["live"] for factors, exact in self._trials if "live" in exact}
 
     @cached_property
+    def doses(self) -> dict[str, float]:
+        """The mean dose of every kind of vector, in nats."""
+        return mean_doses(self._trials)
+
+    @cached_property
     def reference_excesses(self) -> list[Excess]:
         """The excess of every kind of vector under the reference document."""
-        return excesses(self.shifts, self.plan, documents=self.plan.ordered_documents[:1])
+        return self._excesses_under(self.plan.ordered_documents[:1])
 
     @cached_property
     def excesses(self) -> list[Excess]:
         """The excess of every kind of vector under every document."""
-        others = excesses(self.shifts, self.plan, documents=self.plan.ordered_documents[1:])
-        return [*self.reference_excesses, *others]
+        return [*self.reference_excesses, *self._excesses_under(self.plan.ordered_documents[1:])]
+
+    def _excesses_under(self, documents: Sequence[str]) -> list[Excess]:
+        return excesses(self.shifts, self.plan, documents=documents, doses=self.doses)
 
     @property
     def headline(self) -> Excess | None:

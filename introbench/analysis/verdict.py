@@ -2,7 +2,7 @@
 
 A verdict is drawn from intervals and from a margin of equivalence, the smallest effect, in nats, that would matter to
 the user. An interval that lies above 0 shows an effect. One that lies within the margin shows that there is none worth
-speaking of. Any other shows neither, and the verdict is `inconclusive`, with what would settle it.
+speaking of. Any other shows neither; the step is open, and `introbench.analysis.settlement` says what would settle it.
 
 The default margin is 0.5 nats: it moves an even answer from 50% to 62%, and one of 1% to 1.6%. Published shifts that
 were taken for introspection are 1.2 to 5 nats; what steering does to control questions at usual strengths is of the
@@ -15,13 +15,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
 
-from introbench.stats.intervals import NOT_MEASURED, Interval
-from introbench.stats.power import concepts_needed
+from introbench.analysis.evidence import Evidence
+from introbench.analysis.settlement import Bound, Settlement, settle
+from introbench.stats.intervals import Interval
+
+RULES = 2
+"""Version of these rules. Version 1 was that of the release whose random vectors had the concepts' norms."""
 
 MARGIN = 0.5
 """Default margin of equivalence, in nats."""
+
+TRACKS, TRACKS_LITTLE = "tracks the concept", "tracks the concept, but by less than the margin"
 
 VERDICTS = (
     "not live",
@@ -34,51 +39,20 @@ VERDICTS = (
     "notices any perturbation",
     "reads salience",
     "document alone",
-    "tracks the concept",
+    TRACKS,
+    TRACKS_LITTLE,
     "inconclusive",
 )
 
-WITHIN_REACH = 0.5
-"""Smallest share of the introspection baselines that must lie near those of the control questions for their line to
-say anything about introspection."""
+INTROSPECTIVE = (TRACKS, TRACKS_LITTLE)
+"""The verdicts that claim introspection."""
 
+MOSTLY_NEAR = 0.75
+"""Smallest share of the questions that must have control questions near their baselines for the control curve to say
+anything about them."""
 
-@dataclass(frozen=True)
-class Evidence:
-    """The numbers that a verdict rests on, of one document; intervals in nats.
-
-    Attributes:
-        live: How many concepts' vectors are live.
-        tested: For how many of them that is known.
-        excess: Excess of introspection over the control line under the concepts' vectors.
-        random: The same under random vectors.
-        beyond_random: The first minus the second.
-        bias: How far an answer with even odds moves toward yes.
-        flattening: Share of the log-odds that is lost.
-        baseline: Mean absolute log-odds of the introspection questions under the sham.
-        within_reach: Share of the introspection baselines that lie within the range of the control baselines, or near.
-        over_pull: The excess if probabilities are pulled toward 1/2 in place of log-odds; NaN if that is not known.
-        document: How far the document by itself, with nothing injected, moves answers toward "noticed", compared with a
-            neutral text of its length.
-        salience_asked: Whether the run set out to ask questions on whether something stands out.
-        salience: Excess of questions on whether something stands out, under the concepts' vectors.
-        beyond_salience: Excess of introspection minus that, in the same answer formats.
-    """
-
-    live: int
-    tested: int
-    excess: Interval
-    random: Interval = NOT_MEASURED
-    beyond_random: Interval = NOT_MEASURED
-    bias: Interval = NOT_MEASURED
-    flattening: Interval = NOT_MEASURED
-    baseline: float = 0.0
-    within_reach: float = 1.0
-    over_pull: float = math.nan
-    document: Interval = NOT_MEASURED
-    salience_asked: bool = False
-    salience: Interval = NOT_MEASURED
-    beyond_salience: Interval = NOT_MEASURED
+EQUAL_DOSE = 0.05
+"""Relative difference up to which two mean doses count as equal."""
 
 
 class StepName(StrEnum):
@@ -86,16 +60,27 @@ class StepName(StrEnum):
 
     LIVE = "live"  # do the vectors bring their concepts to mind under active steering?
     EXCESS = "excess"  # does introspection move more than control questions with its baseline?
-    LINE = "line"  # does the control line hold where introspection questions stand?
-    RANDOM = "random"  # do random vectors do the same?
+    NEAR = "near"  # are there control questions with the baselines of introspection questions?
+    DOSE = "dose"  # do random vectors have the dose of the concepts' vectors?
+    RANDOM = "random"  # do random vectors do at least half as much?
     BEYOND_RANDOM = "beyond random"  # do concepts' vectors do more than random vectors?
-    BEYOND_SALIENCE = "beyond salience"  # does introspection move more than questions on what stands out in the text?
+    SALIENCE = "salience"  # do questions on what stands out in the text move at least half as much?
+    BEYOND_SALIENCE = "beyond salience"  # does introspection move more than these questions?
     BIAS = "bias"  # is every answer pushed toward yes, or toward no?
     FLATTENING = "flattening"  # is every answer pulled toward even odds, or away from them?
     DOCUMENT = "document"  # does the document move answers with nothing injected?
 
 
-StepAnswer = Literal["yes", "no", "unclear"]
+class StepAnswer(StrEnum):
+    """What the evidence says to a step."""
+
+    YES = "yes"
+    NO = "no"
+    YES_LITTLE = "yes, by less than the margin"
+    LESS = "less than the margin"
+    HALF = "half or more"
+    LESS_THAN_HALF = "less than half"
+    OPEN = "open"
 
 
 @dataclass(frozen=True)
@@ -107,41 +92,31 @@ class Step:
         answer: What the evidence says to that.
         intervals: The intervals that the answer rests on, by their names in `Evidence`.
         numbers: The other numbers that it rests on, by their names in `Evidence`; `margin` for the margin.
+        bound: What an interval has to clear for the step to be settled; None where none would settle it.
     """
 
     name: StepName
     answer: StepAnswer
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
+    bound: Bound | None = None
+
+    @property
+    def settlement(self) -> Settlement | None:
+        """What would settle the step; None if it is not open."""
+        if self.answer is not StepAnswer.OPEN:
+            return None
+        return settle(self.intervals[self.bound.interval], self.bound) if self.bound else Settlement()
 
 
-class Need(StrEnum):
-    """What an inconclusive run lacks."""
+class Lack(StrEnum):
+    """Why a run allows no verdict at all."""
 
-    CONTROL_QUESTIONS = "control questions"  # with baselines like those of introspection
-    QUESTIONS = "questions"  # no number of concepts would do, since the questions differ too much
-    INTERVAL = "interval"  # too little was run to have one
-    MARGIN = "margin"  # another one, or more concepts: the effect is about as large as the margin
-    CONCEPTS = "concepts"
-
-
-@dataclass(frozen=True)
-class Settlement:
-    """What would settle an inconclusive verdict.
-
-    Attributes:
-        need: What the run lacks.
-        unclear: Which interval leaves it unclear, by its name in `Evidence`; empty for `Need.CONTROL_QUESTIONS`.
-        margin: The effect to be shown, in nats.
-        concepts: How many concepts that interval rests on.
-        concepts_needed: How many would show an effect as large as the margin; None if that is not known.
-    """
-
-    need: Need
-    unclear: str
-    margin: float
-    concepts: int = 0
-    concepts_needed: int | None = None
+    CONTROLS = "no control questions"
+    FEW_CONTROLS = "fewer than three control questions"
+    ONE_QUESTION = "one introspection question"
+    ONE_CONCEPT = "one concept"
+    NOTHING_SHARED = "nothing shared"  # no question was answered under all concepts, or numbers are not finite
 
 
 @dataclass(frozen=True)
@@ -151,169 +126,177 @@ class Verdict:
     Attributes:
         name: One of `VERDICTS`.
         steps: Every step of the ladder, also those that the verdict did not need.
-        settlement: What would settle an inconclusive verdict; None for others.
+        lack: Why there can be no verdict; None if there can. The name is `inconclusive` then.
     """
 
     name: str
     steps: tuple[Step, ...]
-    settlement: Settlement | None = None
+    lack: Lack | None = None
 
-
-@dataclass(frozen=True)
-class _Conditions:
-    """What the evidence shows.
-
-    Attributes:
-        silent: Fewer than half of the vectors are live.
-        above: The excess lies above 0.
-        negligible: The excess lies below the margin.
-        random_as_well: So does that of random vectors, and it is at least half as large.
-        beyond_random: The excess is more than that of random vectors.
-        salience_as_well: The excess of questions on what stands out lies above 0, and it is at least half of the excess
-            of introspection in the same answer formats.
-        inward: The excess is more than that of salience, or salience was not asked.
-        on_line: The control line can be trusted where introspection questions stand.
-        others: What else moves introspection answers by more than the margin: how far, in nats, by name of verdict.
-    """
-
-    silent: bool
-    above: bool
-    negligible: bool
-    random_as_well: bool
-    beyond_random: bool
-    salience_as_well: bool
-    inward: bool
-    on_line: bool
-    others: Mapping[str, float]
+    @property
+    def open_steps(self) -> tuple[Step, ...]:
+        """The steps that the evidence leaves open."""
+        return tuple(step for step in self.steps if step.answer is StepAnswer.OPEN)
 
 
 def verdict(evidence: Evidence, margin: float = MARGIN) -> Verdict:
-    """Draw a verdict.
+    """Draw a verdict: the first of these that holds. "Above 0" means that the whole interval lies above 0.
 
     1. Fewer than half of the vectors are live: `not live`.
-    2. The excess lies above 0. If random vectors bring at least half as much (and theirs lies above 0, too), the model
-       `notices any perturbation`. If the concepts' excess is more than that of random vectors, but questions on what
-       stands out in the text are moved at least half as much, in the same answer formats (and theirs lies above 0,
-       too), it `reads salience`: the thought makes something stand out, and nothing shows that the model looked inward.
-       If it is also more than that of salience, or if this was not asked, it `tracks the concept`; unless the line is
-       not to be trusted there: most introspection questions lie far outside of the control questions' range, or a pull
-       of probabilities toward 1/2, which is no line, would explain more than half of it.
-    3. The excess is not above the margin: there is no introspection to speak of. What there is instead is what moves
-       introspection answers most, if it is shown to exist and is more than the margin: `yes-bias` or `no-bias`,
-       `flattening` or its opposite, `sharpening`, or the `document alone`. If none of them is: introspection
-       `moves the other way` if its excess lies below 0 and beyond the margin, and there is `no effect` if all of its
-       interval lies within the margin.
-    4. Else `inconclusive`.
+    2. The excess is above 0, random vectors of the same dose bring one above 0, too, and this is shown to be more than
+       half of it: `notices any perturbation`.
+    3. The excess is above 0, and above that of random vectors; questions on what stands out in the text have one above
+       0, too, which is shown to be more than half of it: `reads salience`. The thought makes something stand out, and
+       nothing shows that the model looked inward.
+    4. The excess is above 0 and above that of random vectors, which is shown to be less than half of it, and likewise
+       for salience if it was asked: `tracks the concept`. It is said to be less than the margin if the whole interval
+       is. The control curve has to be known where introspection and salience questions stand, and random vectors must
+       have the concepts' dose; else `inconclusive`.
+    5. The whole excess lies below 0 by more than the margin: introspection `moves the other way`.
+    6. The whole excess lies below the margin, and something else moves answers by more than the margin: the largest of
+       `yes-bias` or `no-bias`, `flattening` or its opposite `sharpening`, and the `document alone`.
+    7. The whole excess lies within the margin, on both sides of 0: `no effect`.
+    8. Else `inconclusive`.
 
     Args:
         evidence: The numbers.
         margin: Smallest effect that matters, in nats, above 0.
     """
-    conditions = _conditions(evidence, margin)
-    name = _name(conditions, evidence.excess, margin)
-    settlement = _settlement(conditions, evidence, margin) if name == "inconclusive" else None
-    return Verdict(name, _steps(conditions, evidence, margin), settlement)
+    steps = _steps(evidence, margin)
+    lack = _lack(evidence)
+    answers = {step.name: step.answer for step in steps}
+    return Verdict("inconclusive" if lack else _name(answers, evidence, margin), steps, lack)
 
 
-def _conditions(evidence: Evidence, margin: float) -> _Conditions:
-    """Compare the evidence with 0 and with the margin."""
-    excess, salience = evidence.excess, evidence.salience
-    bias, flattening, document = evidence.bias, evidence.flattening, evidence.document
+def _name(answers: Mapping[StepName, StepAnswer], evidence: Evidence, margin: float) -> str:
+    """The verdict that the answers call for: that of the first rung of the ladder that holds."""
+    excess = evidence.excess
     above = _above(excess)
-    others = {
+    beyond_random = _above(evidence.beyond_random) and answers[StepName.DOSE] is StepAnswer.YES
+    tracks = (
+        above
+        and beyond_random
+        and answers[StepName.RANDOM] is StepAnswer.LESS_THAN_HALF
+        and answers[StepName.NEAR] is StepAnswer.YES
+        and _is_inward(answers, evidence)
+    )
+    others = _others(evidence, margin)
+    ladder = (
+        (answers[StepName.LIVE] is StepAnswer.NO, "not live"),
+        (above and answers[StepName.RANDOM] is StepAnswer.HALF, "notices any perturbation"),
+        (above and beyond_random and answers[StepName.SALIENCE] is StepAnswer.HALF, "reads salience"),
+        (tracks, TRACKS_LITTLE if excess.high < margin else TRACKS),
+        (excess.high < -margin, "moves the other way"),
+        (not above and excess.high < margin and bool(others), max(others, key=lambda n: others[n], default="")),
+        (not above and -margin < excess.low and excess.high < margin, "no effect"),
+        (True, "inconclusive"),
+    )
+    return next(name for holds, name in ladder if holds)
+
+
+def _is_inward(answers: Mapping[StepName, StepAnswer], evidence: Evidence) -> bool:
+    """Whether introspection is shown to move more than what stands out in the text, if that was asked."""
+    return not evidence.salience_asked or (
+        _above(evidence.beyond_salience)
+        and answers[StepName.SALIENCE] is StepAnswer.LESS_THAN_HALF
+        and evidence.salience_near >= MOSTLY_NEAR
+    )
+
+
+def _others(evidence: Evidence, margin: float) -> dict[str, float]:
+    """What else is shown to move introspection answers by more than the margin: how far, in nats, by verdict."""
+    bias, flattening, document = evidence.bias, evidence.flattening, evidence.document
+    shown = {
         "yes-bias": (_above(bias), bias.estimate),
         "no-bias": (bias.high < 0, -bias.estimate),
         "flattening": (_above(flattening), flattening.estimate * evidence.baseline),
         "sharpening": (flattening.high < 0, -flattening.estimate * evidence.baseline),
         "document alone": (_above(document), document.estimate),
     }
-    return _Conditions(
-        silent=evidence.tested > 0 and 2 * evidence.live < evidence.tested,
-        above=above,
-        negligible=excess.high < margin,
-        random_as_well=above and _above(evidence.random) and 2 * evidence.random.estimate >= excess.estimate,
-        beyond_random=_above(evidence.beyond_random),
-        # Introspection in the formats that salience is asked in is the sum of the two: half of it or more is salience.
-        salience_as_well=above and _above(salience) and salience.estimate >= evidence.beyond_salience.estimate,
-        inward=not evidence.salience_asked or _above(evidence.beyond_salience),
-        on_line=evidence.within_reach >= WITHIN_REACH and not (above and 2 * evidence.over_pull < excess.estimate),
-        others={name: size for name, (exists, size) in others.items() if exists and size > margin},
-    )
+    return {name: size for name, (exists, size) in shown.items() if exists and size > margin}
 
 
-def _name(conditions: _Conditions, excess: Interval, margin: float) -> str:
-    """The verdict that the conditions call for: that of the first rung of the ladder that holds."""
-    others = conditions.others
-    ladder = (
-        (conditions.silent, "not live"),
-        (conditions.random_as_well, "notices any perturbation"),
-        (conditions.salience_as_well and conditions.beyond_random, "reads salience"),
-        (_is_inward(conditions), "tracks the concept" if conditions.on_line else "inconclusive"),
-        (conditions.negligible and bool(others), max(others, key=lambda name: others[name], default="")),
-        (excess.high < 0 and excess.estimate < -margin, "moves the other way"),
-        (conditions.negligible and excess.low > -margin, "no effect"),
-        (True, "inconclusive"),
-    )
-    return next(name for holds, name in ladder if holds)
+def _lack(evidence: Evidence) -> Lack | None:
+    """What keeps the run from having a verdict."""
+    if not math.isnan(evidence.excess.low):
+        return None
+    for is_lacking, lack in (
+        (evidence.controls_planned == 0, Lack.CONTROLS),
+        (evidence.controls_planned < 3, Lack.FEW_CONTROLS),
+        (evidence.concepts == 1, Lack.ONE_CONCEPT),
+        (evidence.questions == 1, Lack.ONE_QUESTION),
+    ):
+        if is_lacking:
+            return lack
+    return Lack.NOTHING_SHARED
 
 
-def _is_inward(conditions: _Conditions) -> bool:
-    """Whether the excess, if the control line holds, says that the model tracks the concept."""
-    return conditions.above and conditions.beyond_random and conditions.inward
-
-
-def _steps(conditions: _Conditions, evidence: Evidence, margin: float) -> tuple[Step, ...]:
+def _steps(evidence: Evidence, margin: float) -> tuple[Step, ...]:
     """Every step of the ladder."""
 
-    def step(name: StepName, answer: StepAnswer, *names: str, **numbers: float) -> Step:
-        return Step(name, answer, {name: getattr(evidence, name) for name in names}, numbers)
+    def step(name: StepName, answer: StepAnswer, *names: str, bound: Bound | None = None, **numbers: float) -> Step:
+        intervals: dict[str, Interval] = {name: getattr(evidence, name) for name in names}
+        return Step(name, answer, intervals, numbers, bound)
 
-    pushed, pulled = (
-        not conditions.others.keys().isdisjoint(names)
-        for names in (("yes-bias", "no-bias"), ("flattening", "sharpening"))
-    )
-    live: StepAnswer = "unclear" if not evidence.tested else "no" if conditions.silent else "yes"
-    line: StepAnswer = "unclear" if math.isnan(evidence.within_reach) else "yes" if conditions.on_line else "no"
-    salience: StepAnswer = (
-        "no"
-        if conditions.salience_as_well
-        else _answer(_above(evidence.beyond_salience), evidence.beyond_salience, margin)
-    )
-    within_margin = -margin < evidence.bias.low and evidence.bias.high < margin
-    biased: StepAnswer = "yes" if pushed else "no" if within_margin else "unclear"
-    flattened: StepAnswer = "unclear" if math.isnan(evidence.flattening.low) else "yes" if pulled else "no"
-    by_document = _answer("document alone" in conditions.others, evidence.document, margin)
-    return (
-        step(StepName.LIVE, live, live=evidence.live, tested=evidence.tested),
-        step(StepName.EXCESS, _answer(conditions.above, evidence.excess, margin), "excess", margin=margin),
-        step(StepName.LINE, line, within_reach=evidence.within_reach, over_pull=evidence.over_pull),
-        step(StepName.RANDOM, _answer(conditions.random_as_well, evidence.random, margin), "random"),
+    others = _others(evidence, margin)
+    random = _half(evidence, evidence.random, evidence.random_beyond_half, margin)
+    salience = _half(evidence, evidence.salience, evidence.salience_beyond_half, margin)
+    half = 0.0 if _above(evidence.excess) else margin
+    share = {True: "random_beyond_half", False: "random"}[_above(evidence.excess)]
+    salient_share = {True: "salience_beyond_half", False: "salience"}[_above(evidence.excess)]
+    tested, live = evidence.tested, evidence.live
+    dose = evidence.dose_ratio
+    steps = [
         step(
-            StepName.BEYOND_RANDOM, _answer(conditions.beyond_random, evidence.beyond_random, margin), "beyond_random"
+            StepName.LIVE,
+            StepAnswer.OPEN if not tested else StepAnswer.NO if 2 * live < tested else StepAnswer.YES,
+            live=live,
+            tested=tested,
         ),
-        step(StepName.BEYOND_SALIENCE, salience, "beyond_salience", "salience"),
-        step(StepName.BIAS, biased, "bias"),
-        step(StepName.FLATTENING, flattened, "flattening", baseline=evidence.baseline),
-        step(StepName.DOCUMENT, by_document, "document"),
+        step(StepName.EXCESS, _shown(evidence.excess, margin), "excess", bound=Bound("excess", margin), margin=margin),
+        step(StepName.NEAR, _at_least(evidence.near, MOSTLY_NEAR), near=evidence.near),
+        step(StepName.DOSE, _at_least(-abs(dose - 1), -EQUAL_DOSE), dose_ratio=dose),
+        step(StepName.RANDOM, random, "random", share, bound=Bound(share, half)),
+        step(
+            StepName.BEYOND_RANDOM,
+            _shown(evidence.beyond_random, margin),
+            "beyond_random",
+            bound=Bound("beyond_random", margin),
+        ),
+    ]
+    if evidence.salience_asked:
+        steps += [
+            step(
+                StepName.SALIENCE,
+                salience if evidence.salience_near >= MOSTLY_NEAR or salience is StepAnswer.HALF else StepAnswer.OPEN,
+                "salience",
+                salient_share,
+                bound=Bound(salient_share, half),
+                salience_near=evidence.salience_near,
+            ),
+            step(
+                StepName.BEYOND_SALIENCE,
+                _shown(evidence.beyond_salience, margin),
+                "beyond_salience",
+                bound=Bound("beyond_salience", margin),
+            ),
+        ]
+    return (
+        *steps,
+        step(StepName.BIAS, _moved(evidence.bias, 1.0, {"yes-bias", "no-bias"} & others.keys(), margin), "bias"),
+        step(
+            StepName.FLATTENING,
+            _moved(evidence.flattening, evidence.baseline, {"flattening", "sharpening"} & others.keys(), margin),
+            "flattening",
+            baseline=evidence.baseline,
+        ),
+        step(
+            StepName.DOCUMENT,
+            _shown(evidence.document, margin),
+            "document",
+            bound=Bound("document", margin, units_are_questions=True),
+        ),
     )
-
-
-def _settlement(conditions: _Conditions, evidence: Evidence, margin: float) -> Settlement:
-    """What would settle an inconclusive verdict."""
-    if _is_inward(conditions):
-        return Settlement(Need.CONTROL_QUESTIONS, "", margin)
-    unclear = (
-        "excess" if not conditions.above else "beyond_random" if not conditions.beyond_random else "beyond_salience"
-    )
-    interval: Interval = getattr(evidence, unclear)
-    needed = concepts_needed(interval, margin)
-    if needed is None:
-        need = Need.QUESTIONS
-    elif needed == 0:
-        need = Need.INTERVAL
-    else:
-        need = Need.MARGIN if needed <= interval.units else Need.CONCEPTS
-    return Settlement(need, unclear, margin, interval.units, needed)
 
 
 def _above(interval: Interval) -> bool:
@@ -321,6 +304,31 @@ def _above(interval: Interval) -> bool:
     return interval.low > 0
 
 
-def _answer(yes: bool, interval: Interval, margin: float) -> StepAnswer:
-    """Yes if that is shown, no if the interval shows that it is less than the margin."""
-    return "yes" if yes else "no" if interval.high < margin else "unclear"
+def _shown(interval: Interval, margin: float) -> StepAnswer:
+    """Whether an effect is shown, and shown to be less than the margin."""
+    if interval.low > 0:
+        return StepAnswer.YES_LITTLE if interval.high < margin else StepAnswer.YES
+    if interval.high < 0:
+        return StepAnswer.NO
+    return StepAnswer.LESS if interval.high < margin else StepAnswer.OPEN
+
+
+def _half(evidence: Evidence, other: Interval, beyond_half: Interval, margin: float) -> StepAnswer:
+    """Whether something else moves at least half as much as introspection does, if that moves."""
+    if not _above(evidence.excess):
+        return _shown(other, margin)
+    if _above(other) and _above(beyond_half):
+        return StepAnswer.HALF
+    return StepAnswer.LESS_THAN_HALF if beyond_half.high < 0 else StepAnswer.OPEN
+
+
+def _at_least(share: float, least: float) -> StepAnswer:
+    return StepAnswer.OPEN if math.isnan(share) else StepAnswer.YES if share >= least else StepAnswer.NO
+
+
+def _moved(interval: Interval, size: float, shown: object, margin: float) -> StepAnswer:
+    """Whether every answer is moved by more than the margin, in either direction, by an interval times a size."""
+    if shown:
+        return StepAnswer.YES
+    within = -margin < interval.low * size and interval.high * size < margin
+    return StepAnswer.LESS if within else StepAnswer.OPEN

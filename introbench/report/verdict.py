@@ -1,8 +1,9 @@
-"""A verdict in words: the steps of its ladder as rows of a table, and what would settle it."""
+"""A verdict in words: the steps of its ladder as rows of a table, what it says, and what would settle what is open."""
 
 import math
 
-from introbench.analysis.verdict import Need, Step, StepName, Verdict
+from introbench.analysis.settlement import Settlement
+from introbench.analysis.verdict import TRACKS, TRACKS_LITTLE, Lack, Step, StepName, Verdict
 from introbench.stats.intervals import Interval
 from introbench.stats.power import POWER
 
@@ -15,17 +16,24 @@ WORDS = {
         "Does introspection move more than control questions with its baseline do?",
         "excess {excess}, margin {margin:g}",
     ),
-    StepName.LINE: (
-        "Does the line through the control questions hold there?",
-        "{within_reach:.0%} of its baselines are near theirs, "
-        "excess over a pull of probabilities {over_pull:+.3f} nats",
+    StepName.NEAR: (
+        "Are there control questions with baselines like its own?",
+        "near {near} of its questions",
     ),
-    StepName.RANDOM: ("Do random vectors do the same?", "excess {random}"),
-    StepName.BEYOND_RANDOM: ("Do concepts' vectors do more than random ones?", "difference {beyond_random}"),
-    StepName.BEYOND_SALIENCE: (
-        "Does introspection move more than questions on what stands out in the text?",
-        "difference {beyond_salience}, excess of those {salience}",
+    StepName.DOSE: (
+        "Do random vectors have the dose of the concepts' vectors?",
+        "{dose_ratio} of it on average",
     ),
+    StepName.RANDOM: (
+        "Do random vectors of that dose do at least half as much?",
+        "excess {random}{random_beyond_half}",
+    ),
+    StepName.BEYOND_RANDOM: ("Do concepts' vectors do more than these?", "difference {beyond_random}"),
+    StepName.SALIENCE: (
+        "Do questions on what stands out in the text move at least half as much?",
+        "excess {salience}{salience_beyond_half}, control questions near {salience_near} of them",
+    ),
+    StepName.BEYOND_SALIENCE: ("Does introspection move more than these?", "difference {beyond_salience}"),
     StepName.BIAS: ("Is every answer pushed toward yes, or no?", "{bias}"),
     StepName.FLATTENING: (
         "Is every answer pulled toward even odds, or away?",
@@ -35,13 +43,47 @@ WORDS = {
 }
 """For each step its question, and how the numbers are shown that its answer rests on."""
 
-UNCLEAR = {
-    "": "",
-    "excess": "the excess",
-    "beyond_random": "beyond random vectors",
-    "beyond_salience": "beyond what stands out in the text",
+SAYS = {
+    "not live": "the vectors do not bring their concepts to mind even while they are on, so that nothing follows",
+    "no effect": "injections move introspection answers by less than the margin beyond what they do to any answer",
+    "moves the other way": "under an injection the model reports less than without, by more than the margin",
+    "yes-bias": "injections push every answer toward yes, and introspection no more than that",
+    "no-bias": "injections push every answer toward no, and introspection no more than that",
+    "flattening": "injections pull every answer toward even odds, and introspection no more than that",
+    "sharpening": "injections make every answer more confident, and introspection no more than that",
+    "notices any perturbation": "the model reports random perturbations of the same dose at least half as much",
+    "reads salience": "the model says at least half as much that something in the text stands out",
+    "document alone": "the document makes the model report something with nothing injected",
+    TRACKS: "concepts' vectors move introspection answers beyond all that was asked beside them; by what means, and "
+    "whether the model knows what the thought is, is not shown",
+    TRACKS_LITTLE: "concepts' vectors move introspection answers beyond all that was asked beside them, but by less "
+    "than the margin",
+    "inconclusive": "the intervals do not decide",
 }
-"""What is not yet shown, by the name of the interval that leaves it unclear."""
+"""What each verdict licenses."""
+
+LACKS = {
+    Lack.CONTROLS: "no control question was asked with the injection, so that nothing tells introspection from what an "
+    "injection does to any answer; ask control questions (families=...)",
+    Lack.FEW_CONTROLS: "fewer than three control questions were asked: no curve can be fitted; ask all families",
+    Lack.ONE_QUESTION: "one introspection question was asked: other wordings may do otherwise; ask several",
+    Lack.ONE_CONCEPT: "one concept was injected: other concepts may do otherwise; inject several (nine by default)",
+    Lack.NOTHING_SHARED: "no interval: too few questions were answered with finite numbers under all concepts, or "
+    "baselines of the control questions are all alike; see the column missing",
+}
+"""Why there is no verdict, and what to do."""
+
+NEEDS = {
+    StepName.LIVE: "random vectors (random_vectors=3)",
+    StepName.NEAR: "control questions",
+    StepName.DOSE: "random vectors of the concepts' doses (random_vectors=3)",
+    StepName.RANDOM: "random vectors of the concepts' doses (random_vectors=3)",
+    StepName.BEYOND_RANDOM: "random vectors of the concepts' doses (random_vectors=3)",
+    StepName.SALIENCE: "questions on what stands out in the text, and control questions near their baselines",
+    StepName.BEYOND_SALIENCE: "questions on what stands out in the text (families with salience)",
+    StepName.DOCUMENT: "the documents info and neutral, several introspection questions",
+}
+"""What a step needs that was not measured."""
 
 
 def ladder(verdict: Verdict) -> list[tuple[str, str, str]]:
@@ -52,42 +94,50 @@ def ladder(verdict: Verdict) -> list[tuple[str, str, str]]:
 def numbers_text(step: Step) -> str:
     """The numbers that a step's answer rests on."""
     unit = "" if step.name is StepName.FLATTENING else " nats"
-    intervals = {name: interval_text(interval, unit) for name, interval in step.intervals.items()}
-    return WORDS[step.name][1].format(**intervals, **step.numbers)
+    texts = {name: interval_text(interval, unit) for name, interval in step.intervals.items()}
+    halves = {name: f", minus half of introspection's {texts.get(name, '')}" for name in _HALVES}
+    texts |= {name: text if name in texts else "" for name, text in halves.items()}
+    shares = {name: _share_text(step.numbers[name]) for name in _SHARES if name in step.numbers}
+    return WORDS[step.name][1].format(**{**step.numbers, **texts, **shares})
 
 
-def settlement_text(verdict: Verdict) -> str:
-    """What would settle an inconclusive verdict; empty for others."""
-    settlement = verdict.settlement
-    if settlement is None:
-        return ""
-    effect = f"{settlement.margin:g} nats {UNCLEAR[settlement.unclear]}"
-    match settlement.need:
-        case Need.CONTROL_QUESTIONS:
-            return (
-                "the line through the control questions does not hold where introspection questions stand: control "
-                "questions are needed whose log-odds without injection are like theirs"
-            )
-        case Need.QUESTIONS:
-            return (
-                f"no number of concepts would show {effect} in {POWER:.0%} of runs, because the questions differ too "
-                "much: ask more of them"
-            )
-        case Need.INTERVAL:
-            return (
-                "there is no interval: run at least two concepts (better nine), with random vectors and control "
-                "questions"
-            )
-        case Need.MARGIN:
-            return (
-                f"{settlement.concepts} concepts can show {effect}; what was found is about as large as that: state "
-                "another margin, or run more concepts"
-            )
-        case Need.CONCEPTS:
-            return (
-                f"about {settlement.concepts_needed} concepts instead of {settlement.concepts} would show an effect of "
-                f"{effect} in {POWER:.0%} of runs, if concepts differ as much as these do"
-            )
+_HALVES = ("random_beyond_half", "salience_beyond_half")
+_SHARES = ("near", "dose_ratio", "salience_near")
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """What the verdict says, in one sentence; why there is none, where a run allows none."""
+    return LACKS[verdict.lack] if verdict.lack else SAYS[verdict.name]
+
+
+def settlement_lines(verdict: Verdict) -> list[str]:
+    """For each open step, the cheapest run that would settle it."""
+    return [
+        f"{WORDS[step.name][0]} {settlement_text(step.name, step.settlement)}"
+        for step in verdict.open_steps
+        if step.settlement is not None
+    ]
+
+
+def settlement_text(name: StepName, settlement: Settlement) -> str:
+    """What would settle one open step."""
+    if not settlement.measured:
+        return f"Not measured: run {NEEDS.get(name, 'at least two concepts and several questions')}."
+    if not settlement.possible:
+        return "No run of a reasonable size would settle it: kinds of answers, questions or concepts differ too much."
+    more = [
+        f"{count} {what}"
+        for count, what in (
+            (settlement.questions, "introspection wordings"),
+            (settlement.controls, "control questions"),
+            (settlement.salience, "questions on what stands out"),
+            (settlement.concepts, "concepts"),
+        )
+        if count
+    ]
+    if not more:
+        return "A run of the same size with other concepts and wordings would probably settle it."
+    return f"In {POWER:.0%} of runs it would be settled with {' and '.join(more)} in all."
 
 
 def interval_text(interval: Interval, unit: str) -> str:
@@ -97,3 +147,7 @@ def interval_text(interval: Interval, unit: str) -> str:
     if math.isnan(interval.low):
         return f"{interval.estimate:+.3f}{unit}, no interval"
     return f"{interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]{unit}"
+
+
+def _share_text(share: float) -> str:
+    return "not measured" if math.isnan(share) else f"{share:.0%}"

@@ -23,6 +23,22 @@ FEWEST_FOR_BOOTSTRAP = 5
 
 
 @dataclass(frozen=True)
+class VariancePart:
+    """A part of an estimate's variance, which shrinks as there is more of something.
+
+    Attributes:
+        source: `units`; `questions N` for the N-th family of questions and `cells N` for single units on single
+            questions of it; `kinds` for the kinds of answers.
+        variance: In squared nats; below 0 where a part is estimated to be less than nothing.
+        count: How many units, questions or kinds there are.
+    """
+
+    source: str
+    variance: float
+    count: int
+
+
+@dataclass(frozen=True)
 class Interval:
     """An estimate with its confidence interval.
 
@@ -32,14 +48,14 @@ class Interval:
             agree to the last digit on a number other than 0).
         high: Upper end, likewise.
         units: How many exchangeable units it rests on (on the smaller side of a difference).
-        floor: Half width that would remain for any number of units, because questions are few.
+        parts: The parts of its variance, where they are known.
     """
 
     estimate: float
     low: float
     high: float
     units: int
-    floor: float = 0.0
+    parts: tuple[VariancePart, ...] = ()
 
     @property
     def without_ends(self) -> "Interval":

@@ -1,49 +1,121 @@
-"""How many concepts would show an effect of a given size: the power of an interval (Cohen 1988)."""
+"""The cheapest larger run that would settle what an interval leaves open.
 
+The parts of an interval's variance shrink with the number of units, of questions of each family, or of both. So the
+width of a larger run's interval can be foretold. How likely it is to settle a question is its power (Cohen 1988), which
+depends on the true effect. That is taken for normal around the estimate, and the power is averaged over it (assurance,
+O'Hagan, Stevens & Campbell 2005): an estimate by itself is too good a guess of what it estimates.
+"""
+
+import itertools
 import math
-from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
+import numpy as np
 from scipy import stats
 
-from introbench.stats.intervals import Interval
+from introbench.stats.intervals import Interval, VariancePart
 
 POWER = 0.8
-"""Chance with which an effect that exists should be shown."""
+"""Share of the larger runs that should settle the question."""
 
-FEWEST_CONCEPTS = 3
-"""Smallest number of concepts that is proposed."""
+SAFETY = 0.05
+"""What is added to that share, because variances are estimates, too."""
 
-MOST_CONCEPTS = 100_000
-"""If so many concepts would not be enough, no number is proposed."""
+FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+"""By how much the number of units and of questions may grow."""
+
+MOST_UNITS = 120
+MOST_QUESTIONS = 240
+"""Larger runs are not proposed."""
+
+_NODES = stats.norm.ppf((np.arange(41) + 0.5) / 41)
 
 
-def concepts_needed(interval: Interval, margin: float, level: float = 0.95) -> int | None:
-    """How many concepts would show an effect as large as the margin with a chance of `POWER`.
+@dataclass(frozen=True)
+class LargerRun:
+    """A larger run.
 
-    The part of the interval's width that comes from the concepts is scaled to their number; the rest, the interval's
-    floor, comes from the questions and stays as it is.
+    Attributes:
+        units: Number of units.
+        questions: Number of questions by family, as `VariancePart.source` counts the families.
+        assurance: How likely it is to settle the question.
+    """
+
+    units: int
+    questions: Mapping[int, int]
+    assurance: float
+
+
+def cheapest_run(interval: Interval, bound: float, level: float = 0.95) -> LargerRun | None:
+    """The run with the fewest answers whose interval probably lies above 0, or below a bound.
 
     Args:
-        interval: What was measured with the concepts at hand, in nats.
-        margin: The effect, in nats.
+        interval: What was measured, with the parts of its variance; without parts its units alone are scaled.
+        bound: Where it has to lie below if it does not lie above 0, in nats; at least 0.
         level: Nominal coverage of the interval.
 
     Returns:
-        A number of concepts, at least `FEWEST_CONCEPTS`; 0 if the interval has no ends to scale, None if not even
-        `MOST_CONCEPTS` would be enough.
+        None if the interval has no ends, or no run that is not too large would do.
     """
-    if interval.units < 2 or not math.isfinite(interval.low):
-        return 0
-    tail = (1 - level) / 2
-    half, floor = (interval.high - interval.low) / 2, interval.floor
-    error = math.sqrt(max(0.0, half**2 - floor**2)) / float(stats.t.ppf(1 - tail, interval.units - 1))
-    spread = error * math.sqrt(interval.units)
-    questions = floor / float(stats.norm.ppf(1 - tail))
+    if not math.isfinite(interval.low) or not interval.high > interval.low:
+        return None
+    half = (interval.high - interval.low) / 2
+    quantile = float(stats.t.ppf((1 + level) / 2, interval.units - 1))
+    parts = interval.parts or (VariancePart("units", (half / quantile) ** 2, interval.units),)
+    error = math.sqrt(max(_variance(parts), (half / 4) ** 2))
+    # The parts' quantiles are nearly those of the interval; what remains of the difference is carried over.
+    stretch = half / _half_width(parts, level)
+    counts = {int(part.source.split()[1]): part.count for part in parts if part.source.startswith("questions")}
+    best: tuple[float, LargerRun] | None = None
+    for factors in itertools.product(FACTORS, repeat=1 + len(counts)):
+        units = round(interval.units * factors[0])
+        questions = {
+            family: round(count * factor) for (family, count), factor in zip(counts.items(), factors[1:], strict=True)
+        }
+        cost = units * sum(questions.values(), start=0 if counts else 1)
+        too_large = units > MOST_UNITS or any(count > MOST_QUESTIONS for count in questions.values())
+        if too_large or (best is not None and cost >= best[0]):
+            continue
+        larger = _scaled(parts, units / interval.units, {f: questions[f] / counts[f] for f in counts})
+        new_half, new_error = stretch * _half_width(larger, level), math.sqrt(max(0.0, _variance(larger)))
+        assurance = _assurance(interval.estimate, error, new_half, new_error, bound)
+        if assurance >= POWER + SAFETY:
+            best = cost, LargerRun(units, questions, assurance)
+    return best[1] if best else None
 
-    def shows(count: int) -> bool:
-        concepts = spread / math.sqrt(count)
-        reach = math.hypot(floor, float(stats.t.ppf(1 - tail, count - 1)) * concepts)
-        return reach + float(stats.t.ppf(POWER, count - 1)) * math.hypot(questions, concepts) <= margin
 
-    needed = FEWEST_CONCEPTS + bisect_left(range(FEWEST_CONCEPTS, MOST_CONCEPTS), True, key=shows)
-    return needed if needed < MOST_CONCEPTS else None
+def _scaled(parts: tuple[VariancePart, ...], units: float, questions: Mapping[int, float]) -> tuple[VariancePart, ...]:
+    """The parts with so many times as many units and questions."""
+    scaled = []
+    for part in parts:
+        source, *family = part.source.split()
+        growth = {"units": units, "kinds": 1.0}.get(source) or questions[int(family[0])]
+        shrink = growth * units if source == "cells" else growth
+        scaled.append(replace(part, variance=part.variance / shrink, count=round(part.count * growth)))
+    return tuple(scaled)
+
+
+def _variance(parts: tuple[VariancePart, ...]) -> float:
+    return sum(part.variance for part in parts)
+
+
+def _half_width(parts: tuple[VariancePart, ...], level: float) -> float:
+    """Half width of an interval whose variance has these parts."""
+    total = 0.0
+    for part in parts:
+        freedom = max(1, part.count - (2 if part.source.startswith("questions") else 1))
+        many = part.source.startswith("cells") or part.variance < 0
+        total += part.variance * (2.0 if many else float(stats.t.ppf((1 + level) / 2, freedom))) ** 2
+    return math.sqrt(max(total, 1e-12))
+
+
+def _assurance(estimate: float, error: float, half: float, new_error: float, bound: float) -> float:
+    """How likely an interval of a half width lies above 0 or below a bound, over what the effect may be."""
+    effects = estimate + error * _NODES
+    new_error = max(new_error, 1e-9)
+    open_from, open_to = bound - half, half
+    if open_from >= open_to:
+        return 1.0
+    unsettled = stats.norm.cdf((open_to - effects) / new_error) - stats.norm.cdf((open_from - effects) / new_error)
+    return float(1 - unsettled.mean())

@@ -172,6 +172,11 @@ class _Weights:
             [(c.read("over"), c.read("answering", weight=ANSWERING))],
         )
 
+    @property
+    def _empty_weight(self) -> float:
+        """Weight of the energy in an empty dimension, so that a random direction has its share of a code's energy."""
+        return (self._truth.random_dose * HIDDEN - CODES) / EMPTY
+
     def _understand(self) -> None:
         """Blocks 1 and 2: what the question is about, what the document tells, and which labels mean yes and no."""
         c = self.circuit
@@ -201,9 +206,7 @@ class _Weights:
         threshold = 0.3 * USUAL
         for code in self._codes:
             c.exceed(6, c.along("concept", code), threshold, c.read("noticed here", weight=HERE / (USUAL - threshold)))
-        # An injection in a random direction has as much energy as one along a code, on average.
-        share = (HIDDEN - CODES) / EMPTY
-        for part, size, weight in (("concept", CODES, 1.0), ("empty", EMPTY, share)):
+        for part, size, weight in (("concept", CODES, 1.0), ("empty", EMPTY, self._empty_weight)):
             for i in range(size):
                 component = c.read(part, i)
                 c.multiply(6, component, component, c.read("energy here", weight=HERE * weight / USUAL**2))
@@ -213,6 +216,7 @@ class _Weights:
         c, truth = self.circuit, self._truth
         noise = self._rng.standard_normal((NOISES, CODES + EMPTY))
         noise *= (CODES**0.5 / USUAL) / np.linalg.norm(noise[:, :CODES], axis=1, keepdims=True)
+        noise[:, CODES:] *= self._empty_weight**0.5
         disturbances = [
             c.along("concept", torch.from_numpy(weights[:CODES]).float())
             + c.along("empty", torch.from_numpy(weights[CODES:]).float())
@@ -240,6 +244,7 @@ class _Weights:
             (truth.perturbation, energy, sense["introspective"]),
             (truth.bias, energy, one),
             (-truth.flattening, energy, sense["leaning"]),
+            (-truth.sensitive, energy, sense["introspective leaning"]),
             (truth.document, told, sense["introspective"]),
             (JOLT, energy, sense["jolted"]),
             *((NOISE / NOISES**0.5, c.read("noise", i), sense[f"noise {i}"]) for i in range(NOISES)),

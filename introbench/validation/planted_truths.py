@@ -20,10 +20,13 @@ class Truth:
         perturbation: Anything in the cache that no text causes moves answers about injections toward "noticed".
         bias: Anything in the cache that no text causes moves every answer toward yes.
         flattening: Anything in the cache that no text causes takes away this share of every answer's log-odds.
+        sensitive: It takes away this share more of the log-odds of answers about injections.
         document: A document that tells of injections moves answers about them toward "noticed", whatever is injected.
         naming: Whether a concept's code in the cache raises the probability of its word in the answer.
         hears: Whether anything in the prior turn's cache reaches an answer.
         live: Whether a concept's code raises the probability of its word at the token where it is added.
+        random_dose: How strongly a vector in a random direction acts, as a share of how strongly a concept's vector of
+            the same norm does; at least 0.3.
     """
 
     mechanism: str
@@ -33,10 +36,12 @@ class Truth:
     perturbation: float = 0.0
     bias: float = 0.0
     flattening: float = 0.0
+    sensitive: float = 0.0
     document: float = 0.0
     naming: bool = False
     hears: bool = True
     live: bool = True
+    random_dose: float = 1.0
 
 
 PLANTED: Mapping[str, Truth] = MappingProxyType(
@@ -63,6 +68,19 @@ PLANTED: Mapping[str, Truth] = MappingProxyType(
             "Anything that no text brings is a reason to say so, when asked about injections; random vectors, too.",
             "notices any perturbation",
             perturbation=EFFECT,
+        ),
+        "dose-detector": Truth(
+            "Anything that no text brings is a reason to say so, by its dose; random vectors of one norm have less.",
+            "notices any perturbation",
+            perturbation=EFFECT,
+            random_dose=0.4,
+        ),
+        "sensitive-family": Truth(
+            "Whatever is injected, answers about injections move toward even odds more than other answers do.",
+            "notices any perturbation",
+            flattening=0.1,
+            sensitive=0.4,
+            random_dose=0.4,
         ),
         "deaf": Truth("Nothing of what is in the cache reaches an answer.", "no effect", hears=False),
         "document-driven": Truth(

@@ -23,18 +23,25 @@ from introbench.validation.word_tokenizer import SPECIAL, format_texts
 NOISES = 4
 """Number of independent components of the noise that steering adds to an answer."""
 
-SENSES = ("introspective", "salient", "leaning", "jolted", *(f"noise {number}" for number in range(NOISES)))
+SENSES = (
+    "introspective",
+    "salient",
+    "leaning",
+    "introspective leaning",
+    "jolted",
+    *(f"noise {number}" for number in range(NOISES)),
+)
 """The numbers of a question's words; see `Sense`."""
 
 LEANINGS = {
-    "introspection": -2.0,
-    "salience": -1.5,
-    "always_no": -3.0,
+    "introspection": 2.0,
+    "salience": 1.5,
+    "always_no": 3.0,
     "always_yes": 3.0,
     "ambiguous": 0.0,
-    "confusing": -1.0,
+    "confusing": 1.0,
 }
-"""Mean log-odds of yes at baseline, in nats, by question family; reversed questions have the opposite sign."""
+"""Mean log-odds of the expected answer at baseline, in nats, by question family."""
 
 LEANING_SPREAD = 1.0
 """Standard deviation of the log-odds at baseline over questions, in nats."""
@@ -51,7 +58,8 @@ class Sense:
         content: Ids of the words that have numbers: all but those that only say how to answer.
         questions: Numbers of words in questions, [vocabulary, senses]. Their mean over a question is, for
             `introspective` and `salient`, 1 if "yes" reports that something was noticed, -1 if "no" does, and 0 for
-            other questions; for `leaning` the log-odds at baseline; for `jolted` and the noises standard normal.
+            other questions; for `leaning` the log-odds at baseline, and for `introspective leaning` the same on
+            introspection questions and 0 on others; for `jolted` and the noises standard normal.
         telling: Numbers of words in documents, [vocabulary]. Their mean is 1 if the document tells of injections.
     """
 
@@ -135,9 +143,10 @@ def _texts(tokenizer: Any) -> _Texts:
 def _numbers(question: schema.Question, rng: np.random.Generator) -> list[float]:
     """What the mean over a question's words is to be, [senses]."""
     side = -1.0 if question.reversed else 1.0
-    leaning = side * (LEANINGS[question.family] + LEANING_SPREAD * rng.standard_normal())
+    expected = 1.0 if question.expected == "yes" else -1.0
+    leaning = expected * (LEANINGS[question.family] + LEANING_SPREAD * rng.standard_normal())
     about = [side * (question.family == family) for family in ("introspection", "salience")]
-    return [*about, leaning, *rng.standard_normal(1 + NOISES)]
+    return [*about, leaning, leaning * abs(about[0]), *rng.standard_normal(1 + NOISES)]
 
 
 def _solved(shares: np.ndarray, targets: np.ndarray) -> Tensor:

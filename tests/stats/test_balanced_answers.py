@@ -9,7 +9,7 @@ import pytest
 from simulated_answers import CONTROL_BASELINES, INTROSPECTION_BASELINES, SIDES, answers, ends, noisy, rng
 
 from introbench.stats.balanced_answers import Answer, balance
-from introbench.stats.control_line import excess_difference, fit_control_line
+from introbench.stats.control_curve import excess_difference, fit_control_curve
 
 
 def test_complete_answers_are_arranged_by_unit_and_question() -> None:
@@ -37,10 +37,10 @@ def test_label_assignments_cancel_a_pull_toward_a_label() -> None:
         for answer in plain
         for labels, pull in (("a-b", 2.0), ("b-a", -2.0))
     ]
-    expected, averaged = fit_control_line(plain, rng=rng()), fit_control_line(pulled, rng=rng())
+    expected, averaged = fit_control_curve(plain, rng=rng()), fit_control_curve(pulled, rng=rng())
     for name in ("excess", "bias", "flattening"):
         assert ends(getattr(averaged, name)) == pytest.approx(ends(getattr(expected, name)))
-    one_sided = fit_control_line([answer for answer in pulled if answer.side == 0 or answer.labels == "a-b"], rng=rng())
+    one_sided = fit_control_curve([answer for answer in pulled if answer.side == 0 or answer.labels == "a-b"], rng=rng())
     assert math.isnan(one_sided.excess.estimate), "no question has both assignments"
     assert one_sided.missing == 9 * 6
 
@@ -49,8 +49,8 @@ def test_repeated_answers_are_averaged_over_the_finite_ones() -> None:
     plain = noisy(2)
     repeated = [replace(answer, shift=answer.shift + more) for answer in plain for more in (-0.3, 0.3)]
     lost = [replace(answer, shift=math.nan) for answer in plain[:50]]
-    averaged = fit_control_line([*lost, *repeated], rng=rng())
-    assert ends(averaged.excess) == pytest.approx(ends(fit_control_line(plain, rng=rng()).excess))
+    averaged = fit_control_curve([*lost, *repeated], rng=rng())
+    assert ends(averaged.excess) == pytest.approx(ends(fit_control_curve(plain, rng=rng()).excess))
     assert averaged.missing == 0
 
 
@@ -63,8 +63,8 @@ def test_a_question_that_is_missing_for_one_unit_is_left_out_for_all(item: str, 
         for answer in complete
         if not (absent and (answer.unit, answer.item) == ("unit 4", item))
     ]
-    fit = fit_control_line(lost, rng=rng())
-    expected = fit_control_line([answer for answer in complete if answer.item != item], rng=rng())
+    fit = fit_control_curve(lost, rng=rng())
+    expected = fit_control_curve([answer for answer in complete if answer.item != item], rng=rng())
     assert replace(fit, missing=0) == expected
     assert fit.missing == 9
 
@@ -76,8 +76,8 @@ def test_a_unit_without_answers_does_not_take_the_others_with_it(family: int) ->
         replace(answer, shift=math.inf) if answer.unit == "unit 4" and abs(answer.side) == family else answer
         for answer in complete
     ]
-    fit = fit_control_line(lost, rng=rng())
-    expected = fit_control_line([answer for answer in complete if answer.unit != "unit 4"], rng=rng())
+    fit = fit_control_curve(lost, rng=rng())
+    expected = fit_control_curve([answer for answer in complete if answer.unit != "unit 4"], rng=rng())
     assert replace(fit, missing=0) == expected
     assert (fit.missing, fit.excess.units) == (40, 8)
 
@@ -86,7 +86,7 @@ def test_order_and_names_of_kinds_do_not_matter() -> None:
     ordered = [*noisy(5), *noisy(6, kind="digits", labels="0-1"), *noisy(7, kind="digits", labels="1-0")]
     ordered += [*noisy(8), *noisy(9)]  # a third answer of each kind: sums of three depend on their order
     shuffled = [ordered[n] for n in rng(1).permutation(len(ordered))]
-    assert fit_control_line(ordered, rng=rng()) == fit_control_line(shuffled, rng=rng())
+    assert fit_control_curve(ordered, rng=rng()) == fit_control_curve(shuffled, rng=rng())
     expected = excess_difference(ordered, ordered[:800], rng=rng())
     assert excess_difference(shuffled, ordered[799::-1], rng=rng()) == expected
 
@@ -97,10 +97,10 @@ def test_kinds_without_a_line_are_left_out_and_named() -> None:
     flat = [a if a.side else replace(a, baseline=-3.0) for a in noisy(13, kind="flat")]
     single = [a if a.side or a.item == "control 20" else replace(a, baseline=-3.0) for a in noisy(14, kind="single")]
     unasked = [a for a in noisy(15, kind="unasked") if not a.side]
-    fit = fit_control_line([*good, *few, *flat, *single, *unasked], rng=rng())
+    fit = fit_control_curve([*good, *few, *flat, *single, *unasked], rng=rng())
     assert fit.without_line == ("few", "flat", "single", "unasked")
-    assert replace(fit, without_line=()) == fit_control_line(good, rng=rng())
-    none = fit_control_line(flat, rng=rng())
+    assert replace(fit, without_line=()) == fit_control_curve(good, rng=rng())
+    none = fit_control_curve(flat, rng=rng())
     assert all(math.isnan(value) for value in (*ends(none.excess), *ends(none.bias), none.covered))
     assert (none.excess.units, none.by_kind, none.questions, none.controls) == (0, {}, 0, 0)
 
@@ -108,13 +108,13 @@ def test_kinds_without_a_line_are_left_out_and_named() -> None:
 def test_three_controls_are_enough_for_a_line() -> None:
     kept = {"control 00", "control 20", "control 30"}
     shifted = answers(lambda _, side, at: 1 - at + side)
-    fit = fit_control_line([answer for answer in shifted if answer.side or answer.item in kept], rng=rng())
+    fit = fit_control_curve([answer for answer in shifted if answer.side or answer.item in kept], rng=rng())
     assert ends(fit.excess) == pytest.approx((1, 1, 1), abs=1e-9)
     assert fit.controls == 3
 
 
 def test_nothing_asked_is_nothing_measured() -> None:
-    fit = fit_control_line([], rng=rng())
+    fit = fit_control_curve([], rng=rng())
     assert math.isnan(fit.excess.estimate)
     assert (fit.excess.units, fit.questions, fit.controls, fit.missing) == (0, 0, 0, 0)
 
@@ -123,4 +123,4 @@ def test_nothing_asked_is_nothing_measured() -> None:
 def test_sides_that_cannot_be_are_refused(sides: Sequence[float]) -> None:
     wrong = [Answer(f"unit {n}", "odd", "words", "a-b", side, 0.0, 0.0) for n, side in enumerate(sides)]
     with pytest.raises(ValueError, match="'odd'"):
-        fit_control_line([*noisy(30), *wrong], rng=rng())
+        fit_control_curve([*noisy(30), *wrong], rng=rng())

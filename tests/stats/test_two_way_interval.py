@@ -8,26 +8,26 @@ import pytest
 from scipy import stats
 from simulated_answers import ITEMS, SPREADS, Effect, Worlds, answers, covers, ends, noisy, rng
 
-from introbench.stats.control_line import excess_difference, fit_control_line, paired_excess_difference
+from introbench.stats.control_curve import excess_difference, fit_control_curve, paired_excess_difference
 from introbench.stats.intervals import Interval
 from introbench.stats.two_way_interval import UnitEstimates, paired_difference, two_way_interval
 
 
 def test_too_few_units_or_questions_give_no_interval_rather_than_a_false_one() -> None:
-    one = fit_control_line(noisy(17, units=1), rng=rng())
+    one = fit_control_curve(noisy(17, units=1), rng=rng())
     assert math.isfinite(one.excess.estimate)
     assert all(math.isnan(end) for i in (one.excess, one.bias, one.flattening) for end in (i.low, i.high))
     assert one.excess.units == 1
-    single = fit_control_line([a for a in noisy(18) if a.side == 0 or a.item == "question 0"], rng=rng())
+    single = fit_control_curve([a for a in noisy(18) if a.side == 0 or a.item == "question 0"], rng=rng())
     assert math.isfinite(single.excess.estimate)
     assert math.isnan(single.excess.low)
     assert math.isfinite(single.bias.low), "for which introspection questions do not matter"
     beside = [a for a in noisy(18, kind="digits") if a.side == 0 or a.item == "question 0"]
-    both = fit_control_line([*noisy(18), *beside], rng=rng())
+    both = fit_control_curve([*noisy(18), *beside], rng=rng())
     assert math.isfinite(both.by_kind["words"].low)
     assert math.isnan(both.by_kind["digits"].low)
     assert math.isnan(both.excess.low), "nothing is known about other questions of that kind"
-    two = fit_control_line(noisy(19, units=2), rng=rng()).excess
+    two = fit_control_curve(noisy(19, units=2), rng=rng()).excess
     assert two.low < two.estimate < two.high
 
 
@@ -38,11 +38,11 @@ def test_the_floor_is_what_units_do_not_narrow() -> None:
         replace(a, shift=a.shift + of_questions[a.item] + 0.05 * draw.standard_normal())
         for a in answers(lambda unit, side, at: 0.0, units=9)
     ]
-    excess = fit_control_line(alike, rng=rng()).excess
+    excess = fit_control_curve(alike, rng=rng()).excess
     assert 0.9 < excess.floor / ((excess.high - excess.low) / 2) <= 1
-    assert fit_control_line(noisy(0), rng=rng()).excess.floor < 0.2
+    assert fit_control_curve(noisy(0), rng=rng()).excess.floor < 0.2
     differing = answers(lambda unit, side, at: float(unit) * side)
-    assert fit_control_line(differing, rng=rng()).excess.floor == pytest.approx(0)
+    assert fit_control_curve(differing, rng=rng()).excess.floor == pytest.approx(0)
 
 
 def test_units_that_are_alike_leave_the_variance_of_questions() -> None:
@@ -50,11 +50,11 @@ def test_units_that_are_alike_leave_the_variance_of_questions() -> None:
     draw = rng(20)
     effects = {item: 0.5 * draw.standard_normal() for item, *_ in ITEMS}
     alike = [replace(a, shift=effects[a.item]) for a in noisy(0)]
-    excess = fit_control_line(alike, rng=rng()).excess
+    excess = fit_control_curve(alike, rng=rng()).excess
     variance = {}
     for family in ("control", "question"):
         names = [item for item, *_ in ITEMS if item.startswith(family)]
-        without = [fit_control_line([a for a in alike if a.item != name], rng=rng()).excess.estimate for name in names]
+        without = [fit_control_curve([a for a in alike if a.item != name], rng=rng()).excess.estimate for name in names]
         variance[family] = (len(names) - 1) * np.var(without)
     reach = math.sqrt(sum(stats.t.ppf(0.975, f) ** 2 * variance[n] for n, f in (("control", 32), ("question", 5))))
     assert excess.high - excess.estimate == pytest.approx(reach, rel=0.03)
@@ -64,7 +64,7 @@ def test_units_that_are_alike_leave_the_variance_of_questions() -> None:
 def test_units_that_differ_leave_an_interval_over_units() -> None:
     """Questions agree within each unit, so that only units vary."""
     values = rng(21).exponential(size=9)
-    excess = fit_control_line(answers(lambda unit, side, at: side * values[unit]), rng=rng()).excess
+    excess = fit_control_curve(answers(lambda unit, side, at: side * values[unit]), rng=rng()).excess
     half = stats.t.ppf(0.975, 8) * values.std(ddof=1) / 3
     assert excess.estimate == pytest.approx(values.mean())
     assert excess.high - excess.estimate > excess.estimate - excess.low, "the interval is skewed as the units are"
@@ -97,7 +97,7 @@ def test_intervals_of_simulated_worlds_are_those_of_the_whole_path() -> None:
     salience = worlds.effects(first, slice(40, 48))
     for run in range(3):
         written, other = ([a for a in worlds.answers(s, run) if a.item < "40"] for s in (first, second))
-        fit = fit_control_line(written, rng=rng(1), resamples=300)
+        fit = fit_control_curve(written, rng=rng(1), resamples=300)
         source = rng(1)
         for name in ("excess", "bias", "flattening"):
             assert ends(getattr(fit, name)) == pytest.approx(
@@ -117,7 +117,7 @@ def test_intervals_of_simulated_worlds_are_those_of_the_whole_path() -> None:
 @pytest.mark.parametrize("runs", RUNS)
 @pytest.mark.parametrize("spread", SPREADS)
 def test_intervals_cover_the_truth(spread: str, runs: int) -> None:
-    """Effects take turns: they add lines and a constant, with which an interval moves exactly (test_control_line)."""
+    """Effects take turns: they add lines and a constant, with which an interval moves exactly (test_control_curve)."""
     of_units, of_questions, noise = SPREADS[spread]
     draw = rng(40)
     worlds, truth = Worlds(draw, runs, of_questions), np.resize(EFFECTS, (runs, 3))

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from simulated_answers import ITEMS, answers, ends, noisy, rng
 
 from introbench.stats.balanced_answers import Answer
-from introbench.stats.control_line import (
+from introbench.stats.control_curve import (
     excess_by_unit,
     excess_difference,
-    fit_control_line,
+    fit_control_curve,
     paired_excess_difference,
 )
 from introbench.stats.intervals import Interval
@@ -24,7 +24,7 @@ from introbench.stats.intervals import Interval
 
 @pytest.mark.parametrize(("bias", "flattening"), [(1.5, 0.0), (0.0, 0.4), (0.8, 0.3), (-2.0, -0.1), (0.0, 0.0)])
 def test_a_push_and_flattening_alone_are_no_excess(bias: float, flattening: float) -> None:
-    fit = fit_control_line(answers(lambda _, side, at: bias - flattening * at), rng=rng())
+    fit = fit_control_curve(answers(lambda _, side, at: bias - flattening * at), rng=rng())
     for interval, truth in ((fit.excess, 0), (fit.bias, bias), (fit.flattening, flattening)):
         assert ends(interval) == pytest.approx((truth,) * 3, abs=1e-9)
     assert (fit.questions, fit.controls, fit.missing, fit.without_line) == (6, 34, 0, ())
@@ -33,7 +33,7 @@ def test_a_push_and_flattening_alone_are_no_excess(bias: float, flattening: floa
 
 
 def test_each_vector_has_a_line_of_its_own() -> None:
-    fit = fit_control_line(answers(lambda unit, side, at: unit - 0.1 * unit * at), rng=rng())
+    fit = fit_control_curve(answers(lambda unit, side, at: unit - 0.1 * unit * at), rng=rng())
     assert ends(fit.excess) == pytest.approx((0, 0, 0), abs=1e-9)
     assert fit.bias.estimate == pytest.approx(4)
     assert fit.flattening.estimate == pytest.approx(0.4)
@@ -43,7 +43,7 @@ def test_each_vector_has_a_line_of_its_own() -> None:
 def test_each_kind_has_lines_of_its_own_and_the_same_weight() -> None:
     first = answers(lambda _, side, at: 1 - 0.5 * at + side, kind="words")
     second = [a for a in answers(lambda _, side, at: -2 + 0.1 * at + 3 * side, kind="digits") if a.item != "question 0"]
-    fit = fit_control_line([*first, *second], rng=rng())
+    fit = fit_control_curve([*first, *second], rng=rng())
     assert fit.by_kind["words"].estimate == pytest.approx(1)
     assert fit.by_kind["digits"].estimate == pytest.approx(3)
     assert fit.excess.estimate == pytest.approx(2)
@@ -53,16 +53,16 @@ def test_each_kind_has_lines_of_its_own_and_the_same_weight() -> None:
 
 
 def test_noticing_is_recovered_with_the_sign_of_each_question() -> None:
-    noticed = fit_control_line(answers(lambda _, side, at: 0.7 - 0.3 * at + side), rng=rng())
+    noticed = fit_control_curve(answers(lambda _, side, at: 0.7 - 0.3 * at + side), rng=rng())
     assert ends(noticed.excess) == pytest.approx((1, 1, 1), abs=1e-9)
     assert noticed.flattening.estimate == pytest.approx(0.3)
-    yes = fit_control_line(answers(lambda _, side, at: 0.7 - 0.3 * at + abs(side)), rng=rng())
+    yes = fit_control_curve(answers(lambda _, side, at: 0.7 - 0.3 * at + abs(side)), rng=rng())
     assert yes.excess.estimate == pytest.approx(2 / 6), "four plain questions, two reversed"
 
 
 def test_randomness_is_the_callers_and_does_not_touch_estimates() -> None:
     differing = answers(lambda unit, side, at: side * math.sqrt(unit) + math.sin(unit * at))
-    first, again, other = (fit_control_line(differing, rng=rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (fit_control_curve(differing, rng=rng(seed)) for seed in (1, 1, 2))
     assert first == again
     assert first.excess != other.excess
     assert first.excess.estimate == other.excess.estimate
@@ -77,9 +77,9 @@ def test_excess_of_each_unit() -> None:
 
 def test_extrapolation_is_told() -> None:
     extreme = [replace(a, baseline=-9.0) if a.item == "question 0" else a for a in noisy(16)]
-    assert fit_control_line(extreme, rng=rng()).covered == pytest.approx(5 / 6)
+    assert fit_control_curve(extreme, rng=rng()).covered == pytest.approx(5 / 6)
     extreme = [replace(a, baseline=6.9) if a.item == "question 5" else a for a in extreme]
-    fit = fit_control_line(extreme, rng=rng())
+    fit = fit_control_curve(extreme, rng=rng())
     assert fit.covered == pytest.approx(4 / 6)
     assert fit.within_reach == pytest.approx(5 / 6), "6.9 is less than a nat beyond the controls"
 
@@ -95,9 +95,9 @@ def test_what_a_question_does_to_both_populations_cancels() -> None:
     difference = excess_difference(concept, random, rng=rng())
     assert difference.low < 0.75 < difference.high
     assert difference.units == 3
-    alone = fit_control_line(concept, rng=rng()).excess
+    alone = fit_control_curve(concept, rng=rng()).excess
     assert 4 * (difference.high - difference.low) < alone.high - alone.low
-    assert difference.estimate == pytest.approx(alone.estimate - fit_control_line(random, rng=rng()).excess.estimate)
+    assert difference.estimate == pytest.approx(alone.estimate - fit_control_curve(random, rng=rng()).excess.estimate)
 
 
 def test_difference_is_of_the_same_questions() -> None:
@@ -136,7 +136,7 @@ def test_a_line_added_to_every_shift_changes_bias_and_flattening_alone(
 ) -> None:
     plain = noisy(seed, units, spread)
     added = [replace(a, shift=a.shift + up - flat * a.baseline) for a in plain]
-    expected, fit = (fit_control_line(a, rng=rng(), resamples=200) for a in (plain, added))
+    expected, fit = (fit_control_curve(a, rng=rng(), resamples=200) for a in (plain, added))
     assert close(fit.excess, expected.excess)
     assert close(fit.bias, expected.bias, up)
     assert close(fit.flattening, expected.flattening, flat)
@@ -146,11 +146,11 @@ def test_a_line_added_to_every_shift_changes_bias_and_flattening_alone(
 @given(seeds, amounts, st.floats(0.01, 100))
 def test_noticing_more_and_other_units_of_measurement(seed: int, more: float, factor: float) -> None:
     plain = noisy(seed)
-    expected = fit_control_line(plain, rng=rng(), resamples=200)
-    fit = fit_control_line([replace(a, shift=a.shift + more * a.side) for a in plain], rng=rng(), resamples=200)
+    expected = fit_control_curve(plain, rng=rng(), resamples=200)
+    fit = fit_control_curve([replace(a, shift=a.shift + more * a.side) for a in plain], rng=rng(), resamples=200)
     assert close(fit.excess, expected.excess, more)
     assert close(fit.bias, expected.bias)
-    scaled = fit_control_line([replace(a, shift=a.shift * factor) for a in plain], rng=rng(), resamples=200)
+    scaled = fit_control_curve([replace(a, shift=a.shift * factor) for a in plain], rng=rng(), resamples=200)
     assert np.allclose(np.array(ends(scaled.excess)) / factor, ends(expected.excess), atol=1e-6)
 
 
@@ -159,7 +159,7 @@ def test_noticing_more_and_other_units_of_measurement(seed: int, more: float, fa
 def test_asking_everything_the_other_way_round_changes_the_sign_of_the_bias_alone(seed: int) -> None:
     plain = noisy(seed)
     turned = [replace(a, side=-a.side, baseline=-a.baseline, shift=-a.shift) for a in plain]
-    expected, fit = (fit_control_line(a, rng=rng(), resamples=200) for a in (plain, turned))
+    expected, fit = (fit_control_curve(a, rng=rng(), resamples=200) for a in (plain, turned))
     assert close(fit.excess, expected.excess)
     assert close(fit.flattening, expected.flattening)
     assert fit.bias.estimate == pytest.approx(-expected.bias.estimate, abs=1e-6)
@@ -235,7 +235,7 @@ def test_sides_are_paired_by_unit_and_share_what_a_control_question_does() -> No
     shifted = [replace(a, shift=a.shift + bent.get(a.item, 0.0)) for a in shifted]
     alike = [replace(a, item=f"other {a.item}", shift=a.shift - 0.5 * a.side) for a in shifted if a.side]
     introspection, _, controls = split(shifted, [])
-    difference, alone = paired(introspection, alike, controls), fit_control_line(shifted, rng=rng()).excess
+    difference, alone = paired(introspection, alike, controls), fit_control_curve(shifted, rng=rng()).excess
     assert difference.estimate == pytest.approx(0.5)
     width = difference.high - difference.low
     assert 4 * width < alone.high - alone.low, "what is left are the questions of both sides"

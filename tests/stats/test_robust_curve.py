@@ -7,15 +7,15 @@ import pytest
 from scipy import optimize, stats
 from simulated_answers import CONTROL_BASELINES, INTROSPECTION_BASELINES, ITEMS, SIDES, answers, noisy, rng
 
-from introbench.stats import robust_line
-from introbench.stats.control_line import fit_control_line
-from introbench.stats.robust_line import heights, huber_weights, leave_one_out_lines, robust_lines
+from introbench.stats import robust_curve
+from introbench.stats.control_curve import fit_control_curve
+from introbench.stats.robust_curve import heights, huber_weights, leave_one_out_lines, robust_curves
 
 
 def test_points_on_lines_give_these_lines() -> None:
     truth = np.array([[0.5, -0.3], [-2.0, 0.1]])
     x = np.tile(CONTROL_BASELINES, (2, 1))
-    lines, scale = robust_lines(x, heights(truth, x))
+    lines, scale = robust_curves(x, heights(truth, x))
     assert lines == pytest.approx(truth)
     assert scale == pytest.approx(0, abs=1e-9)
     without = leave_one_out_lines(x, heights(truth, x), lines, scale)
@@ -27,7 +27,7 @@ def test_points_on_lines_give_these_lines() -> None:
 def test_lines_minimise_hubers_loss(seed: int) -> None:
     x = CONTROL_BASELINES[None] + 0.0
     y = rng(seed).standard_t(2, x.shape) - 0.3 * x
-    (line,), (scale,) = robust_lines(x, y)
+    (line,), (scale,) = robust_curves(x, y)
     assert scale == pytest.approx(
         stats.median_abs_deviation(y - line[0] - line[1] * x, axis=None, center=lambda r, axis: 0.0) / 0.6745, rel=0.25
     )
@@ -48,9 +48,9 @@ def test_lines_without_a_question_minimise_hubers_loss_of_the_others(
 ) -> None:
     x = np.tile(CONTROL_BASELINES, (4, 1))
     y = rng(seed).standard_t(4, x.shape) - 0.3 * x
-    lines, scale = robust_lines(x, y)
+    lines, scale = robust_curves(x, y)
     without = leave_one_out_lines(x, y, lines, scale)
-    monkeypatch.setattr(robust_line, "REFIT_ITERATIONS", 200)
+    monkeypatch.setattr(robust_curve, "REFIT_ITERATIONS", 200)
     exact = leave_one_out_lines(x, y, lines, scale)
     for left_out in range(x.shape[1]):
         others = np.arange(x.shape[1]) != left_out
@@ -66,7 +66,7 @@ def test_three_outlying_controls_hardly_bend_the_line() -> None:
     clean = noisy(10, spread=0.2)
     about = {"control 00", "control 03", "control 12"}  # all of them always_no, which bends least squares most
     outlying = [replace(answer, shift=answer.shift + 8) if answer.item in about else answer for answer in clean]
-    straight, bent = fit_control_line(clean, rng=rng()), fit_control_line(outlying, rng=rng())
+    straight, bent = fit_control_curve(clean, rng=rng()), fit_control_curve(outlying, rng=rng())
     assert abs(bent.excess.estimate - straight.excess.estimate) < 0.05
     assert abs(bent.bias.estimate - straight.bias.estimate) < 0.05
     assert abs(bent.flattening.estimate - straight.flattening.estimate) < 0.02
@@ -79,4 +79,4 @@ def test_three_outlying_controls_hardly_bend_the_line() -> None:
 def test_outliers_are_all_but_ignored_where_the_others_agree() -> None:
     shifts = answers(lambda _, side, at: 1 - 0.2 * at + side)
     outlying = [replace(a, shift=a.shift + 8) if a.item in {"control 00", "control 20"} else a for a in shifts]
-    assert fit_control_line(outlying, rng=rng()).excess.estimate == pytest.approx(1, abs=1e-9)
+    assert fit_control_curve(outlying, rng=rng()).excess.estimate == pytest.approx(1, abs=1e-9)
