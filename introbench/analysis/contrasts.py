@@ -1,38 +1,49 @@
 """From the shifts of single trials to the experiment's results: means, contrasts and their intervals.
 
-A shift is the log-odds of yes under an injection minus the log-odds under the sham, of the same tokens. Concepts are
-the exchangeable units: questions, formats and documents are fixed by design, so they are averaged within a concept
-first, and concepts are resampled. Random vectors are a second population with units of its own. Every result is
-therefore conditional on the wordings that were asked.
+A shift is the log-odds of yes under an injection minus the log-odds under the sham, of the same tokens. Concepts and
+questions are both taken for random draws from populations, so that the intervals allow for few of either
+(`introbench.stats.two_way_means`); formats and documents are fixed by design. Random vectors are a second population,
+with units of its own, that answers the same questions.
 
 Two things that are not introspection move answers as well. A push toward yes raises every answer; flattening pulls
 every answer toward even odds, up where it was no and down where it was yes. On a reversed introspection question a no
-says that something was noticed, so its shift is counted with the sign turned, and
+says that something was noticed, so its shift is counted with the sign turned. Plain and reversed questions are averaged
+by themselves first, and count alike, so that a push toward yes cancels in what is noticed.
 
-* against one control family, the control's shift is given the same signs: the contrast is the mean of
-  side x (introspection - control). A mere push toward yes scores 0, flattening does not;
-* against `matched controls`, each question is compared with the family that has the same answer when nothing was
-  injected: always_no for plain questions, always_yes for reversed ones. A push toward yes scores 0, and so does
-  flattening as far as the baseline log-odds agree.
+* A single control family stands beside the introspection questions of one side: always_yes beside the reversed ones,
+  every other family beside the plain ones. (Beside both sides its shift would count once with each sign, and cancel.)
+  A push toward yes scores 0, flattening does not, unless the baseline log-odds agree.
+* `matched controls` is the mean of both sides, each beside the family that has the same answer when nothing was
+  injected: always_no beside plain questions, always_yes beside reversed ones.
 
 Questions on what stands out in the text (salience) are no controls: an injected concept may well move them. They have
-a side as introspection questions have, on which something stands out. Against introspection, plain questions are
-compared with plain ones and reversed with reversed ones, so that a push toward yes scores 0.
+sides as introspection questions have, on which something stands out, and are averaged in the same way.
 
-Families are compared in the answer formats that both are asked in.
+Families are compared in the answer formats that all of them are asked in.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from introbench.analysis.balanced_trials import balanced, collapsed, identity
 from introbench.analysis.noticed import MATCHED, SIDED, Result, TrialShift
 from introbench.prompts.schema import REFERENCE_DOCUMENT, SALIENCE
 from introbench.records.factors import Plan
-from introbench.stats.intervals import Interval, difference_interval, mean_interval, own_rng
+from introbench.stats.intervals import NOT_MEASURED, Interval, combination_interval, mean_interval, own_rng
+from introbench.stats.simultaneous import excludes_zero, simultaneous_level
+from introbench.stats.two_way_interval import UnitEstimates
+from introbench.stats.two_way_means import (
+    QuestionAnswer,
+    fewest_questions,
+    interval_of_means,
+    negative,
+    unit_means,
+    weighted_sum,
+)
 
 
 def mean_shifts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> list[Result]:
@@ -43,14 +54,7 @@ def mean_shifts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> l
         plan: What the run set out to ask.
         seed: Seed of the bootstrap.
     """
-    trials = _collapsed(trials)
-    results = []
-    for document in plan.ordered_documents:
-        for family in plan.families_under(document):
-            kept, missing = _balanced([t for t in trials if t.document == document and t.family == family])
-            means = list(_noticed_by_concept(kept).values())
-            results.append(_result((family, document), _paired(means), len(kept), missing, seed))
-    return results
+    return _results(_mean_rows(trials, plan), seed)
 
 
 def contrasts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> list[Result]:
@@ -61,28 +65,29 @@ def contrasts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> lis
         plan: What the run set out to ask.
         seed: Seed of the bootstrap.
     """
-    trials = _collapsed(trials)
-    present = plan.ordered_documents
-    if "introspection" not in plan.families:
-        return []
-    results = []
-    for document in present:
-        families = plan.families_under(document)
-        cells = {family: [t for t in trials if t.document == document and t.family == family] for family in families}
-        comparisons = {f"introspection - {f}": {1.0: f, -1.0: f} for f in families if f not in SIDED}
-        if {"always_no", "always_yes"} <= set(families):
-            comparisons[MATCHED] = {1.0: "always_no", -1.0: "always_yes"}
-        if SALIENCE in families:
-            by_side = {1.0: f"{SALIENCE}, plain", -1.0: f"{SALIENCE}, reversed"}
-            for side, name in by_side.items():
-                cells[name] = [trial for trial in cells[SALIENCE] if trial.side == side]
-            comparisons[f"introspection - {SALIENCE}"] = by_side
-        results += [_against_controls(name, cells, beside, document, seed) for name, beside in comparisons.items()]
-    if REFERENCE_DOCUMENT in present:
-        results += [_against_document(trials, other, seed) for other in present if other != REFERENCE_DOCUMENT]
-    if any(t.random for t in trials):
-        results += [_against_random(trials, document, seed) for document in present]
-    return results
+    return _results(_contrast_rows(trials, plan), seed)
+
+
+def results_on_wordings(
+    trials: Sequence[TrialShift], plan: Plan, *, with_contrasts: bool = False, seed: int = 0
+) -> list[Result]:
+    """Mean shifts, whose intervals hold for the wordings that were asked: only concepts are taken for a random draw.
+
+    That is what a comparison of two runs of the same trials asks.
+
+    Args:
+        trials: All trials of a run.
+        plan: What the run set out to ask.
+        with_contrasts: Whether contrasts follow the mean shifts.
+        seed: Seed of the bootstrap.
+    """
+    rows = [*_mean_rows(trials, plan), *(_contrast_rows(trials, plan) if with_contrasts else [])]
+    of_units = [[sample.values.tolist() for sample in row.samples] for row in rows]
+    rngs = [own_rng(seed, row.name, row.document) for row in rows]
+    return [
+        row.result(combination_interval(samples, rng=rng))
+        for row, samples, rng in zip(rows, of_units, rngs, strict=True)
+    ]
 
 
 def control_contrasts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0) -> list[Result]:
@@ -95,21 +100,17 @@ def control_contrasts(trials: Sequence[TrialShift], plan: Plan, *, seed: int = 0
         plan: What the run set out to ask.
         seed: Seed of the bootstrap.
     """
-    results = []
+    rows: list[_Row] = []
     for arm in dict.fromkeys(name for t in trials for name in t.controls):
         under_control = [t.under(t.controls.get(arm, math.nan)) for t in trials]
         beyond_control = [t.under(t.shift - t.controls.get(arm, math.nan)) for t in trials]
-        results += [
-            replace(result, name=f"{arm}: {result.name}")
-            for result in (*mean_shifts(under_control, plan, seed=seed), *contrasts(under_control, plan, seed=seed))
-            if result.name in (*plan.families, MATCHED)
-        ]
-        results += [
-            replace(result, name=f"concept - {arm}: {result.name}")
-            for result in (*mean_shifts(beyond_control, plan, seed=seed), *contrasts(beyond_control, plan, seed=seed))
-            if result.name in ("introspection", MATCHED)
-        ]
-    return results
+        for prefix, shifts, names in (
+            (arm, under_control, (*plan.families, MATCHED)),
+            (f"concept - {arm}", beyond_control, ("introspection", MATCHED)),
+        ):
+            of_arm = [*_mean_rows(shifts, plan), *_contrast_rows(shifts, plan)]
+            rows += [replace(row, name=f"{prefix}: {row.name}") for row in of_arm if row.name in names]
+    return _results(rows, seed)
 
 
 def document_shift(trials: Sequence[TrialShift], other: str, *, seed: int = 0) -> Interval:
@@ -148,20 +149,108 @@ def active_contrasts(
         plan: What the run set out to ask.
         seed: Seed of the bootstrap.
     """
-    before = {_identity(t): t for t in _collapsed(cached)}
-    added = [
-        replace(t, shift=t.shift - before[_identity(t)].shift) for t in _collapsed(active) if _identity(t) in before
-    ]
-    results = [*mean_shifts(active, plan, seed=seed), *contrasts(active, plan, seed=seed)]
+    before = {identity(t): t for t in collapsed(cached)}
+    added = [replace(t, shift=t.shift - before[identity(t)].shift) for t in collapsed(active) if identity(t) in before]
+    rows = [*_mean_rows(active, plan), *_contrast_rows(active, plan)]
+    return _results(
+        [
+            *(replace(row, name=f"{row.name} (active)") for row in rows),
+            *(replace(row, name=f"{row.name}: active - cache") for row in _mean_rows(added, plan)),
+        ],
+        seed,
+    )
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One mean or contrast before its intervals are made.
+
+    Attributes:
+        name: What is compared with what.
+        document: Under which document; empty if documents are compared.
+        samples: The units' numbers: one sample, or two with the second one's sign turned; without units if there are no
+            pairs.
+        pairs: As in `Result`.
+        missing: As in `Result`.
+    """
+
+    name: str
+    document: str
+    samples: tuple[UnitEstimates, ...]
+    pairs: int
+    missing: int
+
+    def result(self, interval: Interval) -> Result:
+        """The row's result with an interval."""
+        return Result(self.name, self.document, interval, self.pairs, self.missing)
+
+
+def _results(rows: Iterable[_Row], seed: int) -> list[Result]:
+    """The results of one table, with intervals by themselves and, where these exclude 0, at the level of the table."""
+    listed = list(rows)
+    rngs = [[own_rng(seed, row.name, row.document, *of) for of in ((), ("simultaneous",))] for row in listed]
+    intervals = [interval_of_means(row.samples, rng=rng) for row, (rng, _) in zip(listed, rngs, strict=True)]
+    level = simultaneous_level(intervals)
     return [
-        *(replace(result, name=f"{result.name} (active)") for result in results),
-        *(replace(result, name=f"{result.name}: active - cache") for result in mean_shifts(added, plan, seed=seed)),
+        replace(
+            row.result(interval),
+            questions=fewest_questions(row.samples),
+            simultaneous=interval_of_means(row.samples, level=level, rng=rng)
+            if excludes_zero(interval)
+            else NOT_MEASURED,
+        )
+        for row, interval, (_, rng) in zip(listed, intervals, rngs, strict=True)
     ]
+
+
+def _mean_rows(trials: Sequence[TrialShift], plan: Plan) -> Iterator[_Row]:
+    trials = collapsed(trials)
+    for document in plan.ordered_documents:
+        for family in plan.families_under(document):
+            kept, missing = balanced([t for t in trials if t.document == document and t.family == family])
+            yield _Row(family, document, (_noticed(kept),), len(kept), missing)
+
+
+def _contrast_rows(trials: Sequence[TrialShift], plan: Plan) -> Iterator[_Row]:
+    trials = collapsed(trials)
+    present = plan.ordered_documents
+    if "introspection" not in plan.families:
+        return
+    for document in present:
+        families = plan.families_under(document)
+        cells = {family: [t for t in trials if t.document == document and t.family == family] for family in families}
+        sides = {t.side for t in cells["introspection"]}
+        for family in families:
+            if family not in SIDED:
+                beside = {side_beside(family, sides): family}
+                yield _against_controls(f"introspection - {family}", cells, beside, document)
+        if {"always_no", "always_yes"} <= set(families):
+            yield _against_controls(MATCHED, cells, {1.0: "always_no", -1.0: "always_yes"}, document)
+        if SALIENCE in families:
+            yield _against_salience(cells, document)
+    if REFERENCE_DOCUMENT in present:
+        for other in present:
+            if other != REFERENCE_DOCUMENT:
+                yield _against_document(trials, other)
+    if any(t.random for t in trials):
+        for document in present:
+            yield _against_random(trials, document)
+
+
+def side_beside(family: str, sides: Collection[float]) -> float:
+    """The side of the introspection questions that a control family by itself is compared with.
+
+    Args:
+        family: Name of the control family.
+        sides: The sides that introspection questions have in a run; the other side is taken if it is the only one.
+    """
+    side = -1.0 if family == "always_yes" else 1.0
+    return side if side in sides or -side not in sides else -side
 
 
 def _against_controls(
-    name: str, cells: Mapping[str, Sequence[TrialShift]], beside: Mapping[float, str], document: str, seed: int
-) -> Result:
+    name: str, cells: Mapping[str, Sequence[TrialShift]], beside: Mapping[float, str], document: str
+) -> _Row:
     """Difference in differences, paired within a concept.
 
     Args:
@@ -169,140 +258,93 @@ def _against_controls(
         cells: The document's trials by family.
         beside: Which family stands beside plain (+1) and reversed (-1) introspection questions.
         document: The document.
-        seed: Seed of the bootstrap.
     """
-    families = sorted(set(beside.values()))
-    formats = {t.answer_format for t in cells["introspection"]}
-    for family in families:
-        formats &= {t.answer_format for t in cells[family]} or formats
-    introspection, missing = _balanced([t for t in cells["introspection"] if t.answer_format in formats])
-    toward_yes: dict[tuple[str, str], dict[str, float]] = {}
-    for family in families:
-        kept, lost = _balanced([t for t in cells[family] if t.answer_format in formats])
-        for answer_format in formats:
-            toward_yes[family, answer_format] = _means(
-                (t.concept, t.shift) for t in kept if t.answer_format == answer_format
-            )
-        missing += lost
-    by_concept: dict[str, list[float]] = defaultdict(list)
-    for trial in introspection:
-        # In each format beside controls in that format: some control questions are asked in yes and no alone.
-        if all(trial.concept in toward_yes[family, trial.answer_format] for family in families):
-            control = toward_yes[beside[trial.side], trial.answer_format][trial.concept]
-            by_concept[trial.concept].append(trial.noticed - trial.side * control)
-        else:
-            missing += 1
-    differences = [float(np.mean(values)) for values in by_concept.values()]
-    return _result((name, document), _paired(differences), len(differences), missing, seed)
+    sides = [side for side in beside if any(t.side == side for t in cells["introspection"])]
+    introspection = [t for t in cells["introspection"] if t.side in sides]
+    # The control's shift gets the sign of the questions that it stands beside, and sides count alike.
+    others = [(-side / len(sides), cells[beside[side]]) for side in sides]
+    by_side = [[t for t in introspection if t.side == side] for side in sides]
+    return _difference(name, document, introspection, others, asked_in=[*by_side, *(trials for _, trials in others)])
 
 
-def _against_document(trials: Sequence[TrialShift], other: str, seed: int) -> Result:
+def _against_salience(cells: Mapping[str, Sequence[TrialShift]], document: str) -> _Row:
+    """Introspection minus salience, each averaged over the sides that both have."""
+    sides = {t.side for t in cells["introspection"]} & {t.side for t in cells[SALIENCE]}
+    introspection, salience = ([t for t in cells[family] if t.side in sides] for family in ("introspection", SALIENCE))
+    by_side = [[t for t in trials if t.side == side] for trials in (introspection, salience) for side in sides]
+    return _difference(f"introspection - {SALIENCE}", document, introspection, [(-1.0, salience)], asked_in=by_side)
+
+
+def _difference(
+    name: str,
+    document: str,
+    introspection: Sequence[TrialShift],
+    others: Sequence[tuple[float, Sequence[TrialShift]]],
+    asked_in: Sequence[Sequence[TrialShift]],
+) -> _Row:
+    """What is noticed on introspection questions plus weighted means of other families, paired by concept.
+
+    Args:
+        name: What to call the result.
+        document: The document.
+        introspection: Trials with introspection questions.
+        others: Trials of each other family, with the weight of their mean.
+        asked_in: Groups of trials; only formats in which every group is asked are compared.
+    """
+    formats = {t.answer_format for t in introspection}
+    for group in asked_in:
+        formats &= {t.answer_format for t in group} or formats
+    complete = [
+        balanced([t for t in trials if t.answer_format in formats])
+        for trials in (introspection, *(trials for _, trials in others))
+    ]
+    concepts = set.intersection(*({t.concept for t in kept} for kept, _ in complete))
+    kept = [[t for t in trials if t.concept in concepts] for trials, _ in complete]
+    weights = [1.0, *(weight for weight, _ in others)]
+    missing = sum(lost for _, lost in complete) + len(complete[0][0]) - len(kept[0])
+    sample = weighted_sum([(weight, _noticed(trials)) for weight, trials in zip(weights, kept, strict=True)])
+    return _Row(name, document, (sample,), len(concepts), missing)
+
+
+def _against_document(trials: Sequence[TrialShift], other: str) -> _Row:
     """The same questions about the same concepts under two documents, paired trial by trial in the formats of both."""
-    formats = [
-        {t.answer_format for t in trials if t.document == document and t.family == "introspection"}
+    asked = [
+        [t for t in trials if t.document == document and t.family == "introspection"]
         for document in (REFERENCE_DOCUMENT, other)
     ]
+    formats = [{t.answer_format for t in under_document} for under_document in asked]
     both = formats[0] & formats[1] or formats[0] | formats[1]
-    sides = [
-        {
-            (t.concept, t.item, t.answer_format): t.noticed
-            for t in trials
-            if t.document == document and t.family == "introspection" and t.answer_format in both
-        }
-        for document in (REFERENCE_DOCUMENT, other)
+    first, second = (
+        {(t.concept, t.item, t.answer_format): t for t in under_document if t.answer_format in both}
+        for under_document in asked
+    )
+    either = {**second, **first}
+    differences = [
+        replace(trial, shift=first[pair].shift - second[pair].shift if pair in first and pair in second else math.nan)
+        for pair, trial in either.items()
     ]
-    by_concept: dict[str, list[float]] = defaultdict(list)
-    missing = 0
-    for pair in dict.fromkeys([*sides[0], *sides[1]]):
-        difference = sides[0].get(pair, math.nan) - sides[1].get(pair, math.nan)
-        if math.isnan(difference):
-            missing += 1
-        else:
-            by_concept[pair[0]].append(difference)
-    means = [float(np.mean(values)) for values in by_concept.values()]
-    pairs = sum(map(len, by_concept.values()))
-    return _result((f"{REFERENCE_DOCUMENT} - {other}", ""), _paired(means), pairs, missing, seed)
+    kept, missing = balanced(differences)
+    return _Row(f"{REFERENCE_DOCUMENT} - {other}", "", (_noticed(kept),), len(kept), missing)
 
 
-def _against_random(trials: Sequence[TrialShift], document: str, seed: int) -> Result:
+def _against_random(trials: Sequence[TrialShift], document: str) -> _Row:
     """Concept vectors against random ones on the same questions: two populations of vectors.
 
     They are treated as independent, which is on the safe side if a concept and its rotation move alike.
     """
     here = [t for t in trials if t.document == document and t.family == "introspection"]
     complete = [t if not math.isnan(sum(t.random.values())) else replace(t, shift=math.nan) for t in here]
-    kept, missing = _balanced(complete)
-    by_vector: dict[str, dict[str, float]] = defaultdict(dict)
-    for trial in kept:  # a random vector serves several concepts, with the same number each time
-        for vector, noticed in trial.noticed_under_random.items():
-            by_vector[vector][f"{trial.item} {trial.answer_format}"] = noticed
-    concept_means = list(_noticed_by_concept(kept).values())
-    random_means = [float(np.mean(list(by_question.values()))) for by_question in by_vector.values()]
-
-    def interval(rng: np.random.Generator) -> Interval:
-        return difference_interval(concept_means, random_means, rng=rng)
-
-    return _result(("concept - random vector", document), interval, len(kept), missing, seed)
+    kept, missing = balanced(complete)
+    # A random vector serves several concepts, with the same number each time.
+    of_random = [
+        QuestionAnswer(vector, t.item, t.side, t.answer_format, noticed)
+        for t in kept
+        for vector, noticed in t.noticed_under_random.items()
+    ]
+    samples = (_noticed(kept), negative(unit_means(of_random)))
+    return _Row("concept - random vector", document, samples, len(kept), missing)
 
 
-def _balanced(trials: Sequence[TrialShift]) -> tuple[list[TrialShift], int]:
-    """The trials of one cell that leave every concept with the same questions, and how many were lost or left out.
-
-    A question that is missing for one concept would otherwise shift that concept's mean by what is peculiar to the
-    question. A concept without any finite trial is left out first, so that it does not take the others with it.
-    """
-    finite = [t for t in trials if not math.isnan(t.shift)]
-    concepts = {t.concept for t in finite}
-    answered: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for trial in finite:
-        answered[trial.item, trial.answer_format].add(trial.concept)
-    kept = [t for t in finite if answered[t.item, t.answer_format] == concepts]
-    expected = len({t.concept for t in trials}) * len({(t.item, t.answer_format) for t in trials})
-    return kept, expected - len(kept)
-
-
-def _noticed_by_concept(trials: Iterable[TrialShift]) -> dict[str, float]:
-    """What was noticed, as the mean of each concept."""
-    return _means((trial.concept, trial.noticed) for trial in trials)
-
-
-def _means(numbers: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """The mean of the numbers of each concept."""
-    by_concept: dict[str, list[float]] = defaultdict(list)
-    for concept, number in numbers:
-        by_concept[concept].append(number)
-    return {concept: float(np.mean(values)) for concept, values in by_concept.items()}
-
-
-def _paired(differences: Sequence[float]) -> Callable[[np.random.Generator], Interval]:
-    return lambda rng: mean_interval(differences, rng=rng)
-
-
-def _result(
-    what: tuple[str, str], interval: Callable[[np.random.Generator], Interval], pairs: int, missing: int, seed: int
-) -> Result:
-    return Result(*what, interval(own_rng(seed, *what)), pairs, missing)
-
-
-def _collapsed(trials: Iterable[TrialShift]) -> list[TrialShift]:
-    """One entry per trial, in an order of its own: repeated epochs are averaged over the finite ones.
-
-    The order in which trials finished must not matter, down to the rounding of sums.
-    """
-    repeats: dict[tuple[str, str, str, str, str], list[TrialShift]] = defaultdict(list)
-    for t in trials:
-        repeats[_identity(t)].append(t)
-    collapsed = []
-    for _, epochs in sorted(repeats.items()):
-        finite = sorted((t for t in epochs if not math.isnan(t.shift)), key=lambda t: t.shift) or epochs[:1]
-        random, controls = (
-            {name: float(np.mean([shifts[name] for shifts in of_epochs])) for name in sorted(of_epochs[0])}
-            for of_epochs in ([t.random for t in finite], [t.controls for t in finite])
-        )
-        shift = float(np.mean([t.shift for t in finite]))
-        collapsed.append(replace(finite[0], shift=shift, random=random, controls=controls))
-    return collapsed
-
-
-def _identity(trial: TrialShift) -> tuple[str, str, str, str, str]:
-    return trial.document, trial.family, trial.item, trial.answer_format, trial.concept
+def _noticed(trials: Iterable[TrialShift]) -> UnitEstimates:
+    """What was noticed on average under each concept, on trials that leave every concept with the same questions."""
+    return unit_means(QuestionAnswer(t.concept, t.item, t.side, t.answer_format, t.noticed) for t in trials)

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from introbench.analysis.contrasts import side_beside
 from introbench.analysis.noticed import MATCHED, SIDED, Result, ScoredTrial
 from introbench.records.arm import RANDOM, SHAM, Arm
 from introbench.records.factors import Plan, QuestionFactors, TrialFactors
-from introbench.stats.intervals import NOT_MEASURED, combination_interval, own_rng
+from introbench.stats.intervals import NOT_MEASURED, Interval, combination_interval, own_rng
+from introbench.stats.simultaneous import simultaneous_level
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,13 @@ def arm_shifts(trials: Sequence[ArmTrial], arms: Sequence[str], plan: Plan, *, s
         plan: What the run set out to ask.
         seed: Seed of the bootstrap.
     """
-    results = []
+    rows = []
     for document in plan.ordered_documents:
         for arm in arms:
             for family in plan.families:
                 cell = _Cell.of(trials, document, family, arm)
-                results.append(_result(f"{arm}: {family}", document, [cell.noticed], cell.lost, seed))
-    return results
+                rows.append(_Row(f"{arm}: {family}", document, [cell.noticed], cell.lost))
+    return _results(rows, seed)
 
 
 def arm_contrasts(trials: Sequence[ArmTrial], arms: Sequence[str], plan: Plan, *, seed: int = 0) -> list[Result]:
@@ -73,15 +75,17 @@ def arm_contrasts(trials: Sequence[ArmTrial], arms: Sequence[str], plan: Plan, *
     """
     if "introspection" not in plan.families:
         return []
-    comparisons = {f"introspection - {f}": {1.0: f, -1.0: f} for f in plan.families if f not in SIDED}
+    sides = {trial.side for trial in trials if trial.family == "introspection"}
+    comparisons = {f"introspection - {f}": {side_beside(f, sides): f} for f in plan.families if f not in SIDED}
     if {"always_no", "always_yes"} <= set(plan.families):
         comparisons[MATCHED] = {1.0: "always_no", -1.0: "always_yes"}
-    return [
-        _against(trials, document, arm, name, beside, seed)
+    rows = [
+        _against(trials, document, arm, name, beside)
         for document in plan.ordered_documents
         for arm in arms
         for name, beside in comparisons.items()
     ]
+    return _results(rows, seed)
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,7 @@ class _Cell:
         return cls([float(np.mean(values)) for values in by_item.values()], list(sides.values()), lost)
 
 
-def _against(
-    trials: Sequence[ArmTrial], document: str, arm: str, name: str, beside: Mapping[float, str], seed: int
-) -> Result:
+def _against(trials: Sequence[ArmTrial], document: str, arm: str, name: str, beside: Mapping[float, str]) -> "_Row":
     def formats_of(family: str) -> set[str]:
         return {t.answer_format for t in trials if (t.document, t.family) == (document, family)}
 
@@ -123,7 +125,7 @@ def _against(
     formats = formats_of("introspection")
     for family in families:
         formats = formats & formats_of(family) or formats
-    introspection = _Cell.of(trials, document, "introspection", arm, formats)
+    introspection = _Cell.of([t for t in trials if t.side in beside], document, "introspection", arm, formats)
     samples, lost = [introspection.noticed], introspection.lost
     for family in families:
         control = _Cell.of(trials, document, family, arm, formats)
@@ -132,14 +134,47 @@ def _against(
         weight = sum(side for side in introspection.sides if beside[side] == family) / max(1, len(introspection.sides))
         if weight:
             samples.append([-weight * value for value in control.noticed])
-    return _result(f"{arm}: {name}", document, samples, lost, seed)
+    return _Row(f"{arm}: {name}", document, samples, lost)
 
 
-def _result(name: str, document: str, samples: Sequence[Sequence[float]], lost: int, seed: int) -> Result:
-    rng = own_rng(seed, name, document)
-    if not all(samples):
-        return Result(name, document, NOT_MEASURED, 0, lost)
-    return Result(name, document, combination_interval(samples, rng=rng), len(samples[0]), lost)
+@dataclass(frozen=True)
+class _Row:
+    """One mean or contrast before its intervals are made.
+
+    Attributes:
+        name: The arm, and what is compared with what.
+        document: Document in the first turn.
+        samples: One number for each question of each family, with its sign and weight, introspection first.
+        lost: Number of trials that could not be used.
+    """
+
+    name: str
+    document: str
+    samples: Sequence[Sequence[float]]
+    lost: int
+
+    def interval(self, seed: int, level: float = 0.95) -> Interval:
+        """The interval of the mean over questions."""
+        if not all(self.samples):
+            return NOT_MEASURED
+        return combination_interval(self.samples, level=level, rng=own_rng(seed, self.name, self.document))
+
+
+def _results(rows: Sequence[_Row], seed: int) -> list[Result]:
+    """The results of one table, each with an interval by itself, and one that holds together with all the others."""
+    intervals = [row.interval(seed) for row in rows]
+    level = simultaneous_level(intervals)
+    return [
+        Result(
+            row.name,
+            row.document,
+            interval,
+            pairs=len(row.samples[0]) if interval.units else 0,
+            missing=row.lost,
+            simultaneous=row.interval(seed, level),
+        )
+        for row, interval in zip(rows, intervals, strict=True)
+    ]
 
 
 def compared_arms(arms: Mapping[str, Arm]) -> list[str]:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from introbench.prompts.schema import SALIENCE
-from introbench.records.arm import ACTIVE, CONCEPT, RANDOM, SHAM, Arm, steerings_of
+from introbench.records.arm import ACTIVE, CONCEPT, IMPACT, NORM, RANDOM, SHAM, Arm, steerings_of
 from introbench.records.factors import QuestionFactors, TrialFactors
-from introbench.stats.intervals import Interval
+from introbench.stats.intervals import NOT_MEASURED, Interval
+from introbench.stats.simultaneous import excludes_zero
 
 MATCHED = "introspection - matched controls"
 
@@ -38,9 +39,11 @@ class TrialShift:
         concept: The injected concept.
         side: +1 if a yes says that something was noticed or stands out, -1 if a no does.
         shift: Shift toward yes under the concept's vector, in nats; NaN if the trial has no finite numbers.
-        random: Shifts toward yes under the random vectors, by vector; NaN likewise.
+        random: Shifts toward yes under the random vectors of equal dose, by vector; NaN likewise.
         baseline: Log-odds of yes under the sham, in nats.
         controls: Shifts toward yes under the concept's control vectors, by arm; NaN likewise.
+        random_by_norm: Shifts toward yes under the random vectors of equal norm, by vector; NaN likewise.
+        framing: How an introspection question puts what it asks; empty for other questions, and in older logs.
     """
 
     document: str
@@ -54,6 +57,8 @@ class TrialShift:
     random: Mapping[str, float]
     baseline: float = math.nan
     controls: Mapping[str, float] = field(default_factory=dict)
+    random_by_norm: Mapping[str, float] = field(default_factory=dict)
+    framing: str = ""
 
     @property
     def noticed(self) -> float:
@@ -62,17 +67,25 @@ class TrialShift:
 
     @property
     def noticed_under_random(self) -> dict[str, float]:
-        """The same under each random vector."""
-        return {vector: self.side * shift for vector, shift in self.random.items()}
+        """The same under each random vector of equal dose."""
+        return self._noticed(self.random)
+
+    @property
+    def noticed_under_random_by_norm(self) -> dict[str, float]:
+        """The same under each random vector of equal norm."""
+        return self._noticed(self.random_by_norm)
 
     @property
     def noticed_under_controls(self) -> dict[str, float]:
         """The same under each control vector."""
-        return {arm: self.side * shift for arm, shift in self.controls.items()}
+        return self._noticed(self.controls)
 
     def under(self, shift: float) -> "TrialShift":
         """The same trial with another shift toward yes in place of the concept's, and no random vectors."""
-        return replace(self, shift=shift, random={})
+        return replace(self, shift=shift, random={}, random_by_norm={})
+
+    def _noticed(self, shifts: Mapping[str, float]) -> dict[str, float]:
+        return {name: self.side * shift for name, shift in shifts.items()}
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,9 @@ class Result:
         pairs: How many pairs were differenced: trials and their shams, trials and the same trials under another
             document, or, where question families are compared, concepts.
         missing: Number of trials that belong to it and could not be used: lost, not finite, or without a partner.
+        questions: How many questions there are in the family that has fewest; 0 if it was not counted.
+        simultaneous: An interval that holds together with those of all other results of the same table; not measured
+            where `interval` contains 0 already.
     """
 
     name: str
@@ -93,11 +109,18 @@ class Result:
     interval: Interval
     pairs: int
     missing: int
+    questions: int = 0
+    simultaneous: Interval = NOT_MEASURED
 
     @property
     def key(self) -> str:
         """Name and document in one string."""
         return f"{self.name} | {self.document}" if self.document else self.name
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether it differs from 0, allowing for how many results the table has."""
+        return excludes_zero(self.interval) and excludes_zero(self.simultaneous)
 
 
 def shifts_of_arms(
@@ -122,7 +145,19 @@ def shifts_of_arms(
     steered = {name: arm for name, arm in arms.items() if arm.steering == steering}
     # A random vector is one unit whenever it is on: it is called what it is called where the run's own injections are.
     (first, *_) = steerings_of(arms.values())
-    labels = {arm.number: vectors[name] for name, arm in arms.items() if arm.kind == RANDOM and arm.steering == first}
+    labels = {
+        (arm.number, arm.matched): vectors[name]
+        for name, arm in arms.items()
+        if arm.kind == RANDOM and arm.steering == first
+    }
+    by_dose, by_norm = (
+        {
+            labels[arm.number, matched]: log_odds[name] - sham
+            for name, arm in steered.items()
+            if (arm.kind, arm.matched) == (RANDOM, matched)
+        }
+        for matched in (IMPACT, NORM)
+    )
     return TrialShift(
         document=question.document,
         family=question.family,
@@ -132,9 +167,11 @@ def shifts_of_arms(
         concept=concept,
         side=question.side,
         shift=next(log_odds[name] for name, arm in steered.items() if arm.kind == CONCEPT) - sham,
-        random={labels[arm.number]: log_odds[name] - sham for name, arm in steered.items() if arm.kind == RANDOM},
+        random=by_dose,
         baseline=sham,
         controls={name: log_odds[name] - sham for name, arm in steered.items() if arm.is_control_vector},
+        random_by_norm=by_norm,
+        framing=question.framing,
     )
 
 
@@ -145,12 +182,34 @@ def exact_numbers(shifts: TrialShift, active: TrialShift | None) -> dict[str, An
         shifts: Under the injections that the run is about.
         active: Under the same injections while the model answers too, if they were run beside them.
     """
-    exact: dict[str, Any] = {"shift": shifts.noticed, "random": shifts.noticed_under_random}
+    exact: dict[str, Any] = {"shift": shifts.noticed, **_random_numbers(shifts)}
     if shifts.controls:
         exact["controls"] = shifts.noticed_under_controls
     if active:
-        exact["active"] = {"shift": active.noticed, "random": active.noticed_under_random}
+        exact["active"] = {"shift": active.noticed, **_random_numbers(active)}
     return exact
+
+
+def _random_numbers(shifts: TrialShift) -> dict[str, dict[str, float]]:
+    """What was noticed under random vectors, as scores hold it.
+
+    `random` holds those of equal dose. A trial of release 0.1.0 has random vectors of equal norm alone; when its log is
+    scored again, they are called what that release called them: `random`.
+    """
+    by_dose, by_norm = shifts.noticed_under_random, shifts.noticed_under_random_by_norm
+    if not by_dose:
+        return {"random": by_norm}
+    return {"random": by_dose, **({"random_by_norm": by_norm} if by_norm else {})}
+
+
+def _random_shifts(factors: TrialFactors, noticed: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
+    """The shifts toward yes under random vectors of equal dose and of equal norm, from what `_random_numbers` wrote."""
+    side = factors.question.side
+    random, random_by_norm = (
+        {vector: side * shift for vector, shift in noticed.get(key, {}).items()} for key in ("random", "random_by_norm")
+    )
+    has_equal_doses = any(arm.kind == RANDOM and arm.matched == IMPACT for arm in factors.arms.values())
+    return (random, random_by_norm) if has_equal_doses else ({}, random)
 
 
 def trial_shift(factors: TrialFactors, exact: Mapping[str, Any], *, active: bool = False) -> TrialShift | None:
@@ -169,6 +228,7 @@ def trial_shift(factors: TrialFactors, exact: Mapping[str, Any], *, active: bool
     question = factors.question
     side = question.side
     noticed = exact.get("active", {}) if active else exact
+    random, random_by_norm = _random_shifts(factors, noticed)
     return TrialShift(
         document=question.document,
         family=question.family,
@@ -178,9 +238,11 @@ def trial_shift(factors: TrialFactors, exact: Mapping[str, Any], *, active: bool
         concept=factors.concept,
         side=side,
         shift=side * noticed.get("shift", math.nan),
-        random={vector: side * shift for vector, shift in noticed.get("random", {}).items()},
+        random=random,
         baseline=exact.get("log_odds", {}).get("sham", math.nan),
         controls={arm: side * shift for arm, shift in noticed.get("controls", {}).items()},
+        random_by_norm=random_by_norm,
+        framing=question.framing,
     )
 
 

@@ -2,7 +2,8 @@
 
 The difference is taken for every trial. Differences are then averaged and contrasted as shifts are
 (`introbench.analysis.contrasts`): the mean is taken within each concept, and concepts are the units of the interval.
-Effects of a wording or a concept that both evaluations share cancel in the differences. Contrasts are sums of means, so
+Effects of a wording or a concept that both evaluations share cancel in the differences. What the change does to single
+wordings does not, so that an interval holds for the wordings that were asked, and for no others. Contrasts are sums of means, so
 that the contrast of the differences is the difference of the contrasts.
 """
 
@@ -12,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from tabulate import tabulate
 
-from introbench.analysis.contrasts import contrasts, mean_shifts
-from introbench.analysis.noticed import Result, TrialShift
+from introbench.analysis.contrasts import results_on_wordings
+from introbench.analysis.noticed import TrialShift
 from introbench.errors import InputError
 from introbench.records.factors import Plan, QuestionFactors
 from introbench.regression.baseline import Record
@@ -150,7 +151,9 @@ def changes(before: Record, now: Record, metric: str = "shift", *, with_contrast
     finite = [(trial, first, second) for trial, first, second in pairs if not math.isnan(first + second)]
     missing = [trial for trial, first, second in pairs if math.isnan(first + second)]
     firsts, seconds, differences = (
-        _results([*(replace(trial, shift=value) for trial, value in values), *missing], plan, with_contrasts)
+        results_on_wordings(
+            [*(replace(trial, shift=value) for trial, value in values), *missing], plan, with_contrasts=with_contrasts
+        )
         for values in (
             [(trial, first) for trial, first, _ in finite],
             [(trial, second) for trial, _, second in finite],
@@ -248,11 +251,6 @@ def _trial(record: Record, question: str, concept: str) -> TrialShift:
         shift=math.nan,
         random={},
     )
-
-
-def _results(trials: Sequence[TrialShift], plan: Plan, with_contrasts: bool) -> list[Result]:
-    """The means of trials, and their contrasts if they are asked for."""
-    return [*mean_shifts(trials, plan), *(contrasts(trials, plan) if with_contrasts else [])]
 
 
 def all_changes(before: Record, now: Record, metrics: Sequence[str] | None = None) -> list[Change]:

@@ -7,24 +7,46 @@ from tabulate import tabulate
 
 from introbench.analysis.noticed import Result
 from introbench.stats.intervals import Interval
+from introbench.stats.simultaneous import simultaneous_level
 
 
 def results_table(results: Sequence[Result]) -> str:
-    """Plain-text table of results, in nats."""
+    """Plain-text table of results, in nats, and a line on what its marks mean."""
     rows = [
         [
             result.document,
             result.name,
             number_text(result.interval.estimate),
             interval_text(result.interval),
+            "*" if result.is_marked else "",
             result.interval.units,
+            result.questions or "",
             result.pairs,
             result.missing or "",
         ]
         for result in results
     ]
-    headers = ["document", "shift in log-odds (nats)", "mean", "95% interval", "units", "pairs", "missing"]
-    return tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=("left",) * 2 + ("right",) * 5)
+    headers = ["document", "shift in log-odds (nats)", "mean", "95% interval", "*", "units", "questions", "pairs"]
+    align = ("left",) * 2 + ("right",) * 7
+    table = tabulate(rows, [*headers, "missing"], tablefmt="simple", disable_numparse=True, colalign=align)
+    return f"{table}\n{marks_text([result.interval for result in results], 'rows')}"
+
+
+def marks_text(intervals: Sequence[Interval], of: str) -> str:
+    """The line below a table that says what its marks mean.
+
+    Args:
+        intervals: The intervals of the table, by themselves.
+        of: What the table consists of: rows or cells.
+    """
+    count = sum(math.isfinite(interval.low) for interval in intervals)
+    if count == 0:
+        return f"None of the {of} has an interval."
+    level = simultaneous_level(intervals)
+    return (
+        f"*: differs from 0 also where all {count} {of} with an interval are to hold together (Bonferroni: the\n"
+        f"interval of {level:.4g} excludes 0). Without a mark, an interval beyond 0 may be one that chance gives."
+    )
 
 
 def number_text(value: float) -> str:
@@ -32,10 +54,17 @@ def number_text(value: float) -> str:
     return "no pairs" if math.isnan(value) else f"{value:+.3f}"
 
 
+def share_text(share: float, form: str = ".0%") -> str:
+    """A share of a table, as a percentage."""
+    return "not measured" if math.isnan(share) else f"{share:{form}}"
+
+
 def interval_text(interval: Interval) -> str:
     """The ends of an interval in a table, or why there are none."""
     if math.isnan(interval.low):
-        return "needs 2 or more units" if interval.units == 1 else ""
+        if math.isnan(interval.estimate):
+            return ""
+        return "needs 2 or more units" if interval.units == 1 else "needs more questions or units"
     return f"[{interval.low:+.3f}, {interval.high:+.3f}]"
 
 

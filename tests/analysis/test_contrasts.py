@@ -1,7 +1,7 @@
 """Means and contrasts over trials: which pairs they use, their signs, and what is missing."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from introbench.analysis.contrasts import contrasts, mean_shifts
 from introbench.analysis.noticed import MATCHED, Result, TrialShift
 from introbench.records.factors import Plan
 from introbench.report.text import results_table
+from introbench.stats.simultaneous import excludes_zero
 
 CONCEPTS = ["cats", "bread", "love", "fear", "death", "truth", "creativity", "programming", "music"]
 DOCUMENTS = ["none", "info", "inaccurate", "lorem", "neutral"]
@@ -81,7 +82,7 @@ def test_missing_trials_are_counted_and_leave_every_concept_the_same_questions()
     lost = next(i for i, t in enumerate(trials) if t.document == "info" and t.family == "introspection")
     for gone in ([replace(trials[lost], shift=math.nan, random={})], []):
         found = by_key(contrasts_of(trials[:lost] + gone + trials[lost + 1 :]))
-        assert (found["info - lorem"].pairs, found["info - lorem"].missing) == (26, 1)
+        assert (found["info - lorem"].pairs, found["info - lorem"].missing) == (18, 9)
         # the question is left out for all nine concepts
         for key in ("concept - random vector | info", "introspection - always_no | info"):
             assert found[key].missing == 9, key
@@ -145,15 +146,30 @@ def test_what_was_planned_and_not_run_has_no_pairs_and_says_so() -> None:
     assert means_of(trials)[-1].pairs == 0
 
 
-def test_concepts_are_the_units_not_trials() -> None:
-    """Asking the same question many times must not make the interval narrower."""
-    trials = [t for t in battery() if t.item == ITEMS[0]]
-    many = [replace(t, item=f"{t.item}-{copy}") for t in trials for copy in range(20)]
-    one_width, many_width = (
-        result.interval.high - result.interval.low
-        for result in (by_key(means_of(ts))["introspection | info"] for ts in (trials, many))
-    )
-    assert many_width == pytest.approx(one_width)
+def test_formats_of_a_question_are_no_more_questions() -> None:
+    """Asking the same questions in many formats with the same numbers must not make the interval narrower."""
+    trials = battery()
+    many = [replace(t, answer_format=f"format {copy}") for t in trials for copy in range(5)]
+    for of_one, of_many in zip(
+        [*means_of(trials), *contrasts_of(trials)], [*means_of(many), *contrasts_of(many)], strict=True
+    ):
+        for end in ("low", "estimate", "high"):
+            assert getattr(of_many.interval, end) == pytest.approx(getattr(of_one.interval, end)), of_one.key
+        assert of_many.questions == of_one.questions == len(ITEMS)
+
+
+def test_one_question_or_one_concept_has_no_interval_and_the_table_says_why() -> None:
+    one_question = [t for t in battery() if t.item == ITEMS[0]]
+    one_concept = [t for t in battery() if t.concept == "love"]
+    for trials, why in ((one_question, "needs more questions or units"), (one_concept, "needs 2 or more units")):
+        for result in (*means_of(trials), *contrasts_of(trials)):
+            assert math.isfinite(result.interval.estimate)
+            assert math.isnan(result.interval.low)
+            assert math.isnan(result.interval.high)
+            assert not result.is_marked
+        table = results_table(contrasts_of(trials))
+        assert why in table
+        assert "None of the rows has an interval." in table
 
 
 def test_results_do_not_depend_on_the_order_of_trials() -> None:
@@ -195,6 +211,7 @@ def asked(shift_of: Callable[[str, str, float], float]) -> list[TrialShift]:
         ("introspection", "a", "one-zero", 1.0, -3.0),
         ("always_no", "d", "yes-no", 1.0, -3.0),
         ("always_yes", "e", "yes-no", 1.0, 3.0),
+        ("ambiguous", "f", "yes-no", 1.0, 0.0),
     ]
     return [
         TrialShift("info", family, item, form, form, concept, side, shift_of(family, form, baseline) * size, {})
@@ -204,6 +221,7 @@ def asked(shift_of: Callable[[str, str, float], float]) -> list[TrialShift]:
 
 
 MATCHED_KEY = f"{MATCHED} | info"
+ASKED = Plan(DOCUMENTS, [*FAMILIES, "ambiguous"])
 
 
 def test_salience_is_compared_with_introspection_under_the_reference_document_alone() -> None:
@@ -222,7 +240,7 @@ def test_salience_is_compared_with_introspection_under_the_reference_document_al
     plan = Plan(["none", "info"], ["introspection", "salience"])
     means, found = by_key(means_of(trials, plan)), by_key(contrasts_of(trials, plan))
     assert set(means) == {"introspection | info", "salience | info", "introspection | none"}
-    assert means["salience | info"].interval.estimate == pytest.approx(0.4 - 1.0), "two of three are reversed"
+    assert means["salience | info"].interval.estimate == pytest.approx(0.4), "sides count alike, so a push cancels"
     assert set(found) == {"introspection - salience | info", "info - none"}
     against = found["introspection - salience | info"]
     assert against.interval.estimate == pytest.approx(0.6), "a push toward yes cancels"
@@ -236,18 +254,107 @@ def test_salience_is_compared_with_introspection_under_the_reference_document_al
 def test_a_pure_push_toward_yes_is_not_introspection() -> None:
     """Whatever the share of reversed questions, and also if only the word yes is pushed and not the figure 1."""
     for trials in (asked(lambda *_: 1.0), asked(lambda _family, form, _baseline: float(form == "yes-no"))):
-        found = by_key(contrasts_of(trials))
+        found = by_key(contrasts_of(trials, ASKED))
         for key in ("introspection - always_no | info", "introspection - always_yes | info", MATCHED_KEY):
             assert found[key].interval.estimate == pytest.approx(0, abs=1e-12), key
+        assert found["introspection - ambiguous | info"].interval.estimate == pytest.approx(0, abs=1e-12)
 
 
 def test_pure_flattening_is_not_introspection_against_matched_controls() -> None:
-    found = by_key(contrasts_of(asked(lambda _family, _form, baseline: -0.1 * baseline)))
+    found = by_key(contrasts_of(asked(lambda _family, _form, baseline: -0.1 * baseline), ASKED))
     assert found[MATCHED_KEY].interval.estimate == pytest.approx(0, abs=1e-12)
-    assert found["introspection - always_no | info"].interval.estimate > 0.1, "which is why matched controls come first"
+    for family in ("always_no", "always_yes"):
+        alike = found[f"introspection - {family} | info"].interval.estimate
+        assert alike == pytest.approx(0, abs=1e-12), "the side whose baselines agree stands beside a family"
+    unlike = found["introspection - ambiguous | info"].interval.estimate
+    assert unlike > 0.1, "which is why matched controls come first"
 
 
 def test_noticing_is_found_beneath_a_push_toward_yes_and_flattening() -> None:
     disturbed = asked(lambda _family, _form, baseline: 0.7 - 0.1 * baseline)
     noticing = [replace(t, shift=t.shift + t.side) if t.family == "introspection" else t for t in disturbed]
     assert by_key(contrasts_of(noticing))[MATCHED_KEY].interval.estimate == pytest.approx(1)
+
+
+# Simulations without any effect. Introspection and control questions are drawn from one population, as are vectors.
+
+RUNS = [25, pytest.param(400, marks=pytest.mark.slow)]
+
+
+def placebo(draw: np.random.Generator, of_questions: float, documents: Sequence[str] = ("info",)) -> list[TrialShift]:
+    """Twelve introspection questions, half of them reversed, and 24 control questions, under nine vectors.
+
+    A question is moved in its own way, under all vectors alike, and a vector moves all answers toward yes.
+    """
+    questions = [
+        *(("introspection", f"i{n}", -1.0 if n % 2 else 1.0) for n in range(12)),
+        *((family, f"{family}{n}", 1.0) for family in ("always_no", "always_yes", "confusing") for n in range(8)),
+    ]
+    pushes = dict(
+        zip(
+            (f"{kind} {c}" for kind in ("concept", "random") for c in CONCEPTS),
+            0.2 * draw.standard_normal(18),
+            strict=True,
+        )
+    )
+    trials = []
+    for document in documents:
+        for family, item, side in questions:
+            effect = of_questions * draw.standard_normal()
+            numbers = {vector: push + effect + 0.3 * draw.standard_normal() for vector, push in pushes.items()}
+            trials += [
+                TrialShift(
+                    document,
+                    family,
+                    item,
+                    "yes-no",
+                    "words",
+                    concept,
+                    side,
+                    numbers[f"concept {concept}"],
+                    {f"random {concept}": numbers[f"random {concept}"]},
+                )
+                for concept in CONCEPTS
+            ]
+    return trials
+
+
+PLACEBO_FAMILIES = ["introspection", "always_no", "always_yes", "confusing"]
+
+
+@pytest.mark.parametrize("runs", RUNS)
+@pytest.mark.parametrize("of_questions", [0.15, 0.5])
+def test_an_interval_of_a_placebo_excludes_0_as_often_as_it_says(of_questions: float, runs: int) -> None:
+    """With intervals over concepts alone, a contrast of a placebo excluded 0 in 26 to 44 of 100 runs."""
+    draw = np.random.default_rng(11)
+    plan = Plan(["info"], PLACEBO_FAMILIES)
+    excluded: dict[str, list[bool]] = {}
+    for seed in range(runs):
+        for result in contrasts(placebo(draw, of_questions), plan, seed=seed):
+            excluded.setdefault(result.name, []).append(excludes_zero(result.interval))
+    rates = {name: float(np.mean(of_name)) for name, of_name in excluded.items()}
+    assert set(rates) == {*(f"introspection - {f}" for f in PLACEBO_FAMILIES[1:]), MATCHED, "concept - random vector"}
+    assert np.mean(list(rates.values())) <= (0.07 if runs > 100 else 0.12), rates
+    assert max(rates.values()) <= (0.09 if runs > 100 else 0.2), rates
+
+
+@pytest.mark.parametrize("runs", [10, pytest.param(300, marks=pytest.mark.slow)])
+def test_a_table_with_nothing_in_it_seldom_has_a_mark(runs: int) -> None:
+    """Five documents, three control families and random vectors: 29 contrasts."""
+    draw = np.random.default_rng(12)
+    plan = Plan(DOCUMENTS, PLACEBO_FAMILIES)
+    tables = [contrasts(placebo(draw, 0.4, DOCUMENTS), plan, seed=seed) for seed in range(runs)]
+    assert len(tables[0]) == 29
+    with_mark = [any(result.is_marked for result in table) for table in tables]
+    alone = [sum(excludes_zero(result.interval) for result in table) for table in tables]
+    assert np.mean(alone) > 0.5, "by themselves, intervals of such a table exclude 0 by chance"
+    assert np.mean(with_mark) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / runs)
+
+
+def test_an_effect_is_marked_and_the_table_says_how() -> None:
+    results = contrasts_of(battery(noise=0.05))
+    marked = {result.key for result in results if result.is_marked}
+    assert {"introspection - always_no | info", "info - lorem"} <= marked
+    table = results_table(results)
+    assert f"also where all {len(results)} rows with an interval are to hold together (Bonferroni" in table
+    assert table.count(" * ") >= len(marked)
