@@ -10,7 +10,7 @@ from introbench.analysis.arm_reading import ArmReading
 from introbench.analysis.contrasts import active_contrasts, contrasts, control_contrasts, mean_shifts
 from introbench.analysis.introspection import IntrospectionRun
 from introbench.analysis.noticed import exact_numbers, shifts_of_arms
-from introbench.analysis.verdict import VERDICTS
+from introbench.analysis.verdict import RULES, VERDICTS
 from introbench.provider.outputs import arm_records, read_output
 from introbench.records.arm import steerings_of
 from introbench.records.arm_record import ArmRecord
@@ -56,8 +56,9 @@ def headline() -> Metric:
 
     `noticed` is the excess of introspection over what control questions do, under the document info (under the first
     one, if info is not run), averaged over kinds of answers; `spread` is how far these lie apart. See
-    `introbench.stats.control_line`. `beyond salience` is how much more that is than the excess of questions on what
-    stands out in the text, in the answer formats of both. Of the verdicts, the one that holds is 1.
+    `introbench.stats.control_curve`. `beyond salience` is how much more that is than the excess of questions on what
+    stands out in the text, in the answer formats of both. Of the verdicts, the one that holds is 1; `rules` is the
+    version of the rules that it was drawn by.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
@@ -74,6 +75,7 @@ def headline() -> Metric:
             "spread": max(by_kind) - min(by_kind) if by_kind else math.nan,
             "concepts": excess.units,
             "not finite": run.not_finite,
+            "rules": RULES,
             **{f"verdict: {verdict}": float(verdict == name) for verdict in VERDICTS},
         }
 
@@ -91,7 +93,7 @@ def excess_over_controls() -> Metric:
                 "excess": excess.fit.excess,
                 "bias": excess.fit.bias,
                 "flattening": excess.fit.flattening,
-                **({"behind concepts": excess.behind_concepts} if excess.behind_concepts else {}),
+                **({"behind concepts": excess.beside_concepts.difference} if excess.beside_concepts else {}),
                 **{f"excess in {kind}": interval for kind, interval in excess.fit.by_kind.items()},
             }
             for name, interval in intervals.items():
@@ -147,10 +149,10 @@ def yes_shift() -> Scorer:
     """Score a trial by its shift in log-odds against the sham.
 
     The value holds rounded numbers for the viewer: `shift` (under the concept's vector), `random` (mean over the
-    random vectors), both signed so that "noticed" is positive on introspection questions, "stands out" on salience
-    questions; `p_yes` and `p_yes_sham`; `mass` (probability of all yes and no forms under the concept); `active` (shift
-    under the concept's vector when it is on in the answer, too), if that was run beside it. Exact numbers are in the
-    score's metadata.
+    random vectors of equal dose), both signed so that "noticed" is positive on introspection questions, "stands out" on
+    salience questions; `p_yes` and `p_yes_sham`; `mass` (probability of all yes and no forms under the concept);
+    `active` (shift under the concept's vector when it is on in the answer, too), if that was run beside it. Exact
+    numbers are in the score's metadata.
     """
 
     async def score(state: TaskState, target: Target) -> Score:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from introbench.analysis.noticed import SIDED, ScoredTrial, TrialShift
-from introbench.prompts.schema import SALIENCE
+from introbench.prompts.schema import FRAMINGS, SALIENCE
 from introbench.records.arm import CONCEPT, IMPACT, SHAM, Arm
 from introbench.records.arm import RANDOM as RANDOM_ARM
 from introbench.records.factors import Plan, TrialFactors
@@ -23,7 +23,7 @@ from introbench.stats.control_curve import (
     compare_excesses,
     fit_control_curve,
 )
-from introbench.stats.intervals import own_rng
+from introbench.stats.intervals import Interval, own_rng
 
 CONCEPTS, RANDOM, RANDOM_BY_NORM = "concepts", "random vectors", "random vectors (equal norm)"
 """The populations of vectors that a run always has: those of the concepts, random vectors of their doses, and random
@@ -118,6 +118,32 @@ def excesses(
             ratio = dose / doses[CONCEPTS] if doses.get(CONCEPTS) else math.nan
             results.append(Excess(document, vectors, fit, beside, dose, ratio))
     return results
+
+
+def excess_by_wording(trials: Sequence[TrialShift], document: str, *, seed: int = 0) -> dict[str, Interval]:
+    """The concepts' excess of some introspection wordings alone: of each framing, of plain and of reversed ones.
+
+    Args:
+        trials: All trials of a run.
+        document: Under which document.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        By what the wordings have in common; without groups that were not asked.
+    """
+    here = [trial for trial in trials if trial.document == document]
+    controls = distinct_answers([trial for trial in here if trial.family not in SIDED])
+    groups: dict[str, list[TrialShift]] = {}
+    for trial in here:
+        if trial.family == "introspection":
+            for name in (trial.framing, "reversed" if trial.side < 0 else "plain"):
+                groups.setdefault(name, []).append(trial)
+    groups.pop("", None)  # older logs know no framings
+    order = [name for name in (*FRAMINGS, "plain", "reversed") if name in groups]
+    return {
+        name: fit_control_curve([*distinct_answers(groups[name]), *controls], rng=own_rng(seed, document, name)).excess
+        for name in order
+    }
 
 
 def distinct_answers(trials: Sequence[TrialShift]) -> list[Answer]:

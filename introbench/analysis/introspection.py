@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from introbench.analysis.evidence import Evidence, evidence
-from introbench.analysis.excess import CONCEPTS, Excess, excesses, mean_doses
+from introbench.analysis.excess import CONCEPTS, Excess, excess_by_wording, excesses, mean_doses
 from introbench.analysis.noticed import ScoredTrial, TrialShift, trial_shifts
 from introbench.analysis.verdict import MARGIN, Verdict, verdict
 from introbench.records.factors import Plan
+from introbench.stats.intervals import Interval
 
 
 class IntrospectionRun:
@@ -66,6 +67,11 @@ class IntrospectionRun:
 
     def _excesses_under(self, documents: Sequence[str]) -> list[Excess]:
         return excesses(self.shifts, self.plan, documents=documents, doses=self.doses)
+
+    @cached_property
+    def excess_by_wording(self) -> dict[str, Interval]:
+        """The concepts' excess under the reference document, of each framing and side of the wordings alone."""
+        return excess_by_wording(self.shifts, self.plan.ordered_documents[0]) if self.reference_excesses else {}
 
     @property
     def headline(self) -> Excess | None:

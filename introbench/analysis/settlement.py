@@ -1,7 +1,7 @@
 """What would settle a step of the ladder that a run leaves open: the cheapest larger run, or what it lacks."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from introbench.stats.intervals import Interval
 from introbench.stats.power import cheapest_run
@@ -18,11 +18,13 @@ class Bound:
         interval: The interval, by its name in `Evidence`.
         below: In nats.
         units_are_questions: Whether its units are introspection questions, and not concepts.
+        either_way: Whether it may clear them in the other direction as well.
     """
 
     interval: str
     below: float
     units_are_questions: bool = False
+    either_way: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ def settle(interval: Interval, bound: Bound) -> Settlement:
     """
     if not math.isfinite(interval.low):
         return Settlement()
+    if bound.either_way and interval.estimate < 0:
+        interval = replace(interval, estimate=-interval.estimate, low=-interval.high, high=-interval.low)
     run = cheapest_run(interval, max(0.0, bound.below))
     if run is None:
         return Settlement(measured=True)

@@ -283,11 +283,17 @@ def _steps(evidence: Evidence, margin: float) -> tuple[Step, ...]:
         ]
     return (
         *steps,
-        step(StepName.BIAS, _moved(evidence.bias, 1.0, {"yes-bias", "no-bias"} & others.keys(), margin), "bias"),
+        step(
+            StepName.BIAS,
+            _moved(evidence.bias, 1.0, {"yes-bias", "no-bias"} & others.keys(), margin),
+            "bias",
+            bound=Bound("bias", margin, either_way=True),
+        ),
         step(
             StepName.FLATTENING,
             _moved(evidence.flattening, evidence.baseline, {"flattening", "sharpening"} & others.keys(), margin),
             "flattening",
+            bound=Bound("flattening", margin / max(evidence.baseline, 1e-9), either_way=True),
             baseline=evidence.baseline,
         ),
         step(

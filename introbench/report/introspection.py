@@ -1,18 +1,16 @@
 """Tables of the introspection task: verdict, excess, shifts and contrasts."""
 
+import math
 from collections.abc import Sequence
 
-import numpy as np
 from tabulate import tabulate
 
 from introbench.analysis.contrasts import active_contrasts, contrasts, control_contrasts, mean_shifts
 from introbench.analysis.excess import Excess
 from introbench.analysis.introspection import IntrospectionRun
 from introbench.analysis.noticed import ScoredTrial
-from introbench.records.arm import RANDOM, SHAM
-from introbench.records.factors import TrialFactors
-from introbench.report.text import estimate_and_interval, number_text, results_table
-from introbench.report.verdict import ladder, settlement_text
+from introbench.report.text import estimate_and_interval, number_text, results_table, share_text
+from introbench.report.verdict import ladder, settlement_lines, verdict_text
 
 
 def tables(trials: Sequence[ScoredTrial]) -> list[str]:
@@ -21,6 +19,7 @@ def tables(trials: Sequence[ScoredTrial]) -> list[str]:
     return [
         *_verdict(run),
         *_excess(run.excesses),
+        *_wordings(run),
         "Mean shift toward yes under the concept's vector, against the sham; for introspection toward 'noticed',\n"
         "for salience toward 'something stands out'",
         results_table(mean_shifts(run.shifts, run.plan)),
@@ -28,7 +27,7 @@ def tables(trials: Sequence[ScoredTrial]) -> list[str]:
         results_table(contrasts(run.shifts, run.plan)),
         *_control_part(run),
         *_active_part(run),
-        *_doses(trials),
+        *_doses(run),
         *_not_live(run),
         _legend(),
     ]
@@ -39,16 +38,16 @@ def _verdict(run: IntrospectionRun) -> list[str]:
     verdict = run.verdict
     if verdict is None:
         return []
-    settlement = settlement_text(verdict)
+    name = "none" if verdict.lack else verdict.name
     return [
-        f"Verdict under document {run.plan.ordered_documents[0]}: {verdict.name.upper()}"
-        + (f"\n{settlement}" if settlement else ""),
+        f"Verdict under document {run.plan.ordered_documents[0]}: {name.upper()}\n{verdict_text(verdict)}",
         tabulate(ladder(verdict), ["question", "answer", "numbers"], tablefmt="simple", disable_numparse=True),
+        *(["\n".join(["What would settle the open steps:", *settlement_lines(verdict)])] if verdict.open_steps else []),
     ]
 
 
 def _excess(excesses: Sequence[Excess]) -> list[str]:
-    """Introspection in excess of the line through the control questions."""
+    """Introspection in excess of the curve through the control questions."""
     kinds = list(dict.fromkeys(kind for excess in excesses for kind in excess.fit.by_kind))
     rows = []
     for excess in excesses:
@@ -57,25 +56,40 @@ def _excess(excesses: Sequence[Excess]) -> list[str]:
             [
                 excess.document,
                 excess.vectors,
+                "" if math.isnan(excess.dose) else f"{excess.dose:.3f}",
                 *estimate_and_interval(fit.excess),
                 *(number_text(fit.by_kind[kind].estimate) if kind in fit.by_kind else "" for kind in kinds),
-                *(estimate_and_interval(excess.behind_concepts) if excess.behind_concepts else ("", "")),
+                *(estimate_and_interval(excess.beside_concepts.difference) if excess.beside_concepts else ("", "")),
                 number_text(fit.bias.estimate),
-                f"{fit.flattening.estimate:+.1%}",
-                f"{fit.covered:.0%}",
+                share_text(fit.flattening.estimate, "+.1%"),
+                share_text(fit.near),
                 fit.missing or "",
             ]
         )
-    headers = ["document", "vectors", "excess (nats)", "95% interval", *kinds, "concepts minus these", "95% interval"]
-    headers += ["yes-bias", "flattening", "covered", "missing"]
+    headers = ["document", "vectors", "dose (nats)", "excess (nats)", "95% interval", *kinds]
+    headers += ["concepts minus these", "95% interval", "yes-bias", "flattening", "near", "missing"]
     if not rows:
         return []
     return [
         "Introspection in excess of what control questions with its baseline do (headline), by kind of answer as well",
         tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
-        "For each vector a line through the control questions' shifts over their baseline log-odds says what it does\n"
-        "to any answer: yes-bias, and the share of the log-odds that it flattens away. covered: share of the\n"
-        "introspection baselines within the controls' range. Intervals allow for few vectors and few questions.",
+        "For each vector a curve through the control questions' shifts over their baseline log-odds says what it does\n"
+        "to any answer; yes-bias and flattening are those of a straight line. near: share of the introspection\n"
+        "questions with three or more control questions within 1 nat of their baselines. dose: mean over the vectors,\n"
+        "KL on neutral questions. Random vectors are rotations of the concepts' vectors, at the doses of these; those\n"
+        "of equal norm disturb less or more. Intervals allow for few vectors, few questions and few kinds of answers.",
+    ]
+
+
+def _wordings(run: IntrospectionRun) -> list[str]:
+    """The headline's excess by framing and by side of the introspection wordings."""
+    rows = [[name, *estimate_and_interval(excess)] for name, excess in run.excess_by_wording.items()]
+    if not rows:
+        return []
+    return [
+        "The concepts' excess by how introspection questions are worded; a push that these questions alone get moves\n"
+        "plain and reversed ones apart, and cancels in the headline",
+        tabulate(rows, ["wordings", "excess (nats)", "95% interval"], tablefmt="simple", disable_numparse=True),
     ]
 
 
@@ -89,17 +103,11 @@ def _control_part(run: IntrospectionRun) -> list[str]:
     ]
 
 
-def _doses(trials: Sequence[ScoredTrial]) -> list[str]:
-    """Mean dose of each kind of arm."""
-    doses: dict[str, list[float]] = {}
-    for metadata, exact in trials:
-        arms = TrialFactors.from_json(metadata).arms
-        for name, dose in exact.get("dose", {}).items():
-            if arms[name].kind != SHAM and dose is not None:
-                doses.setdefault(RANDOM if arms[name].kind == RANDOM else name, []).append(dose)
-    if not doses:
+def _doses(run: IntrospectionRun) -> list[str]:
+    """The mean dose of each kind of vector, where no table of excesses says it."""
+    if run.excesses or not run.doses:
         return []
-    means = ", ".join(f"{name} {np.mean(values):.3f}" for name, values in doses.items())
+    means = ", ".join(f"{vectors} {dose:.3f}" for vectors, dose in run.doses.items())
     return [f"Dose on neutral questions (KL in nats, mean over vectors): {means}."]
 
 

@@ -9,6 +9,7 @@ from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 
 from introbench.analysis.noticed import ScoredTrial
 from introbench.analysis.sweep import group_trials
+from introbench.analysis.verdict import RULES, VERDICTS
 from introbench.checks.record import SECONDS
 from introbench.errors import InputError
 from introbench.records.factors import TrialFactors
@@ -51,7 +52,12 @@ def log_table(location: str) -> str:
         scored = [sample for sample in log.samples or [] if sample.scores and scorer in sample.scores]
         if scored:
             return "\n\n".join(
-                [_headline(log, len(scored)), *paragraphs(scored_trials(scored, scorer)), *_self_checks(log, scored)]
+                [
+                    _headline(log, len(scored)),
+                    *_older_verdict(log),
+                    *paragraphs(scored_trials(scored, scorer)),
+                    *_self_checks(log, scored),
+                ]
             )
     raise InputError(
         f"log {location}: no scored trials of an introbench task; status {log.status}; run the task to its end"
@@ -94,6 +100,20 @@ def _self_checks(log: EvalLog, scored: list[EvalSample]) -> list[str]:
         begun, ended = map(datetime.fromisoformat, times)
         duration = (ended - begun).total_seconds()
     return [summary(list(records.values()), duration)]
+
+
+def _older_verdict(log: EvalLog) -> list[str]:
+    """The verdict that a log was given by older rules, where it differs from what the present rules are asked for."""
+    scores = log.results.scores if log.results else []
+    metrics = {name: metric.value for score in scores for name, metric in score.metrics.items()}
+    given = [verdict for verdict in VERDICTS if metrics.get(f"verdict: {verdict}") == 1]
+    rules = int(metrics.get("rules", 1))
+    if not given or rules >= RULES:
+        return []
+    return [
+        f"This log's own verdict, by version {rules} of the rules: {given[0].upper()}\n"
+        f"What follows is by version {RULES}, which asks for random vectors of the concepts' doses."
+    ]
 
 
 def _headline(log: EvalLog, scored: int) -> str:

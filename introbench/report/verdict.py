@@ -4,6 +4,7 @@ import math
 
 from introbench.analysis.settlement import Settlement
 from introbench.analysis.verdict import TRACKS, TRACKS_LITTLE, Lack, Step, StepName, Verdict
+from introbench.report.text import share_text
 from introbench.stats.intervals import Interval
 from introbench.stats.power import POWER
 
@@ -73,6 +74,21 @@ LACKS = {
 }
 """Why there is no verdict, and what to do."""
 
+SHORT = {
+    StepName.LIVE: "live vectors",
+    StepName.EXCESS: "excess",
+    StepName.NEAR: "near control questions",
+    StepName.DOSE: "dose of random vectors",
+    StepName.RANDOM: "half for random vectors",
+    StepName.BEYOND_RANDOM: "beyond random vectors",
+    StepName.SALIENCE: "half for salience",
+    StepName.BEYOND_SALIENCE: "beyond salience",
+    StepName.BIAS: "push",
+    StepName.FLATTENING: "pull",
+    StepName.DOCUMENT: "document",
+}
+"""Short names of the steps."""
+
 NEEDS = {
     StepName.LIVE: "random vectors (random_vectors=3)",
     StepName.NEAR: "control questions",
@@ -97,7 +113,7 @@ def numbers_text(step: Step) -> str:
     texts = {name: interval_text(interval, unit) for name, interval in step.intervals.items()}
     halves = {name: f", minus half of introspection's {texts.get(name, '')}" for name in _HALVES}
     texts |= {name: text if name in texts else "" for name, text in halves.items()}
-    shares = {name: _share_text(step.numbers[name]) for name in _SHARES if name in step.numbers}
+    shares = {name: share_text(step.numbers[name]) for name in _SHARES if name in step.numbers}
     return WORDS[step.name][1].format(**{**step.numbers, **texts, **shares})
 
 
@@ -111,20 +127,20 @@ def verdict_text(verdict: Verdict) -> str:
 
 
 def settlement_lines(verdict: Verdict) -> list[str]:
-    """For each open step, the cheapest run that would settle it."""
-    return [
-        f"{WORDS[step.name][0]} {settlement_text(step.name, step.settlement)}"
-        for step in verdict.open_steps
-        if step.settlement is not None
-    ]
+    """For each open step, the cheapest run that would settle it; steps that the same run would settle share a line."""
+    steps: dict[str, list[str]] = {}
+    for step in verdict.open_steps:
+        if step.settlement is not None:
+            steps.setdefault(settlement_text(step.name, step.settlement), []).append(SHORT[step.name])
+    return [f"- {', '.join(names)}: {text}" for text, names in steps.items()]
 
 
 def settlement_text(name: StepName, settlement: Settlement) -> str:
     """What would settle one open step."""
     if not settlement.measured:
-        return f"Not measured: run {NEEDS.get(name, 'at least two concepts and several questions')}."
+        return f"not measured; run {NEEDS.get(name, 'at least two concepts and several questions')}"
     if not settlement.possible:
-        return "No run of a reasonable size would settle it: kinds of answers, questions or concepts differ too much."
+        return "no run of a reasonable size would settle it; kinds of answers, questions or concepts differ too much"
     more = [
         f"{count} {what}"
         for count, what in (
@@ -136,8 +152,8 @@ def settlement_text(name: StepName, settlement: Settlement) -> str:
         if count
     ]
     if not more:
-        return "A run of the same size with other concepts and wordings would probably settle it."
-    return f"In {POWER:.0%} of runs it would be settled with {' and '.join(more)} in all."
+        return "a run of the same size with other concepts and wordings would probably settle it"
+    return f"{' and '.join(more)} in all would settle it in {POWER:.0%} of runs"
 
 
 def interval_text(interval: Interval, unit: str) -> str:
@@ -147,7 +163,3 @@ def interval_text(interval: Interval, unit: str) -> str:
     if math.isnan(interval.low):
         return f"{interval.estimate:+.3f}{unit}, no interval"
     return f"{interval.estimate:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]{unit}"
-
-
-def _share_text(share: float) -> str:
-    return "not measured" if math.isnan(share) else f"{share:.0%}"

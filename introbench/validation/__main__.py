@@ -1,16 +1,29 @@
-"""Validate the instrument: `python -m introbench.validation` (`make validate`)."""
+"""Validate the instrument: `python -m introbench.validation` (`make validate`).
+
+Planted models go through the whole path; simulated mechanisms through the analysis; a placebo takes a real model's
+control questions for introspection questions. With `--models`, some of these by name: a line for each run.
+"""
 
 import argparse
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from introbench.validation.error_rates import INTROSPECTIVE, error_rates, replace_tables, report
+from introbench.errors import InputError
+from introbench.validation.error_rates import error_rates, replace_tables, report
+from introbench.validation.mechanisms import MECHANISMS
+from introbench.validation.placebo import placebo_rates, placebo_table, real_trials
 from introbench.validation.planted_truths import PLANTED
-from introbench.validation.runs import SCALED, Case, run_cases
+from introbench.validation.runs import SCALED, Case, Outcome, run_cases
+from introbench.validation.simulated_rates import SimulatedRun, coverage_table, mechanisms_table, simulated_runs
 
-EFFECTS = (0.2, 0.3, 0.4, 0.6)
+EFFECTS = (0.2, 0.3, 0.6)
 """Effect sizes of the power curve, in nats, beside the default one."""
+RANDOM_DOSES = (0.4, 0.5, 0.7, 1.0)
+"""Shares of a concept's dose that a random direction of its norm has."""
+DOSED = (("dose-detector", None), ("sensitive-family", None), (SCALED, 0.6))
+"""Planted models that are run at each of these, with their effect sizes."""
 MOST_FALSE = 0.025
 """Largest acceptable share of models without introspection that are said to have it."""
 LEAST_FOUND = 0.95
@@ -18,44 +31,22 @@ LEAST_FOUND = 0.95
 
 
 def main() -> int:
-    """Run every planted model over some seeds, print the tables, and report whether the error rates are acceptable.
+    """Run what is asked for, print the tables, and report whether the error rates are acceptable.
 
     Returns:
         The exit status: 0 if they are acceptable.
     """
-    parser = argparse.ArgumentParser(prog="python -m introbench.validation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20, help="how many times every model is drawn")
-    parser.add_argument("--effects", type=float, nargs="*", default=EFFECTS, help="further effect sizes, in nats")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="number of processes")
-    parser.add_argument(
-        "--outcomes",
-        type=Path,
-        default=Path("logs/validation.jsonl"),
-        help="file of outcomes; models that it holds are not run again, new outcomes are added",
-    )
-    parser.add_argument("--write", type=Path, help="a Markdown file whose tables are replaced")
-    options = parser.parse_args()
-    options.outcomes.parent.mkdir(parents=True, exist_ok=True)
-    cases = [
-        case
-        for seed in range(options.seeds)
-        for case in [
-            *(Case(name, seed) for name in PLANTED),
-            *(Case(SCALED, seed, effect) for effect in options.effects),
-        ]
-    ]
-    outcomes = []
-    for outcome in run_cases(cases, options.outcomes, options.workers):
-        outcomes.append(outcome)
-        case = outcome.case
-        effect = "" if case.effect is None else f" at {case.effect:g} nats"
-        print(
-            f"[{len(outcomes)}/{len(cases)}] {case.planted}{effect}, seed {case.seed}: {outcome.verdict} "
-            f"({outcome.noticed:+.3f} [{outcome.low:+.3f}, {outcome.high:+.3f}])",
-            file=sys.stderr,
-            flush=True,
-        )
-    tables = report(outcomes)
+    options = _options()
+    options.outcomes.mkdir(parents=True, exist_ok=True)
+    names = options.models.split(",") if options.models else [*PLANTED, *MECHANISMS]
+    try:
+        _check(names, options.random_dose)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    outcomes = list(_planted([name for name in names if name in PLANTED], options))
+    simulated = list(_simulated([name for name in names if name in MECHANISMS], options))
+    tables = _tables(outcomes, simulated, None if options.models else options.outcomes)
     print(tables)
     if options.write:
         replace_tables(options.write, "make validate", tables)
@@ -63,10 +54,90 @@ def main() -> int:
     (false_claims, negatives), (true_claims, positives) = rates["false"], rates["found"]
     good = false_claims <= MOST_FALSE * negatives and true_claims >= LEAST_FOUND * positives
     print(
-        f"\n{INTROSPECTIVE!r} said of at most {MOST_FALSE:.1%} of the others and at least {LEAST_FOUND:.0%} of the "
-        f"introspectors: {'yes' if good else 'NO'}"
+        f"\nIntrospection is claimed of at most {MOST_FALSE:.1%} of the planted models without it and of at least "
+        f"{LEAST_FOUND:.0%} of the introspectors: {'yes' if good else 'NO'}"
     )
     return 0 if good else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m introbench.validation", description=__doc__)
+    parser.add_argument("--models", help="planted models and simulated mechanisms, separated by commas; all by default")
+    parser.add_argument("--random-dose", type=float, help="share of a concept's dose that a random direction has")
+    parser.add_argument("--seeds", type=int, default=20, help="how many times every planted model is drawn")
+    parser.add_argument("--simulations", type=int, default=200, help="how many times every mechanism is simulated")
+    parser.add_argument("--effects", type=float, nargs="*", default=EFFECTS, help="further effect sizes, in nats")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="number of processes")
+    parser.add_argument(
+        "--outcomes",
+        type=Path,
+        default=Path("logs/validation"),
+        help="folder of outcomes; runs that it holds are not made again, new ones are added",
+    )
+    parser.add_argument("--write", type=Path, help="a Markdown file whose tables are replaced")
+    return parser.parse_args()
+
+
+def _check(names: Sequence[str], random_dose: float | None) -> None:
+    """Refuse what cannot be run before anything is.
+
+    Raises:
+        InputError: There is no such model, or no planted model has such a dose.
+    """
+    unknown = [name for name in names if name not in PLANTED and name not in MECHANISMS]
+    if unknown:
+        raise InputError(f"models={','.join(unknown)}: expected some of {', '.join([*PLANTED, *MECHANISMS])}")
+    if random_dose is not None and not 0.3 <= random_dose <= 4:
+        raise InputError(f"random-dose={random_dose}: expected a share of a concept's dose, from 0.3 to 4; e.g. 0.4")
+
+
+def _planted(names: Sequence[str], options: argparse.Namespace) -> Iterator[Outcome]:
+    """Run planted models, with a line for each run."""
+    cases = []
+    for seed in range(options.seeds):
+        cases += [Case(name, seed, random_dose=options.random_dose) for name in names]
+        if not options.models:
+            cases += [Case(SCALED, seed, effect) for effect in options.effects]
+            cases += [Case(name, seed, effect, dose) for dose in RANDOM_DOSES for name, effect in DOSED]
+    for number, outcome in enumerate(run_cases(cases, options.outcomes / "planted.jsonl", options.workers), 1):
+        case = outcome.case
+        effect = "" if case.effect is None else f" at {case.effect:g} nats"
+        dose = "" if case.random_dose is None else f", random dose {case.random_dose:g}"
+        interval = f"({outcome.noticed:+.3f} [{outcome.low:+.3f}, {outcome.high:+.3f}])"
+        _say(number, len(cases), f"{case.planted}{effect}{dose}, seed {case.seed}: {outcome.verdict} {interval}")
+        yield outcome
+
+
+def _simulated(names: Sequence[str], options: argparse.Namespace) -> Iterator[SimulatedRun]:
+    """Simulate mechanisms, with a line for each run if some were asked for by name, else for each mechanism."""
+    total = options.simulations * sum(len(MECHANISMS[name].sizes) for name in names)
+    runs = simulated_runs(names, options.simulations, options.outcomes / "simulated.jsonl", options.workers)
+    for number, run in enumerate(runs, 1):
+        if options.models or number % options.simulations == 0:
+            _say(number, total, f"{run.mechanism} of {run.size:g}, seed {run.seed}: {run.verdict}")
+        yield run
+
+
+def _tables(outcomes: Sequence[Outcome], simulated: Sequence[SimulatedRun], logs: Path | None) -> str:
+    """All tables in Markdown; with the placebo's if there is a folder for its log."""
+    parts = [report(outcomes)] if outcomes else []
+    if simulated:
+        parts += [
+            "Simulated mechanisms, the share of runs that is said to track the concept:",
+            mechanisms_table(simulated),
+            "How often the 95% interval of the excess covers the true one:",
+            coverage_table(simulated),
+        ]
+    if logs is not None:
+        parts += [
+            "Control questions of the embedded model in introspection's place, where there is nothing to find:",
+            placebo_table(placebo_rates(real_trials(logs / "placebo"))),
+        ]
+    return "\n\n".join(parts)
+
+
+def _say(number: int, total: int, text: str) -> None:
+    print(f"[{number}/{total}] {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,9 @@ from pathlib import Path
 from scipy.stats import binomtest
 from tabulate import tabulate
 
-from introbench.analysis.verdict import VERDICTS
+from introbench.analysis.verdict import INTROSPECTIVE, VERDICTS
 from introbench.validation.planted_truths import PLANTED
 from introbench.validation.runs import SCALED, Outcome
-
-INTROSPECTIVE = PLANTED[SCALED].verdict
-"""The verdict that claims introspection."""
 
 POWER = 0.8
 """Share of runs in which an effect has to be found to count as found in most."""
@@ -67,8 +64,8 @@ def error_rates(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
     """
     claims: dict[bool, list[bool]] = {True: [], False: []}
     for outcome in _with_default_effect(outcomes):
-        introspects = PLANTED[outcome.case.planted].verdict == INTROSPECTIVE
-        claims[introspects].append(outcome.verdict == INTROSPECTIVE)
+        introspects = PLANTED[outcome.case.planted].verdict in INTROSPECTIVE
+        claims[introspects].append(outcome.verdict in INTROSPECTIVE)
     return {"false": (sum(claims[False]), len(claims[False])), "found": (sum(claims[True]), len(claims[True]))}
 
 
@@ -76,7 +73,7 @@ def power_curve(outcomes: Sequence[Outcome]) -> str:
     """How often an introspector is found, by its effect size, as a Markdown table."""
     rows = []
     for effect, runs in _by_effect(outcomes).items():
-        claims = sum(outcome.verdict == INTROSPECTIVE for outcome in runs)
+        claims = sum(outcome.verdict in INTROSPECTIVE for outcome in runs)
         half_width = sum(outcome.high - outcome.low for outcome in runs) / 2 / len(runs)
         excess = sum(outcome.noticed for outcome in runs) / len(runs)
         rows.append([f"{effect:g}", f"{excess:+.3f}", f"{half_width:.3f}", rate(claims, len(runs))])
@@ -92,25 +89,44 @@ def found_in_most(outcomes: Sequence[Outcome]) -> float | None:
     """The smallest planted effect from which on a share of at least `POWER` of the runs find it; None without one."""
     smallest = None
     for effect, runs in reversed(_by_effect(outcomes).items()):
-        if sum(outcome.verdict == INTROSPECTIVE for outcome in runs) < POWER * len(runs):
+        if sum(outcome.verdict in INTROSPECTIVE for outcome in runs) < POWER * len(runs):
             break
         smallest = effect
     return smallest
 
 
 def _with_default_effect(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The outcomes of models with their default effect size, without those of the power curve."""
-    return [outcome for outcome in outcomes if outcome.case.effect is None]
+    """The outcomes of models as they are by default, without those of the other tables."""
+    return [outcome for outcome in outcomes if outcome.case.effect is None and outcome.case.random_dose is None]
 
 
 def _by_effect(outcomes: Sequence[Outcome]) -> dict[float, list[Outcome]]:
     """The outcomes of introspectors by effect size, the smallest first."""
     by_effect: dict[float, list[Outcome]] = {}
     for outcome in outcomes:
-        if outcome.case.planted == SCALED:
+        if outcome.case.planted == SCALED and outcome.case.random_dose is None:
             effect = PLANTED[SCALED].introspection if outcome.case.effect is None else outcome.case.effect
             by_effect.setdefault(effect, []).append(outcome)
     return dict(sorted(by_effect.items()))
+
+
+def random_doses_table(outcomes: Sequence[Outcome]) -> str:
+    """How often planted models are said to track the concept, by how strongly random directions act, in Markdown."""
+    by_dose: dict[tuple[str, float | None], dict[float, list[bool]]] = {}
+    for outcome in outcomes:
+        dose = outcome.case.random_dose
+        if dose is not None:
+            claims = by_dose.setdefault((outcome.case.planted, outcome.case.effect), {}).setdefault(dose, [])
+            claims.append(outcome.verdict in INTROSPECTIVE)
+    doses = sorted({dose for of_model in by_dose.values() for dose in of_model})
+    rows = [
+        [
+            name if effect is None else f"{name}, {effect:g} nats",
+            *(rate(sum(claims[dose]), len(claims[dose])) if dose in claims else "" for dose in doses),
+        ]
+        for (name, effect), claims in by_dose.items()
+    ]
+    return tabulate(rows, ["said to track", *(f"{dose:g}" for dose in doses)], tablefmt="github", disable_numparse=True)
 
 
 def report(outcomes: Sequence[Outcome]) -> str:
@@ -129,6 +145,11 @@ def report(outcomes: Sequence[Outcome]) -> str:
         "",
         power_curve(outcomes),
     ]
+    if any(outcome.case.random_dose is not None for outcome in outcomes):
+        doses = (
+            "How often a model is said to track the concept, by the share of a concept's dose that a random direction"
+        )
+        lines += ["", f"{doses} of its norm has:", "", random_doses_table(outcomes)]
     if smallest is not None:
         lines += ["", f"The smallest of these effects that is found in {POWER:.0%} of runs: {smallest:g} nats."]
     return "\n".join(lines)

@@ -17,10 +17,10 @@ from inspect_ai import eval
 
 from introbench.analysis.verdict import VERDICTS
 from introbench.validation.planted_models import concepts_of, save_planted
-from introbench.validation.planted_truths import PLANTED
+from introbench.validation.planted_truths import PLANTED, Truth
 
-DOCUMENTS = ("info", "neutral")
-"""The documents that the verdict rests on; the others would make a run longer without changing the verdict."""
+REFERENCE, NEUTRAL = "info", "neutral"
+"""The document that the verdict rests on; beside it, for a model that reads documents, the one it is compared with."""
 FORMAT = "yes-no"
 """Answers in words alone, which halve the time of a run."""
 SCALED = "introspector"
@@ -35,11 +35,21 @@ class Case:
         planted: Name of the planted model.
         seed: Seed of its weights, of the concepts, and of the random vectors.
         effect: Effect size in nats in place of the default one; for `SCALED` only.
+        random_dose: How strongly random directions act, in place of the model's own share; see `Truth.random_dose`.
     """
 
     planted: str
     seed: int
     effect: float | None = None
+    random_dose: float | None = None
+
+    @property
+    def truth(self) -> Truth:
+        """What the model does."""
+        truth = PLANTED[self.planted]
+        if self.effect is not None:
+            truth = replace(truth, introspection=self.effect)
+        return truth if self.random_dose is None else replace(truth, random_dose=self.random_dose)
 
 
 @dataclass(frozen=True)
@@ -81,9 +91,7 @@ def run_case(case: Case, **task_args: Any) -> Outcome:
     Raises:
         RuntimeError: The run did not succeed.
     """
-    truth = PLANTED[case.planted]
-    if case.effect is not None:
-        truth = replace(truth, introspection=case.effect)
+    truth = case.truth
     with tempfile.TemporaryDirectory() as name, _vectors_kept_in(name):
         folder = Path(name) / "planted"
         save_planted(truth, case.seed, folder)
@@ -92,8 +100,9 @@ def run_case(case: Case, **task_args: Any) -> Outcome:
             model=f"inject/{folder}",
             task_args={
                 "concepts": concepts_of(case.seed),
-                "documents": [*DOCUMENTS],
+                "documents": [REFERENCE, NEUTRAL] if truth.document else REFERENCE,
                 "formats": FORMAT,
+                "norm_vectors": 0,
                 "seed": case.seed,
                 **task_args,
             },
