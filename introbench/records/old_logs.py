@@ -64,6 +64,6 @@ def families_under(document: str, documents: Sequence[str], families: Sequence[s
 def arm(name: str, row: int) -> Arm:
     """The arm of a name. Sweeps name their arms by vector, and need no more than the order in which they stand."""
     for pattern, make in _NAMES:
-        if found := pattern.fullmatch(name):
-            return make(found, row)
+        if match := pattern.fullmatch(name):
+            return make(match, row)
     return Arm(CONCEPT, row, place=name)

@@ -52,7 +52,7 @@ def by_key(results: list[Result]) -> dict[str, Result]:
 
 
 def test_planted_effects_are_found_within_their_intervals() -> None:
-    found = by_key(contrasts_of(battery()))
+    by_name = by_key(contrasts_of(battery()))
     truths = {
         "introspection - always_no | info": (1.5, 9),
         "introspection - always_yes | lorem": (1.0, 9),
@@ -62,11 +62,11 @@ def test_planted_effects_are_found_within_their_intervals() -> None:
         "concept - random vector | neutral": (0.25, 27),
     }
     for key, (truth, pairs) in truths.items():
-        interval = found[key].interval
+        interval = by_name[key].interval
         assert interval.low <= truth <= interval.high, key
         assert interval.high - interval.low < 0.4, key
-        assert found[key].pairs == pairs
-        assert found[key].missing == 0
+        assert by_name[key].pairs == pairs
+        assert by_name[key].missing == 0
 
 
 def test_means_cover_every_document_and_family() -> None:
@@ -81,13 +81,13 @@ def test_missing_trials_are_counted_and_leave_every_concept_the_same_questions()
     trials = battery()
     lost = next(i for i, t in enumerate(trials) if t.document == "info" and t.family == "introspection")
     for gone in ([replace(trials[lost], shift=math.nan, random={})], []):
-        found = by_key(contrasts_of(trials[:lost] + gone + trials[lost + 1 :]))
-        assert (found["info - lorem"].pairs, found["info - lorem"].missing) == (18, 9)
+        by_name = by_key(contrasts_of(trials[:lost] + gone + trials[lost + 1 :]))
+        assert (by_name["info - lorem"].pairs, by_name["info - lorem"].missing) == (18, 9)
         # the question is left out for all nine concepts
         for key in ("concept - random vector | info", "introspection - always_no | info"):
-            assert found[key].missing == 9, key
-            assert math.isfinite(found[key].interval.estimate)
-        assert found["concept - random vector | info"].pairs == 18
+            assert by_name[key].missing == 9, key
+            assert math.isfinite(by_name[key].interval.estimate)
+        assert by_name["concept - random vector | info"].pairs == 18
         means = by_key(means_of(trials[:lost] + gone + trials[lost + 1 :]))
         assert (means["introspection | info"].pairs, means["introspection | info"].missing) == (18, 9)
         assert (means["always_no | info"].pairs, means["always_no | info"].missing) == (27, 0)
@@ -117,10 +117,10 @@ def test_a_concept_that_is_lost_altogether_does_not_take_the_others_with_it() ->
 
 def test_a_lost_random_vector_costs_only_the_contrast_with_random_vectors() -> None:
     trials = [replace(t, random=dict.fromkeys(t.random, math.nan)) if t.concept == "love" else t for t in battery()]
-    found = by_key(contrasts_of(trials))
-    assert found["concept - random vector | info"].interval.units == 8
-    assert found["introspection - always_no | info"].interval.units == 9
-    assert found["introspection - always_no | info"].missing == 0
+    by_name = by_key(contrasts_of(trials))
+    assert by_name["concept - random vector | info"].interval.units == 8
+    assert by_name["introspection - always_no | info"].interval.units == 9
+    assert by_name["introspection - always_no | info"].missing == 0
 
 
 def test_without_random_vectors_there_is_no_contrast_with_them() -> None:
@@ -136,22 +136,22 @@ def test_repeated_epochs_change_nothing() -> None:
 
 def test_what_was_planned_and_not_run_has_no_pairs_and_says_so() -> None:
     trials = [t for t in battery() if t.document == "info" and t.family == "introspection"]
-    found = by_key(contrasts_of(trials))
-    assert set(found) == set(by_key(contrasts_of(battery())))
+    by_name = by_key(contrasts_of(trials))
+    assert set(by_name) == set(by_key(contrasts_of(battery())))
     for key in ("info - lorem", "introspection - always_no | info", "introspection - always_no | none"):
-        assert math.isnan(found[key].interval.estimate), key
-        assert found[key].pairs == 0
-        assert "no pairs" in results_table([found[key]])
-    assert found["info - lorem"].missing == found["introspection - always_no | info"].missing == 27
+        assert math.isnan(by_name[key].interval.estimate), key
+        assert by_name[key].pairs == 0
+        assert "no pairs" in results_table([by_name[key]])
+    assert by_name["info - lorem"].missing == by_name["introspection - always_no | info"].missing == 27
     assert means_of(trials)[-1].pairs == 0
 
 
 def test_formats_of_a_question_are_no_more_questions() -> None:
     """Asking the same questions in many formats with the same numbers must not make the interval narrower."""
     trials = battery()
-    many = [replace(t, answer_format=f"format {copy}") for t in trials for copy in range(5)]
+    copied = [replace(t, answer_format=f"format {copy}") for t in trials for copy in range(5)]
     for of_one, of_many in zip(
-        [*means_of(trials), *contrasts_of(trials)], [*means_of(many), *contrasts_of(many)], strict=True
+        [*means_of(trials), *contrasts_of(trials)], [*means_of(copied), *contrasts_of(copied)], strict=True
     ):
         for end in ("low", "estimate", "high"):
             assert getattr(of_many.interval, end) == pytest.approx(getattr(of_one.interval, end)), of_one.key
@@ -238,11 +238,11 @@ def test_salience_is_compared_with_introspection_under_the_reference_document_al
         for concept in CONCEPTS
     ]
     plan = Plan(["none", "info"], ["introspection", "salience"])
-    means, found = by_key(means_of(trials, plan)), by_key(contrasts_of(trials, plan))
+    means, by_name = by_key(means_of(trials, plan)), by_key(contrasts_of(trials, plan))
     assert set(means) == {"introspection | info", "salience | info", "introspection | none"}
     assert means["salience | info"].interval.estimate == pytest.approx(0.4), "sides count alike, so a push cancels"
-    assert set(found) == {"introspection - salience | info", "info - none"}
-    against = found["introspection - salience | info"]
+    assert set(by_name) == {"introspection - salience | info", "info - none"}
+    against = by_name["introspection - salience | info"]
     assert against.interval.estimate == pytest.approx(0.6), "a push toward yes cancels"
     assert (against.pairs, against.missing) == (9, 0)
     lost = [replace(t, shift=math.nan) if (t.item, t.concept) == ("d", "love") else t for t in trials]
@@ -254,19 +254,19 @@ def test_salience_is_compared_with_introspection_under_the_reference_document_al
 def test_a_pure_push_toward_yes_is_not_introspection() -> None:
     """Whatever the share of reversed questions, and also if only the word yes is pushed and not the figure 1."""
     for trials in (asked(lambda *_: 1.0), asked(lambda _family, form, _baseline: float(form == "yes-no"))):
-        found = by_key(contrasts_of(trials, ASKED))
+        by_name = by_key(contrasts_of(trials, ASKED))
         for key in ("introspection - always_no | info", "introspection - always_yes | info", MATCHED_KEY):
-            assert found[key].interval.estimate == pytest.approx(0, abs=1e-12), key
-        assert found["introspection - ambiguous | info"].interval.estimate == pytest.approx(0, abs=1e-12)
+            assert by_name[key].interval.estimate == pytest.approx(0, abs=1e-12), key
+        assert by_name["introspection - ambiguous | info"].interval.estimate == pytest.approx(0, abs=1e-12)
 
 
 def test_pure_flattening_is_not_introspection_against_matched_controls() -> None:
-    found = by_key(contrasts_of(asked(lambda _family, _form, baseline: -0.1 * baseline), ASKED))
-    assert found[MATCHED_KEY].interval.estimate == pytest.approx(0, abs=1e-12)
+    by_name = by_key(contrasts_of(asked(lambda _family, _form, baseline: -0.1 * baseline), ASKED))
+    assert by_name[MATCHED_KEY].interval.estimate == pytest.approx(0, abs=1e-12)
     for family in ("always_no", "always_yes"):
-        alike = found[f"introspection - {family} | info"].interval.estimate
+        alike = by_name[f"introspection - {family} | info"].interval.estimate
         assert alike == pytest.approx(0, abs=1e-12), "the side whose baselines agree stands beside a family"
-    unlike = found["introspection - ambiguous | info"].interval.estimate
+    unlike = by_name["introspection - ambiguous | info"].interval.estimate
     assert unlike > 0.1, "which is why matched controls come first"
 
 

@@ -58,9 +58,9 @@ def simulated(effect: Effect, random: float = 0.0, seed: int = 0, noise: float =
 
 
 def rests_on(trials: list[TrialShift], plan: Plan = PLAN) -> Evidence:
-    found = evidence(excesses(trials, plan), trials, plan, dict.fromkeys(CONCEPTS, True))
-    assert found is not None
-    return found
+    measured = evidence(excesses(trials, plan), trials, plan, dict.fromkeys(CONCEPTS, True))
+    assert measured is not None
+    return measured
 
 
 def introspector(question: schema.Question, answer_format: str) -> float:
@@ -102,9 +102,9 @@ def test_simulated_models_get_their_verdicts(effect: Effect, random: float, name
 
 def test_where_salience_was_not_asked_a_reader_of_it_passes_for_an_introspector() -> None:
     trials = [trial for trial in simulated(salience_reader) if trial.family != schema.SALIENCE]
-    found = rests_on(trials, Plan(["info"], schema.FAMILIES))
-    assert found.salience is found.beyond_salience is NOT_MEASURED
-    assert verdict(found).name == "tracks the concept"
+    measured = rests_on(trials, Plan(["info"], schema.FAMILIES))
+    assert measured.salience is measured.beyond_salience is NOT_MEASURED
+    assert verdict(measured).name == "tracks the concept"
 
 
 def test_both_excesses_are_over_the_same_lines_in_words() -> None:
@@ -112,11 +112,11 @@ def test_both_excesses_are_over_the_same_lines_in_words() -> None:
     trials = simulated(
         lambda q, form: {"introspection": 2.0, "salience": 0.75}.get(q.family, 0.0) + 9 * (form != "yes-no"), noise=0
     )
-    found = rests_on(trials)
-    for interval, truth in ((found.salience, 0.75), (found.beyond_salience, 1.25)):
+    measured = rests_on(trials)
+    for interval, truth in ((measured.salience, 0.75), (measured.beyond_salience, 1.25)):
         assert (interval.low, interval.estimate, interval.high) == pytest.approx((truth,) * 3, abs=1e-9)
         assert interval.units == 9
-    assert found.excess.estimate > 2
+    assert measured.excess.estimate > 2
 
 
 def test_salience_is_no_control() -> None:
@@ -133,10 +133,10 @@ def test_a_concept_that_lost_its_salience_answers_does_not_take_the_others_with_
         replace(trial, shift=math.nan) if (trial.family, trial.concept) == (schema.SALIENCE, "love") else trial
         for trial in simulated(introspector)
     ]
-    found = rests_on(trials)
-    assert found.salience.units == found.beyond_salience.units == 8
-    assert found.excess.units == 9
-    assert verdict(found).name == "tracks the concept"
+    measured = rests_on(trials)
+    assert measured.salience.units == measured.beyond_salience.units == 8
+    assert measured.excess.units == 9
+    assert verdict(measured).name == "tracks the concept"
 
 
 @pytest.mark.parametrize("lost", ["one concept of each question", "all"])
@@ -149,7 +149,7 @@ def test_lost_salience_answers_are_no_licence(lost: str) -> None:
         else trial
         for trial in trials
     ]
-    found = rests_on(without)
-    assert found.salience_asked
-    assert math.isnan(found.salience.estimate)
-    assert verdict(found).name == "inconclusive"
+    measured = rests_on(without)
+    assert measured.salience_asked
+    assert math.isnan(measured.salience.estimate)
+    assert verdict(measured).name == "inconclusive"
