@@ -8,7 +8,7 @@ from inspect_ai.log import EvalLog, read_eval_log
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from introbench.stats.robust_line import robust_lines
+from introbench.stats.robust_curve import curve_basis, heights, robust_fits
 
 DOCUMENT, FORMAT = "info", "yes-no"
 LOOKS = {
@@ -63,14 +63,16 @@ def answers(log: EvalLog) -> dict[str, dict[str, list[tuple[float, float]]]]:
 
 
 def draw_answers(axes: Axes, points: dict[str, list[tuple[float, float]]], concept: str) -> None:
-    """Every question under one concept's vector, with the robust line through the control questions."""
+    """Every question under one concept's vector, with the robust curve through the control questions."""
     for kind, (marker, colour, name) in LOOKS.items():
         x, y = np.array(points[kind]).T
         axes.scatter(x, y, marker=marker, color=colour, s=38, label=name, zorder=3)
     x, y = np.array(points["control"]).T
-    ((intercept, slope),), _ = robust_lines(x[None], y[None])
+    curve = curve_basis(x)
+    fits, _ = robust_fits(curve, x[None], y[None])
     ends = np.array(axes.get_xlim())
-    axes.plot(ends, intercept + slope * ends, color="#555555", lw=1.4, label="line through the control questions")
+    along = np.linspace(*ends, 200)
+    axes.plot(along, heights(curve, fits, along[None])[0], color="#555555", lw=1.4, label="curve through the controls")
     axes.set_xlim(*ends)
     axes.axhline(0, color="k", lw=0.6)
     axes.set_xlabel("log-odds of yes with nothing injected (nats)")
@@ -80,7 +82,7 @@ def draw_answers(axes: Axes, points: dict[str, list[tuple[float, float]]], conce
 
 
 def draw_excess(axes: Axes, log: EvalLog) -> None:
-    """What introspection questions move beyond the line, with intervals, by kind of vector."""
+    """What introspection questions move beyond the curve, with intervals, by kind of vector."""
     assert log.results
     values = {name: metric.value for score in log.results.scores for name, metric in score.metrics.items()}
     start, end = "excess | ", f" | {DOCUMENT}"
@@ -96,7 +98,7 @@ def draw_excess(axes: Axes, log: EvalLog) -> None:
     axes.set_yticks([-at for at in range(len(rows))], [VECTORS[name[len(start) : -len(end)]] for name in rows])
     axes.set_xlim(-1.5 * margin, 1.5 * margin)
     axes.set_xlabel("excess toward 'noticed', 95% interval (nats)")
-    axes.set_title("How far introspection answers leave the line", fontsize=10)
+    axes.set_title("How far introspection answers leave the curve", fontsize=10)
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15), frameon=False)
 
 

@@ -3,7 +3,7 @@
 Units (vectors) are few, and so are questions, which all units share. The variance of a mean over both is that of
 two-way clustering (Cameron, Gelbach & Miller 2011), V = V_units + V_questions - V_cells. V_units comes from the spread
 of the units' numbers. V_questions comes from a jackknife: each question is left out in turn, for all units and kinds of
-answers at once, and the control lines are fitted again. V_cells comes from what leaving a question out does to single
+answers at once, and the control curves are fitted again. V_cells comes from what leaving a question out does to single
 units beyond their mean. Each part is multiplied by the squared quantile of its own degrees of freedom (as Cochran & Cox
 combine variances):
 

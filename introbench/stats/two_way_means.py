@@ -1,7 +1,7 @@
 """Means and differences of means of what units answered to questions, with intervals that allow for both.
 
 Units (vectors) and questions are both few, and all units answer the same questions. A mean over both therefore has the
-interval of two-way clustering (`two_way_interval`); what differs from the excess over a control line is that the mean
+interval of two-way clustering (`two_way_interval`); what differs from the excess over a control curve is that the mean
 of a family of questions has a jackknife in closed form.
 
 Questions have strata, which are the sides of introspection questions (plain and reversed): they are averaged within
