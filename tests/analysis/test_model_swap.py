@@ -81,7 +81,8 @@ def test_matched_controls_are_taken_from_a_question_and_added_beside_a_reversed_
     ]
     contrasts = {result.name: result.interval.estimate for result in arm_contrasts(trials, ["tuned"], PLAN)}
     assert contrasts[f"tuned: {MATCHED}"] == pytest.approx(3.0 - 2 / 3 * 0.75 + 1 / 3 * 0.75)
-    assert contrasts["tuned: introspection - always_no"] == pytest.approx(3.0 - 1 / 3 * 0.75), "taken twice, added once"
+    assert contrasts["tuned: introspection - always_no"] == pytest.approx(2.0 - 0.75), "beside the two plain ones"
+    assert contrasts["tuned: introspection - always_yes"] == pytest.approx(5.0 + 0.75), "beside the reversed one"
     assert arm_contrasts(trials, ["tuned"], Plan(["info"], ["always_no", "always_yes"])) == []
 
 
