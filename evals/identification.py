@@ -55,7 +55,7 @@ def identification(
             middle third by default.
         strength: Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose
             kl:NATS; the model's known setting or residual:0.05 by default.
-        random_vectors: Random vectors per trial.
+        random_vectors: Random vectors per trial, at the doses of the concepts' vectors that they are rotations of.
         seed: Seed of the random vectors and of the orders.
         system: Content of the system turn; "none" for no system turn.
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own;
@@ -99,7 +99,7 @@ def identification(
         scorer=identified(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),
-        version=1,
+        version=2,
         metadata=run_facts(checkpoint, arms),
     )
 

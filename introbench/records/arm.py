@@ -26,7 +26,7 @@ class Arm:
         row: Its row in the arm batch.
         number: Which one of several of its kind, counted from 1; for a contrast of models +1 or -1; 0 if there is one.
         steering: When the injection is on: `cache` (while the prior turn is read) or `active` (to the end).
-        matched: In what a control vector is like the concept's own: `norm` or `impact` (the dose).
+        matched: In what a random or control vector is like the concept's vector: `norm` or `impact` (the dose).
         place: Where, or at which strength, the vector is injected, if arms differ in that.
     """
 

@@ -7,14 +7,14 @@ from functools import cached_property
 from typing import overload
 
 from introbench.engine import Arms
-from introbench.records.arm import CONCEPT, IMPACT, RANDOM, SHAM, Arm
+from introbench.records.arm import CONCEPT, IMPACT, NORM, RANDOM, SHAM, Arm
 from introbench.steering.injection import Injection, LayerRange, Strength, VectorRecipe, sham
 
 IMPACT_SUFFIX = " (impact)"
 """Ends the name of an arm that has the dose of the concept's own, rather than its norm."""
 
 CONCEPTS_PER_BATCH = 12
-"""How many concepts share a batch with their random vectors: at most 25 rows."""
+"""How many concepts share a batch with their random vectors."""
 
 Parts = Sequence[tuple[Sequence[int], Arms]]
 """Rows of an arm batch, and the arms that run them side by side."""
@@ -63,18 +63,23 @@ class ArmBatch(Sequence[Injection]):
 class ArmPlan:
     """Which arms the trials about some concepts have: the sham, a concept's vector, random vectors, control vectors.
 
-    Concept i uses random vectors i, i+1, ... (cyclically). Each is then used equally often, and there are as many
-    independent random vectors as concepts for the contrast between the two.
+    A random vector is a rotation of a concept's vector, and has its dose: a model that senses any perturbation in
+    proportion to its dose would otherwise seem to tell concepts from random directions. Concept i uses random vectors
+    i, i+1, ... (cyclically), and the first of them is the rotation of the concept's own vector. Each random vector is
+    then used equally often, and there are as many independent random vectors as concepts for the contrast between the
+    two. A few of the same rotations at the norm of their concepts' vectors are run beside them, one in each trial.
 
     Attributes:
         vectors: The concepts' vectors.
         layers: Half-open range of steered blocks.
         strength: Scale of the unit vectors.
-        random_arms: Random vectors per trial.
+        random_arms: Random vectors per trial, each of the dose of the concept's vector that it is a rotation of.
         seed: Seed of the random vectors.
         steerings: When injections are on; with two of them, every injection stands in the batch twice.
         controls: Which of `CONTROL_VECTORS` stand beside each concept's.
         stranger: The concept that stands for "other" where there is no other one.
+        norm_arms: How many of the random vectors are also run at equal norm; a trial has one of them. There are at most
+            as many as concepts, and none without random vectors.
     """
 
     vectors: tuple[VectorRecipe, ...]
@@ -85,6 +90,7 @@ class ArmPlan:
     steerings: tuple[str, ...] = ("cache",)
     controls: tuple[str, ...] = ()
     stranger: VectorRecipe | None = None
+    norm_arms: int = 0
 
     @property
     def concepts(self) -> tuple[str, ...]:
@@ -93,34 +99,40 @@ class ArmPlan:
 
     @cached_property
     def batch(self) -> ArmBatch:
-        """The batch, row by row: the sham; then concepts and random vectors, for each way to steer."""
-        rotated = [
-            replace(source, seed=self.seed, draw=index // len(self.vectors))
-            for index, source in enumerate(self._rotated_vectors)
-        ]
+        """The batch, row by row: the sham; concepts and random vectors of their doses, for each way to steer; the rest.
+
+        The rest are random vectors of the concepts' norms, and control vectors.
+        """
         steered = [
-            Injection(vector, self.layers, self.strength, steering)
+            injection
             for steering in self.steerings
-            for vector in (*self.vectors, *rotated)
+            for injection in (
+                *(Injection(vector, self.layers, self.strength, steering) for vector in self.vectors),
+                *(self._random(number, IMPACT, steering) for number in range(self._rotations)),
+            )
         ]
+        by_norm = [self._random(number, NORM, self.steerings[0]) for number in range(self._rotations_by_norm)]
         controls = [injection for vector in self.vectors for injection, *_ in self._controls(vector)]
-        return ArmBatch((sham(self.layers), *steered, *controls))
+        return ArmBatch((sham(self.layers), *steered, *by_norm, *controls))
 
     def arms(self, concept: str) -> dict[str, Arm]:
         """A trial's arms by name, with their rows in the batch."""
         index = self.concepts.index(concept)
-        pool = len(self._rotated_vectors)
         arms = {"sham": Arm(SHAM, 0)}
+        first = 1
         for number, steering in enumerate(self.steerings):
-            first = 1 + number * (len(self.vectors) + pool)
             suffix = "" if number == 0 else f" {steering}"
             arms[f"concept{suffix}"] = Arm(CONCEPT, first + index, steering=steering)
             for k in range(self.random_arms):
-                row = first + len(self.vectors) + (index + k) % pool
-                arms[f"random {k + 1}{suffix}"] = Arm(RANDOM, row, k + 1, steering)
-        first = len(self.batch) - len(self.vectors) * 2 * len(self.controls)
-        for number, (_, kind, matched) in enumerate(self._controls(self.vectors[index])):
-            row = first + index * 2 * len(self.controls) + number
+                row = first + len(self.vectors) + (index + k) % self._rotations
+                name = f"random {k + 1}{suffix}{IMPACT_SUFFIX}"
+                arms[name] = Arm(RANDOM, row, k + 1, steering, matched=IMPACT)
+            first += len(self.vectors) + self._rotations
+        if self._rotations_by_norm:
+            row = first + index % self._rotations_by_norm
+            arms["random 1"] = Arm(RANDOM, row, 1, self.steerings[0], matched=NORM)
+        first += self._rotations_by_norm + index * 2 * len(self.controls)
+        for row, (_, kind, matched) in enumerate(self._controls(self.vectors[index]), start=first):
             name = f"{kind}{IMPACT_SUFFIX}" if matched == IMPACT else kind
             arms[name] = Arm(kind, row, steering=self.steerings[0], matched=matched)
         return arms
@@ -157,12 +169,20 @@ class ArmPlan:
         return self.stranger
 
     @property
-    def _rotated_vectors(self) -> list[VectorRecipe]:
-        """Whose vector each random vector is a rotation of."""
-        if self.random_arms == 0:
-            return []
-        size = max(len(self.vectors), self.random_arms)
-        return [self.vectors[index % len(self.vectors)] for index in range(size)]
+    def _rotations(self) -> int:
+        """How many random vectors of the concepts' doses there are."""
+        return max(len(self.vectors), self.random_arms) if self.random_arms else 0
+
+    @property
+    def _rotations_by_norm(self) -> int:
+        """How many of them are run at the concepts' norms, too."""
+        return min(self.norm_arms, len(self.vectors)) if self.random_arms else 0
+
+    def _random(self, number: int, match: str, steering: str) -> Injection:
+        """The injection of a random vector: a rotation of a concept's vector, of its dose or norm."""
+        concept = self.vectors[number % len(self.vectors)]
+        rotated = replace(concept, seed=self.seed, draw=number // len(self.vectors))
+        return Injection(rotated, self.layers, self.strength, steering, like=concept, match=match)
 
 
 def separate_batches(plan: ArmPlan) -> ArmBatch:

@@ -73,7 +73,7 @@ class Carriers:
 
 
 def find_norms(
-    measure: Callable[[Sequence[float]], Sequence[float]], targets: Sequence[float], start: float
+    measure: Callable[[Sequence[float]], Sequence[float]], targets: Sequence[float], starts: Sequence[float]
 ) -> list[float]:
     """Find the norm at which each of some vectors has the dose that is asked for.
 
@@ -83,12 +83,12 @@ def find_norms(
     Args:
         measure: From one norm per vector to one dose per vector; called at most `FORWARDS` times.
         targets: Doses in nats, above 0.
-        start: Where to begin, above 0.
+        starts: The norm at which the search for each begins, above 0.
 
     Returns:
         Norms, rounded to `DIGITS` digits; NaN where a dose is not reached.
     """
-    searches = [_Search(target, start) for target in targets]
+    searches = [_Search(target, start) for target, start in zip(targets, starts, strict=True)]
     for _ in range(FORWARDS):
         for search, dose in zip(searches, measure([search.norm for search in searches]), strict=True):
             search.note(dose)

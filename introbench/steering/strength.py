@@ -17,7 +17,7 @@ from introbench.engine.weights import Weights
 from introbench.errors import InputError
 from introbench.progress import tell
 from introbench.steering.deltas import side_by_side
-from introbench.steering.dose import Carriers, find_norms
+from introbench.steering.dose import DIGITS, Carriers, find_norms
 from introbench.steering.injection import Injection, sham
 from introbench.steering.vectors import VectorLibrary
 from introbench.steering.vectors.store import content_hash
@@ -151,16 +151,24 @@ class Strengths:
         for control, model, sign in zip(controls, models, signs, strict=True):
             if control.match == "norm":
                 self._norms[control] = sign * self._norms[model]
-        by_impact = [number for number, control in enumerate(controls) if control.match == "impact"]
+        by_impact = {
+            control: model for control, model in zip(controls, models, strict=True) if control.match == "impact"
+        }
         if by_impact:
-            doses = self._measured(models, [self._norms[model] for model in models])
-            self._find_norms({controls[number]: doses[number] for number in by_impact})
+            measured = list(dict.fromkeys(by_impact.values()))
+            doses = dict(zip(measured, self._measured(measured, [self._norms[m] for m in measured]), strict=True))
+            # Rounded, so that what is found does not depend on which other injections happen to be measured beside it.
+            targets = {control: float(f"{doses[model]:.{DIGITS}g}") for control, model in by_impact.items()}
+            self._find_norms(targets, {control: abs(self._norms[model]) for control, model in by_impact.items()})
 
-    def _find_norms(self, doses: Mapping[Injection, float]) -> None:
+    def _find_norms(
+        self, doses: Mapping[Injection, float], beginnings: Mapping[Injection, float] | None = None
+    ) -> None:
         """Find the norms at which injections have some doses, from the store where they are kept.
 
         Args:
             doses: The dose of each injection, in nats.
+            beginnings: The norm at which the search for that of each injection begins; by default `BEGINNING`.
         """
         wanted: list[Injection] = []
         for injection, dose in doses.items():
@@ -179,8 +187,9 @@ class Strengths:
         def measure(norms: Sequence[float]) -> list[float]:
             return self._measured(wanted, [_sign(i) * norm for i, norm in zip(wanted, norms, strict=True)])
 
-        beginning = BEGINNING * self._library.residual_norm(next(iter(doses)).layers)
-        norms = find_norms(measure, [doses[injection] for injection in wanted], beginning)
+        begin = BEGINNING * self._library.residual_norm(next(iter(doses)).layers)
+        starts = [beginnings[injection] if beginnings else begin for injection in wanted]
+        norms = find_norms(measure, [doses[injection] for injection in wanted], starts)
         for injection, norm in zip(wanted, norms, strict=True):
             if math.isnan(norm):
                 start, stop = injection.layers

@@ -7,7 +7,7 @@ from introbench.models.checkpoint import Checkpoint
 from introbench.models.disk_cache import sha256_of
 from introbench.prompts import data
 from introbench.records.arm import CONTROL_VECTORS
-from introbench.steering.arms import ArmPlan
+from introbench.steering.arms import CONCEPTS_PER_BATCH, ArmPlan
 from introbench.steering.injection import (
     CONCEPT_METHODS,
     FROM_FILE,
@@ -36,6 +36,7 @@ def plan_arms(
     steering: object = "cache",
     vectors: str | None = None,
     controls: object = (),
+    norm_vectors: object = 0,
 ) -> ArmPlan:
     """Read what a task's arguments say about injections, before any weights load.
 
@@ -45,11 +46,12 @@ def plan_arms(
         method: One of `CONCEPT_METHODS`.
         layers: Steered blocks; the model's known setting or the middle third by default.
         strength: Norm of what is added; the model's known setting or `UNKNOWN_MODEL_STRENGTH` by default.
-        random_vectors: Random vectors per trial.
+        random_vectors: Random vectors per trial, at the dose of the concept's vector.
         seed: Of the random vectors.
         steering: cache, active or both.
         vectors: Folder of control-vector files, named by concept; None to extract vectors.
         controls: Which of `CONTROL_VECTORS` stand beside each concept's; "all" for all of them.
+        norm_vectors: How many random vectors of equal norm are run beside them.
 
     Raises:
         InputError: An argument is not as it should be, or a file does not fit the model.
@@ -73,6 +75,7 @@ def plan_arms(
         steerings=steerings,
         controls=_controls(controls),
         stranger=VectorRecipe(method, strangers[0]),
+        norm_arms=parse_count(norm_vectors, "norm_vectors", most=CONCEPTS_PER_BATCH),
     )
 
 

@@ -13,7 +13,7 @@ from introbench.prompts.published_files import read_published
 from introbench.records.arm import CONCEPT, RANDOM, READ_ONLY_RANDOM, SHAM, Arm
 from introbench.records.factors import ContinuationFactors
 from introbench.steering.arms import ArmBatch, ArmPlan
-from introbench.steering.injection import Strength, parse_strength, sham
+from introbench.steering.injection import Injection, Strength, parse_strength, sham
 from introbench.tasks.arguments import user_path
 from introbench.tasks.trials import chat_messages
 
@@ -122,13 +122,14 @@ def chat_to_continue(checkpoint: Checkpoint, prompts: str | None) -> tuple[dict[
 
 def _arms_of(arms: ArmPlan, concept: str, strengths: Mapping[str, Strength]) -> tuple[dict[str, Arm], ArmBatch]:
     """The arms of one concept: the sham, and at every strength its vector and random ones."""
-    vectors = tuple(vector for vector in arms.vectors if vector.concept == concept)
+    (vector,) = (vector for vector in arms.vectors if vector.concept == concept)
+    rotations = max(ROTATIONS, arms.random_arms)
+    vectors = [vector, *(replace(vector, seed=arms.seed, draw=draw) for draw in range(rotations))]
     named, injections = {"sham": Arm(SHAM, 0)}, [sham(arms.layers)]
     for label, strength in strengths.items():
-        at_strength = replace(arms, vectors=vectors, strength=strength, random_arms=max(ROTATIONS, arms.random_arms))
-        for index, injection in enumerate(at_strength.batch[1:]):
+        for index, injected in enumerate(vectors):
             kind = CONCEPT if index == 0 else RANDOM if index <= arms.random_arms else READ_ONLY_RANDOM
             name = CONCEPT if index == 0 else f"{kind} {index}"
             named[f"{name} at {label}"] = Arm(kind, len(injections), index, place=label)
-            injections.append(injection)
+            injections.append(Injection(injected, arms.layers, strength, arms.steerings[0]))
     return named, ArmBatch(tuple(injections))

@@ -12,13 +12,18 @@ from helpers import evaluate, two_passes
 from hypothesis import given
 from hypothesis import strategies as st
 
+from introbench.analysis.excess import CONCEPTS, RANDOM, RANDOM_BY_NORM
+from introbench.analysis.introspection import IntrospectionRun
 from introbench.errors import InputError
 from introbench.models.checkpoint import Checkpoint
 from introbench.models.disk_cache import sha256_of
 from introbench.prompts import data
+from introbench.provider import resident
 from introbench.provider.loaded_model import LoadedModel
 from introbench.records.arm_record import ArmRecord
+from introbench.report import log as log_report
 from introbench.scorers.introspection import _not_finite
+from introbench.steering import strength as strengths
 from introbench.steering.dose import FORWARDS, find_norms
 from introbench.steering.injection import Injection, Strength, VectorRecipe, sham
 from introbench.steering.vectors.control_file import write_control_file
@@ -177,14 +182,14 @@ def test_norms_are_found_on_any_curve_in_a_dozen_forwards(
         calls += 1
         return [dose(curve, norm) for curve, norm in zip(curves, norms, strict=True)]  # type: ignore[call-overload]
 
-    norms = find_norms(measure, [target] * len(curves), start)
+    norms = find_norms(measure, [target] * len(curves), [start] * len(curves))
     assert calls <= FORWARDS
     for curve, norm in zip(curves, norms, strict=True):
         assert dose(curve, norm) == pytest.approx(target, rel=0.05)
 
 
 def test_norms_that_are_not_finite_are_too_strong() -> None:
-    (norm,) = find_norms(lambda norms: [n**2 if n < 40 else math.nan for n in norms], [0.25], 1e4)
+    (norm,) = find_norms(lambda norms: [n**2 if n < 40 else math.nan for n in norms], [0.25], [1e4])
     assert norm == pytest.approx(0.5, rel=0.03)
 
 
@@ -194,8 +199,62 @@ def test_every_arm_shows_its_dose(tiny_folder: Path, tmp_path: Path) -> None:
     arms = {arm["arm"]: arm for arm in (log.samples or [])[0].output.metadata["arms"]}
     assert arms["sham"]["dose"] == 0
     assert arms["concept"]["dose"] == pytest.approx(0.02, rel=0.05)
-    assert arms["random 1"]["dose"] == pytest.approx(0.02, rel=0.05)
+    assert arms["random 1 (impact)"]["dose"] == pytest.approx(arms["concept"]["dose"], rel=0.05)
+    assert arms["random 1"]["strength"] == arms["concept"]["strength"], "equal norm, whatever the strength is given in"
     assert torch.isfinite(torch.tensor(arms["concept"]["strength"]))
+
+
+def test_random_vectors_of_a_run_have_the_doses_of_what_they_are_rotations_of(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    words = ["cats", "bread", "love", "fear"]
+    arguments = {"documents": "none", "families": "introspection", "layers": "1:3", "strength": 3, "concepts": words}
+    log = evaluate("introspection", tiny_folder, tmp_path, limit=8, **arguments)
+    doses: dict[str, float] = {}
+    norms: dict[str, tuple[float, float]] = {}
+    for sample in log.samples or []:
+        for record in sample.output.metadata["arms"]:
+            doses[record["vector"]], norms[record["vector"]] = record["dose"], record["strength"]
+    assert {sample.metadata["concept"] for sample in log.samples or []} == set(words)
+    for word in words:
+        assert doses[f"random {word}-0 (impact)"] == pytest.approx(doses[word], rel=0.05)
+        assert norms[f"random {word}-0"] == norms[word] == 3
+    off = [abs(doses[f"random {word}-0"] / doses[word] - 1) for word in words]
+    assert max(off) > 0.05, "equal norm must not be equal dose for this to test anything"
+
+
+def test_a_random_vector_that_does_not_reach_the_dose_is_missing_and_not_replaced(
+    tiny_folder: Path, tmp_path: Path, own_cache: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One rotation is lost: its answers are NaN in every trial that it belongs to, and count as missing."""
+    found = strengths.find_norms
+
+    def loses_the_first(measure: object, targets: list[float], starts: list[float]) -> list[float]:
+        return [math.nan, *found(measure, targets, starts)[1:]]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(strengths, "find_norms", loses_the_first)
+    resident.RESIDENT.clear()
+    arguments = {"layers": "1:3", "strength": 2.5, "concepts": ["cats", "bread", "love"], "formats": "yes-no"}
+    families = ["introspection", "always_yes"]
+    log = evaluate(
+        "introspection", tiny_folder, tmp_path, documents="none", families=families, random_vectors=2, **arguments
+    )
+    resident.RESIDENT.clear()
+    lost = "random cats-0 (impact)"
+    assert log.status == "success"
+    assert any(line.startswith(f"{lost}: ") and "are not reached" in line for line in told)
+    trials = log_report.scored_trials(log.samples or [], "yes_shift")
+    run = IntrospectionRun(trials)
+    assert run.not_finite == 0
+    for shift in run.shifts:
+        assert len(shift.random) == 2
+        assert {vector for vector, value in shift.random.items() if math.isnan(value)} == {lost} & set(shift.random)
+        assert all(math.isfinite(value) for value in shift.random_by_norm.values())
+    excess = {each.vectors: each for each in run.excesses}
+    questions = len({shift.item for shift in run.shifts})
+    assert excess[RANDOM].fit.excess.units == 2
+    assert excess[RANDOM].fit.missing == questions
+    assert excess[CONCEPTS].fit.missing == excess[RANDOM_BY_NORM].fit.missing == 0
 
 
 def test_a_strength_that_is_not_found_is_null_in_records(tiny_folder: Path, tmp_path: Path) -> None:

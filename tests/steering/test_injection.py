@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,9 +105,11 @@ def test_recipes_that_name_nothing_are_refused() -> None:
         Injection(None, (0, 1), Strength(1), spans=((4, 4, 1.0),))
 
 
-def arm_plan(concepts: tuple[str, ...], random_arms: int, steerings: tuple[str, ...] = ("cache",)) -> ArmPlan:
+def arm_plan(
+    concepts: tuple[str, ...], random_arms: int, steerings: tuple[str, ...] = ("cache",), norm_arms: int = 0
+) -> ArmPlan:
     vectors = tuple(VectorRecipe("pca_center", concept) for concept in concepts)
-    return ArmPlan(vectors, (1, 3), Strength(4.0), random_arms, seed=0, steerings=steerings)
+    return ArmPlan(vectors, (1, 3), Strength(4.0), random_arms, seed=0, steerings=steerings, norm_arms=norm_arms)
 
 
 @given(
@@ -126,7 +130,7 @@ def test_every_random_vector_is_used_equally_often(
         assert batch[arms["sham"].row].vector is None
         assert batch[arms["concept"].row].vector == VectorRecipe("pca_center", word)
         for name, arm in arms.items():
-            expected = steerings[-1] if name.endswith(" active") else "cache" if name == "sham" else steerings[0]
+            expected = steerings[-1] if " active" in name else "cache" if name == "sham" else steerings[0]
             assert batch[arm.row].steering == arm.steering == expected, name
         rows = [arm.row for name, arm in arms.items() if name.startswith("random")]
         assert rows == [arm.row for arm in arms.values() if arm.kind == "random"]
@@ -134,17 +138,52 @@ def test_every_random_vector_is_used_equally_often(
         for row in rows:
             uses[row] += 1
             assert batch[row].vector.is_random
+            source = batch[row].like
+            assert source == replace(batch[row].vector, seed=None, draw=0), "it is like the vector that it rotates"
+            assert batch[row].match == "impact"
+        if random_arms:
+            assert batch[arms["random 1 (impact)"].row].like == batch[arms["concept"].row].vector
     if n_concepts >= random_arms:
         assert set(uses.values()) <= {random_arms}
     assert len(set(batch)) == len(batch)
     assert ArmBatch.from_text(batch.to_text()) == batch
 
 
+@given(
+    n_concepts=st.integers(1, 12),
+    random_arms=st.integers(0, 4),
+    norm_arms=st.integers(0, 12),
+    steerings=st.sampled_from([("cache",), ("active",), ("cache", "active")]),
+)
+def test_a_few_rotations_are_run_at_equal_norm_as_well_and_a_trial_has_one(
+    n_concepts: int, random_arms: int, norm_arms: int, steerings: tuple[str, ...]
+) -> None:
+    words = tuple(f"word{chr(97 + n)}" for n in range(n_concepts))
+    plan = arm_plan(words, random_arms, steerings, norm_arms)
+    batch = plan.batch
+    pool = min(norm_arms, n_concepts) if random_arms else 0
+    assert len(batch) == 1 + len(steerings) * (n_concepts + (max(n_concepts, random_arms) if random_arms else 0)) + pool
+    rotations = {each.vector: each for each in batch if each.match == "impact"}
+    used: Counter[int] = Counter()
+    for number, word in enumerate(words):
+        by_norm = {n: arm for n, arm in plan.arms(word).items() if (arm.kind, arm.matched) == ("random", "norm")}
+        assert list(by_norm) == ["random 1"] * bool(pool)
+        for arm in by_norm.values():
+            injection = batch[arm.row]
+            assert injection.match == "norm"
+            assert injection.steering == steerings[0]
+            assert injection.like == VectorRecipe("pca_center", words[number % pool])
+            assert rotations[injection.vector].like == injection.like, "the same rotation as one of equal dose"
+            used[arm.row] += 1
+    assert len(used) == pool, "none is run in vain"
+    assert max(used.values(), default=0) - min(used.values(), default=0) <= 1
+
+
 def test_long_lists_of_concepts_are_split() -> None:
     words = tuple(f"word{chr(97 + n)}" for n in range(26))
     parts = arm_plan(words, 3).split()
     assert sum((part.concepts for part in parts), ()) == words
-    assert max(len(part.batch) for part in parts) <= 25
+    assert max(len(part.batch) for part in parts) == 1 + 12 + 12
 
 
 def test_concepts_can_be_any_word_but_not_a_slip() -> None:
