@@ -19,8 +19,6 @@ from introbench.analysis.excess import distinct_answers
 from introbench.analysis.introspection import IntrospectionRun
 from introbench.analysis.noticed import SIDED, TrialShift
 from introbench.models.smollm2 import NAME
-from introbench.report.find import find_log
-from introbench.report.log import scored_trials
 from introbench.stats.control_curve import fit_control_curve
 from introbench.validation.error_rates import rate
 
@@ -69,8 +67,9 @@ def real_trials(logs: Path) -> list[TrialShift]:
         )
         if made.status != "success":
             raise RuntimeError(f"{logs}: {made.status}; {made.error.message if made.error else 'no error'}")
-    log = read_eval_log(find_log(str(logs), ("introspection",)))
-    return IntrospectionRun(scored_trials(log.samples or [], "yes_shift")).shifts
+    log = read_eval_log(max(logs.glob("*.eval")))
+    scored = [(sample.metadata, (sample.scores or {})["yes_shift"].metadata or {}) for sample in log.samples or []]
+    return IntrospectionRun(scored).shifts
 
 
 def placebo_rates(trials: Sequence[TrialShift], draws: int = DRAWS, seed: int = 0) -> list[PlaceboRate]:
