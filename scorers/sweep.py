@@ -8,11 +8,11 @@ import numpy as np
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from introbench.analysis.sweep import EXCESS, SweepTrial, broken_from, group_trials, held_out, interval_in_cell, maps
+from introbench.analysis.sweep import EXCESS, SweepTrial, broken_from, group_trials, held_out, map_cells, map_names
 from introbench.provider.outputs import arm_records, read_arms
 from introbench.records.factors import TrialFactors
 from introbench.report.markdown import markdown
-from introbench.scorers.metric_values import scored_trials
+from introbench.scorers.metric_values import interval_values, scored_trials
 
 
 @metric(scores="unreduced")
@@ -47,14 +47,13 @@ def cells() -> Metric:
         values: dict[str, float] = {}
         for document, trials in by_document(scores).items():
             plan = plan_of(scores)
-            of_concepts = range(len(plan["concepts"]))
-            by_name = maps(trials, of_concepts)
-            for name in by_name:
-                for row, layers in enumerate(plan["axes"]["layers"]):
-                    for column, strength in enumerate(plan["axes"]["strength"]):
-                        key = f"{name} | {layers} x{strength} | {document}"
-                        interval = interval_in_cell(by_name, name, trials, (row, column), of_concepts, plan["seed"])
-                        values |= {key: interval.estimate, f"{key} | low": interval.low, f"{key} | high": interval.high}
+            layers, strengths = plan["axes"]["layers"], plan["axes"]["strength"]
+            for name in map_names(trials):
+                cells = map_cells(name, trials, range(len(plan["concepts"])), plan["seed"])
+                for (row, column), cell in cells.items():
+                    values |= interval_values(
+                        f"{name} | {layers[row]} x{strengths[column]} | {document}", cell.interval
+                    )
         return values
 
     return compute

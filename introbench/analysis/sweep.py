@@ -1,9 +1,12 @@
 """Layer ranges by strengths: maps of what an injection does to introspection and to every control family.
 
 Layers that are picked because they show most look better than they are. So the best cell is chosen on one half of the
-concepts and of the questions and read on the other halves, and the other way round; the map of all cells stands beside
-it. Splitting concepts alone would not be enough: whatever chance gives a question in one cell, it gives for all
-concepts, so that it would be picked on one half of them and read again on the other.
+concepts and of the questions and read on the other halves, and the other way round. Splitting concepts alone would not
+be enough: whatever chance gives a question in one cell, it gives for all concepts, so that it would be picked on one
+half of them and read again on the other.
+
+The map of all cells stands beside it. Its intervals allow for few concepts and few questions, and it marks only cells
+whose intervals still exclude 0 when those of all cells are to hold together.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +19,10 @@ from numpy.typing import NDArray
 from introbench.analysis.noticed import ScoredTrial
 from introbench.records.factors import QuestionFactors, TrialFactors
 from introbench.stats.balanced_answers import Answer
-from introbench.stats.control_line import excess_by_unit, fit_control_line
-from introbench.stats.intervals import NOT_MEASURED, Interval, mean_interval, own_rng
+from introbench.stats.control_curve import excess_by_unit, fit_control_curve
+from introbench.stats.intervals import NOT_MEASURED, Interval, own_rng
+from introbench.stats.simultaneous import excludes_zero, simultaneous_level
+from introbench.stats.two_way_means import QuestionAnswer, interval_of_means, unit_means
 
 Array = NDArray[np.float64]
 
@@ -53,6 +58,11 @@ class SweepTrial:
     baseline: Array
     shift: Array
 
+    @property
+    def noticed(self) -> Array:
+        """The shifts, on introspection questions positive where they say "noticed"."""
+        return (self.side or 1.0) * self.shift
+
 
 Cell = tuple[int, int]
 """Indices of a range and of a strength."""
@@ -83,8 +93,8 @@ class HeldOut:
         best: Cell with the largest mean excess over all concepts and questions; its excess is biased upward.
         at_best: Mean excess in that cell, in nats.
         excess: Excess of every concept and question in the cell that the others chose. The interval allows for concepts
-            and for questions; see `fit_control_line`.
-        families: Shift of every family there, that of introspection toward "noticed". Units are concepts.
+            and for questions; see `fit_control_curve`.
+        families: Shift of every family there, that of introspection toward "noticed"; likewise.
     """
 
     document: str
@@ -95,20 +105,38 @@ class HeldOut:
     families: Mapping[str, Interval]
 
 
+@dataclass(frozen=True)
+class MapCell:
+    """One cell of a map.
+
+    Attributes:
+        interval: Mean over vectors with its 95% interval.
+        is_marked: Whether it differs from 0, allowing for how many cells the map has.
+    """
+
+    interval: Interval
+    is_marked: bool
+
+
 def family_maps(trials: Sequence[SweepTrial]) -> dict[str, Array]:
     """Mean shift of every family, of introspection toward "noticed"; [ranges, strengths, vectors].
 
-    A question without a finite number in a cell leaves that cell without one.
+    Plain and reversed questions are averaged by themselves first, and count alike; so are answer formats. A question
+    without a finite number in a cell leaves that cell without one.
     """
-    families = dict.fromkeys(trial.family for trial in trials)
-    return {
-        family: np.mean([(t.side or 1.0) * t.shift for t in trials if t.family == family], axis=0)
-        for family in families
-    }
+    maps = {}
+    for family in dict.fromkeys(trial.family for trial in trials):
+        by_format: dict[str, dict[float, list[Array]]] = {}
+        for t in trials:
+            if t.family == family:
+                by_format.setdefault(t.labels, {}).setdefault(t.side, []).append(t.noticed)
+        of_formats = [[np.mean(of_side, axis=0) for of_side in sides.values()] for sides in by_format.values()]
+        maps[family] = np.mean([np.mean(of_sides, axis=0) for of_sides in of_formats], axis=0)
+    return maps
 
 
 def excess_map(trials: Sequence[SweepTrial], vectors: Sequence[int]) -> Array:
-    """Introspection in excess of the control line, [ranges, strengths, vectors]; see `fit_control_line`.
+    """Introspection in excess of the control line, [ranges, strengths, vectors]; see `fit_control_curve`.
 
     Args:
         trials: Trials of one document.
@@ -134,47 +162,60 @@ def _answers(trials: Sequence[SweepTrial], cell: Cell, vectors: Sequence[int], s
     ]
 
 
-def excess_interval(trials: Sequence[SweepTrial], cell: Cell, vectors: Sequence[int], seed: int = 0) -> Interval:
-    """The excess in one cell with an interval over vectors and questions; `NOT_MEASURED` if a number is not finite.
+def map_cells(name: str, trials: Sequence[SweepTrial], vectors: Sequence[int], seed: int = 0) -> dict[Cell, MapCell]:
+    """The cells of one map, with intervals over vectors and questions.
 
     Args:
+        name: Name of a question family, or `EXCESS`.
         trials: Trials of one document.
-        cell: Indices of range and strength.
         vectors: Which of the vectors.
         seed: Seed of the bootstrap.
     """
-    if not all(np.isfinite(t.shift[cell][list(vectors)]).all() for t in trials):
-        return NOT_MEASURED
-    rng = own_rng(seed, EXCESS, trials[0].document, *map(str, cell))
-    return fit_control_line(_answers(trials, cell, vectors), rng=rng).excess
+    cells = list(np.ndindex(trials[0].shift.shape[:2]))
+    intervals = {cell: interval_in_cell(name, trials, cell, vectors, seed) for cell in cells}
+    level = simultaneous_level(list(intervals.values()))
+    return {
+        cell: MapCell(
+            interval,
+            excludes_zero(interval) and excludes_zero(interval_in_cell(name, trials, cell, vectors, seed, level=level)),
+        )
+        for cell, interval in intervals.items()
+    }
 
 
 def interval_in_cell(
-    maps: Mapping[str, Array],
     name: str,
     trials: Sequence[SweepTrial],
     cell: Cell,
     vectors: Sequence[int],
     seed: int = 0,
+    *,
+    level: float = 0.95,
 ) -> Interval:
-    """The interval of one map in one cell: over vectors, and for the excess over questions as well.
+    """The interval of one map in one cell, over vectors and questions.
+
+    The excess is `NOT_MEASURED` if any number of the cell is not finite; for a family, vectors without finite numbers
+    are left out.
 
     Args:
-        maps: Maps of these trials under these vectors, by name.
-        name: Which of them.
+        name: Name of a question family, or `EXCESS`.
         trials: Trials of one document.
         cell: Indices of range and strength.
         vectors: Which of the vectors.
         seed: Seed of the bootstrap.
+        level: Nominal coverage.
     """
+    rng = own_rng(seed, trials[0].document, name, *map(str, cell))
     if name == EXCESS:
-        return excess_interval(trials, cell, vectors, seed)
-    return _finite_interval(maps[name][cell], own_rng(seed, trials[0].document, name, *map(str, cell)))
-
-
-def _finite_interval(values: Array, rng: np.random.Generator) -> Interval:
-    """Interval of a mean over vectors; those without a finite number are left out."""
-    return mean_interval(values[np.isfinite(values)], rng=rng)
+        if not all(np.isfinite(t.shift[cell][list(vectors)]).all() for t in trials):
+            return NOT_MEASURED
+        return fit_control_curve(_answers(trials, cell, vectors), level=level, rng=rng).excess
+    of_family = [t for t in trials if t.family == name]
+    finite = [v for v in vectors if all(np.isfinite(t.shift[cell][v]) for t in of_family)]
+    answers = [
+        QuestionAnswer(str(v), t.item, t.side, t.labels, float(t.noticed[cell][v])) for t in of_family for v in finite
+    ]
+    return interval_of_means([unit_means(answers)], level=level, rng=rng)
 
 
 def broken_from(trials: Sequence[SweepTrial], vectors: Sequence[int]) -> list[int | None]:
@@ -216,7 +257,7 @@ def held_out(document: str, trials: Sequence[SweepTrial], concepts: Sequence[str
         return None
     chosen: list[Choice] = []
     answers: list[Answer] = []
-    moved: dict[str, list[list[float]]] = {t.family: [[] for _ in concepts] for t in trials}
+    moved: dict[str, list[QuestionAnswer]] = {t.family: [] for t in trials}
     for choosing, others in (by_concept, by_concept[::-1]):
         for half in (0, 1):
             cell = _best(maps[half][:, :, choosing], usable)
@@ -226,8 +267,10 @@ def held_out(document: str, trials: Sequence[SweepTrial], concepts: Sequence[str
             # The two halves of the questions are read in two cells, so their control lines are fitted separately.
             answers += _answers(read, cell, others, suffix=f" {half}")
             for t in read:
-                for concept in others:
-                    moved[t.family][concept].append((t.side or 1.0) * float(t.shift[cell][concept]))
+                moved[t.family] += [
+                    QuestionAnswer(str(concept), t.item, t.side, t.labels, float(t.noticed[cell][concept]))
+                    for concept in others
+                ]
     excess = excess_map(trials, range(count))
     best = _best(excess, usable)
     return HeldOut(
@@ -235,9 +278,9 @@ def held_out(document: str, trials: Sequence[SweepTrial], concepts: Sequence[str
         tuple(chosen),
         best,
         float(excess[best].mean()),
-        fit_control_line(answers, rng=own_rng(seed, document, EXCESS)).excess,
+        fit_control_curve(answers, rng=own_rng(seed, document, EXCESS)).excess,
         {
-            family: _finite_interval(np.mean(values, axis=1), own_rng(seed, document, family))
+            family: interval_of_means([unit_means(values)], rng=own_rng(seed, document, family))
             for family, values in moved.items()
         },
     )
@@ -263,10 +306,10 @@ def _best(excess: Array, usable: NDArray[np.bool_]) -> Cell:
     return int(row), int(column)
 
 
-def maps(trials: Sequence[SweepTrial], vectors: Sequence[int]) -> dict[str, np.ndarray[Any, Any]]:
-    """Every family's map and that of the excess, [ranges, strengths, vectors]."""
-    by_family = {family: of_all[:, :, list(vectors)] for family, of_all in family_maps(trials).items()}
-    return {EXCESS: excess_map(trials, vectors), **by_family} if len(by_family) > 1 else by_family
+def map_names(trials: Sequence[SweepTrial]) -> list[str]:
+    """The names of the maps of one document: that of the excess, if there are control questions, then the families."""
+    families = list(dict.fromkeys(trial.family for trial in trials))
+    return [EXCESS, *families] if len(families) > 1 else families
 
 
 def group_trials(scored: Sequence[ScoredTrial]) -> dict[str, list[SweepTrial]]:

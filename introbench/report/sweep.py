@@ -12,10 +12,11 @@ from introbench.analysis.sweep import (
     HeldOut,
     SweepTrial,
     broken_from,
+    excess_map,
     group_trials,
     held_out,
-    interval_in_cell,
-    maps,
+    map_cells,
+    map_names,
 )
 from introbench.records.factors import TrialFactors
 from introbench.report.text import interval_text, number_text
@@ -37,16 +38,18 @@ def _of_document(document: str, trials: Sequence[SweepTrial], plan: Mapping[str,
     concepts, axes = plan["concepts"], plan["axes"]
     of_concepts = range(len(concepts))
     held = held_out(document, trials, concepts, seed=plan["seed"])
-    by_name = maps(trials, of_concepts)
+    by_name = {name: map_cells(name, trials, of_concepts, plan["seed"]) for name in map_names(trials)}
     broken = broken_from(trials, of_concepts)
     rows = []
     for row, layers in enumerate(axes["layers"]):
         for column, strength in enumerate(axes["strength"]):
             numbers = []
-            for name in by_name:
-                interval = interval_in_cell(by_name, name, trials, (row, column), of_concepts, plan["seed"])
-                shown = number_text(interval.estimate) if interval.units else "not finite"
-                numbers.append(f"{shown} {interval_text(interval)}" if name in (EXCESS, "introspection") else shown)
+            for name, cells in by_name.items():
+                cell = cells[row, column]
+                shown = number_text(cell.interval.estimate) if cell.interval.units else "not finite"
+                if name in (EXCESS, "introspection"):
+                    shown = f"{shown} {interval_text(cell.interval)}"
+                numbers.append(f"{shown} *" if cell.is_marked else shown)
             first = broken[row]
             rows.append([layers, strength, *numbers, "broken" if first is not None and column >= first else ""])
     headers = ["layers", "strength", *by_name, "controls"]
@@ -57,9 +60,11 @@ def _of_document(document: str, trials: Sequence[SweepTrial], plan: Mapping[str,
         f"Document {document}: every cell, mean shift over concepts in nats (introspection toward 'noticed')",
         tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
         *([_random_paragraph(trials, random)] if random.size else []),
-        "Intervals: 95% over concepts, those of the excess over questions as well. excess: introspection beyond the\n"
-        "line through the control questions' shifts over their baselines. broken: from this strength on, control\n"
-        "questions with a known answer move by half or more of what separates them from even odds.",
+        "Intervals: 95%, over concepts and questions, each by itself. *: differs from 0 also where all cells of a\n"
+        f"column are to hold together (Bonferroni, {len(rows)} cells); without a mark, it may be what chance gives.\n"
+        "With few concepts hardly any cell can have a mark: then look at what was held out. excess: introspection\n"
+        "beyond the curve through the control questions' shifts over their baselines. broken: from this strength on,\n"
+        "control questions with a known answer move by half or more of what separates them from even odds.",
     ]
 
 
@@ -86,8 +91,8 @@ def _held_paragraphs(held: HeldOut, axes: Mapping[str, Sequence[str]]) -> list[s
 
 
 def _random_paragraph(trials: Sequence[SweepTrial], vectors: Any) -> str:
-    excess = maps(trials, vectors).get(EXCESS)
-    if excess is None or not np.isfinite(excess).any():
+    excess = excess_map(trials, vectors) if EXCESS in map_names(trials) else np.array(np.nan)
+    if not np.isfinite(excess).any():
         return "Random vectors: no finite excess."
     return f"Random vectors: the mean excess of a cell is at most {np.nanmax(excess.mean(axis=2)):+.3f} nats."
 
