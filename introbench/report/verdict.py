@@ -111,7 +111,7 @@ def numbers_text(step: Step) -> str:
     """The numbers that a step's answer rests on."""
     unit = "" if step.name is StepName.FLATTENING else " nats"
     texts = {name: interval_text(interval, unit) for name, interval in step.intervals.items()}
-    halves = {name: f", minus half of introspection's {texts.get(name, '')}" for name in _HALVES}
+    halves = {name: f", minus half of introspection's (90% interval) {texts.get(name, '')}" for name in _HALVES}
     texts |= {name: text if name in texts else "" for name, text in halves.items()}
     shares = {name: share_text(step.numbers[name]) for name in _SHARES if name in step.numbers}
     return WORDS[step.name][1].format(**{**step.numbers, **texts, **shares})

@@ -30,6 +30,11 @@ FEWEST_NEAR = 3
 """Control questions that have to be near an introspection question for the curve to say something about it."""
 
 
+HALF_LEVEL = 0.9
+"""Nominal coverage of the intervals that say whether one excess is half of another: either side is tested at 5%, as is
+usual in tests of equivalence (Schuirmann 1987)."""
+
+
 @dataclass(frozen=True)
 class ControlCurveFit:
     """What injections did to all answers alike, and to introspection beyond that; in nats.
@@ -114,7 +119,8 @@ class Comparison(NamedTuple):
 
     Attributes:
         difference: The first minus the second.
-        beyond_half: The second minus half of the first: above 0 where the second is more than half as large.
+        beyond_half: The second minus half of the first: above 0 where the second is more than half as large; with the
+            coverage `HALF_LEVEL`.
     """
 
     difference: Interval
@@ -147,14 +153,14 @@ def compare_excesses(
     data = balance([first, second])
     excesses = [kind.excess for kind in _effects_by_kind(data)]
 
-    def combined(of_first: float, of_second: float) -> Interval:
+    def combined(of_first: float, of_second: float, level: float) -> Interval:
         by_kind = [
             [excess.part(data.population == 0, of_first), excess.part(data.population == 1, of_second)]
             for excess in excesses
         ]
         return interval_over_kinds(by_kind, level, resamples, rng)
 
-    return Comparison(combined(1.0, -1.0), combined(-0.5, 1.0))
+    return Comparison(combined(1.0, -1.0, level), combined(-0.5, 1.0, HALF_LEVEL))
 
 
 class FamilyAnswers(NamedTuple):
@@ -206,14 +212,14 @@ def compare_families(
             )
             pairs.append((one, two))
 
-    def combined(of_first: float, of_second: float) -> Interval:
+    def combined(of_first: float, of_second: float, level: float) -> Interval:
         by_kind = []
         for one, two in pairs:
             both = paired_combination(one, of_first, two, of_second)
             by_kind.append([both.part(data.population == n, 1.0 - 2.0 * n) for n in range(len(populations))])
         return interval_over_kinds(by_kind, level, resamples, rng)
 
-    return Comparison(combined(1.0, -1.0), combined(-0.5, 1.0))
+    return Comparison(combined(1.0, -1.0, level), combined(-0.5, 1.0, HALF_LEVEL))
 
 
 def _of_units_with_both(answers: FamilyAnswers, kinds: set[str]) -> list[Answer]:
