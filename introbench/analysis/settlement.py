@@ -18,12 +18,14 @@ class Bound:
         interval: The interval, by its name in `Evidence`.
         below: In nats.
         units_are_questions: Whether its units are introspection questions, and not concepts.
+        level: Nominal coverage of the interval.
         either_way: Whether it may clear them in the other direction as well.
     """
 
     interval: str
     below: float
     units_are_questions: bool = False
+    level: float = 0.95
     either_way: bool = False
 
 
@@ -59,7 +61,7 @@ def settle(interval: Interval, bound: Bound) -> Settlement:
         return Settlement()
     if bound.either_way and interval.estimate < 0:
         interval = replace(interval, estimate=-interval.estimate, low=-interval.high, high=-interval.low)
-    run = cheapest_run(interval, max(0.0, bound.below))
+    run = cheapest_run(interval, max(0.0, bound.below), bound.level)
     if run is None:
         return Settlement(measured=True)
     before = {int(part.source.split()[1]): part.count for part in interval.parts if part.source.startswith("questions")}

@@ -18,6 +18,7 @@ from enum import StrEnum
 
 from introbench.analysis.evidence import Evidence
 from introbench.analysis.settlement import Bound, Settlement, settle
+from introbench.stats.control_curve import HALF_LEVEL
 from introbench.stats.intervals import Interval
 
 RULES = 2
@@ -184,7 +185,7 @@ def _name(answers: Mapping[StepName, StepAnswer], evidence: Evidence, margin: fl
     ladder = (
         (answers[StepName.LIVE] is StepAnswer.NO, "not live"),
         (above and answers[StepName.RANDOM] is StepAnswer.HALF, "notices any perturbation"),
-        (above and beyond_random and answers[StepName.SALIENCE] is StepAnswer.HALF, "reads salience"),
+        (above and beyond_random and answers.get(StepName.SALIENCE) is StepAnswer.HALF, "reads salience"),
         (tracks, TRACKS_LITTLE if excess.high < margin else TRACKS),
         (excess.high < -margin, "moves the other way"),
         (not above and excess.high < margin and bool(others), max(others, key=lambda n: others[n], default="")),
@@ -241,9 +242,12 @@ def _steps(evidence: Evidence, margin: float) -> tuple[Step, ...]:
     others = _others(evidence, margin)
     random = _half(evidence, evidence.random, evidence.random_beyond_half, margin)
     salience = _half(evidence, evidence.salience, evidence.salience_beyond_half, margin)
-    half = 0.0 if _above(evidence.excess) else margin
-    share = {True: "random_beyond_half", False: "random"}[_above(evidence.excess)]
-    salient_share = {True: "salience_beyond_half", False: "salience"}[_above(evidence.excess)]
+    # A share of the excess is asked for where there is one; else whether there is anything at all.
+    share, salient_share, below, level = (
+        ("random_beyond_half", "salience_beyond_half", 0.0, HALF_LEVEL)
+        if _above(evidence.excess)
+        else ("random", "salience", margin, 0.95)
+    )
     tested, live = evidence.tested, evidence.live
     dose = evidence.dose_ratio
     steps = [
@@ -256,7 +260,7 @@ def _steps(evidence: Evidence, margin: float) -> tuple[Step, ...]:
         step(StepName.EXCESS, _shown(evidence.excess, margin), "excess", bound=Bound("excess", margin), margin=margin),
         step(StepName.NEAR, _at_least(evidence.near, MOSTLY_NEAR), near=evidence.near),
         step(StepName.DOSE, _at_least(-abs(dose - 1), -EQUAL_DOSE), dose_ratio=dose),
-        step(StepName.RANDOM, random, "random", share, bound=Bound(share, half)),
+        step(StepName.RANDOM, random, "random", share, bound=Bound(share, below, level=level)),
         step(
             StepName.BEYOND_RANDOM,
             _shown(evidence.beyond_random, margin),
@@ -271,7 +275,7 @@ def _steps(evidence: Evidence, margin: float) -> tuple[Step, ...]:
                 salience if evidence.salience_near >= MOSTLY_NEAR or salience is StepAnswer.HALF else StepAnswer.OPEN,
                 "salience",
                 salient_share,
-                bound=Bound(salient_share, half),
+                bound=Bound(salient_share, below, level=level),
                 salience_near=evidence.salience_near,
             ),
             step(

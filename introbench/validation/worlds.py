@@ -20,7 +20,7 @@ from introbench.stats.intervals import Array, Interval
 
 CONCEPTS = 9
 
-FAMILIES = {"introspection": 24, "always_no": 12, "always_yes": 12, "ambiguous": 10, "confusing": 10, SALIENCE: 16}
+FAMILIES = {"introspection": 24, "always_no": 12, "always_yes": 12, "ambiguous": 10, "confusing": 10, SALIENCE: 24}
 """Number of questions by family."""
 
 LEANINGS = {
