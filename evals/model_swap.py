@@ -10,6 +10,7 @@ from introbench.models import smollm2
 from introbench.models.checkpoint import Checkpoint, software_versions
 from introbench.models.finetune import Finetune
 from introbench.prompts import data
+from introbench.prompts.design import HALF
 from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.model_swap import arm_shifts
@@ -42,7 +43,8 @@ def model_swap(
 
     No steering vector is needed for that, so it is a control of the whole approach. Beside it, the vector that leads
     from the base to the fine-tune (the same prompts through both) is injected, forwards and backwards, and random
-    rotations of it. The control questions are asked under all of these arms.
+    rotations of it. The control questions are asked under all of these arms. To save time, half of the wordings are
+    asked: 12 of introspection, 24 of control questions.
 
         inspect eval evals/model_swap.py --model inject/smollm2
         inspect eval evals/model_swap.py --model inject/Qwen/Qwen2.5-Coder-32B-Instruct -M dtype=bfloat16 \
@@ -74,6 +76,8 @@ def model_swap(
             families=families,
             formats=formats,
             system=system_turn(system),
+            cross=HALF,
+            kinds=data.answer_kinds(),
         )
     plan = plan_of(conversations)
     questions, groups = question_groups(conversations)
@@ -90,7 +94,7 @@ def model_swap(
         scorer=arm_shifts(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=samples_view("Arms", "arm_shifts", labels, dict.fromkeys(labels, symmetric)),
-        version=1,
+        version=2,
         metadata={
             "layers": f"{swap.layers[0]}:{swap.layers[1]} of {checkpoint.n_layers}",
             "strength": str(swap.strength),

@@ -35,10 +35,11 @@ def probe(
     """Train a linear probe to tell injected from sham, on the states that the model itself has when it answers.
 
     The baseline behind every "no": a model that reports nothing may have had nothing to report. A probe is tested on
-    concepts and questions that it was not trained on, against the model's log-odds on the same trials (all
-    introspection questions, yes-no); recovered = (report - 0.5) / (probe - 0.5), in AUROC. Two states are probed: where
-    the question is answered, and where the prior turn ends (in the cache, cross-validated over documents, of which
-    that needs two). A sample is one document. See `introbench.analysis.probe`.
+    concepts and questions that it was not trained on, against the model's log-odds on the same trials (the six
+    introspection wordings that the introspection task asks in yes-no by default); recovered = (report - 0.5) /
+    (probe - 0.5), in AUROC. Two states are probed: where the question is answered, and where the prior turn ends (in
+    the cache, cross-validated over documents, of which that needs two). A sample is one document. See
+    `introbench.analysis.probe`.
 
         inspect eval evals/probe.py --model inject/smollm2
         inspect eval evals/probe.py -T documents=none,info -T concepts=cats,bread,love,trees
@@ -83,6 +84,7 @@ def probe(
                 families=("introspection",),
                 formats=("yes-no",),
                 system=system_turn(system),
+                kinds=data.answer_kinds(),
             )
         )
         asked = [conversation for conversation in conversations if conversation.factors["document"] == chosen[0]]
@@ -124,7 +126,7 @@ def probe(
         scorer=probed(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),
-        version=1,
+        version=2,
         metadata=run_facts(checkpoint, arms),
     )
 

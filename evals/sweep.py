@@ -8,6 +8,8 @@ from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
 from introbench.errors import InputError
+from introbench.prompts import data
+from introbench.prompts.design import HALF
 from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.sweep import swept
@@ -43,8 +45,8 @@ def sweep(
     If introspection is noise, its map looks like the control questions' maps. The best cell is chosen on one half of
     the concepts and questions and reported on the others (and the other way round), beside the whole map, so that
     nobody's layers are picked by hand; strengths go up to where the control questions break, too, and that point is
-    reported. A trial is one question under all cells: its score holds an array of shifts with named axes [layers,
-    strength, vector].
+    reported. To save time, half of the wordings are asked: 12 of introspection, 24 of control questions. A trial is one
+    question under all cells: its score holds an array of shifts with named axes [layers, strength, vector].
     `introbench plot` draws the maps.
 
         inspect eval evals/sweep.py --model inject/smollm2
@@ -93,6 +95,8 @@ def sweep(
             families=families,
             formats=formats,
             system=system_turn(system),
+            cross=HALF,
+            kinds=data.answer_kinds(),
         )
         plan = plan_of(conversations, axes=grid.axes, concepts=list(arms.concepts), seed=arms.seed)
         questions, groups = question_groups(conversations)
@@ -106,7 +110,7 @@ def sweep(
         scorer=swept(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),
-        version=1,
+        version=2,
         metadata=run_facts(checkpoint, arms) | _swept_facts(grid),
     )
 

@@ -1,4 +1,7 @@
-"""The battery: every question of the chosen families, in the chosen answer formats, under the chosen documents."""
+"""The battery: the questions of the chosen families, in the chosen answer formats, under the chosen documents.
+
+Where answers of several kinds are read, each wording is asked in some of the kinds; see `introbench.prompts.design`.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,6 +11,7 @@ from introbench.progress import tell
 from introbench.prompts import data
 from introbench.prompts.chat import tokenize_chat
 from introbench.prompts.conversation import Conversation, checked, opening, openings, question_turns, yes_no
+from introbench.prompts.design import BALANCED, crossed
 from introbench.prompts.schema import reference_document
 
 
@@ -19,6 +23,8 @@ def battery(
     formats: Sequence[str] | None,
     system: str | None,
     lens: bool = False,
+    cross: str = BALANCED,
+    kinds: Sequence[str] | None = None,
 ) -> Iterator[Conversation]:
     """The conversations of the battery.
 
@@ -27,27 +33,34 @@ def battery(
         documents: Names of documents.
         families: Names of question families.
         formats: Names of answer formats; None for all formats whose forms are single tokens of this model under the
-            reference document, and the first of these under the other documents.
+            reference document, and the first of these under the other documents, where the wordings are asked that
+            it has under the reference document.
         system: Content of the system turn, or None for no system turn.
         lens: Whether the answers are also read after every block (logit lens).
+        cross: In how many kinds of answers each wording is asked: one of `introbench.prompts.design.CROSSINGS`.
+        kinds: The kinds of answers among which wordings take turns; None for those of the formats. Fewer wordings are
+            asked where not all of these kinds are read.
 
     Raises:
-        InputError: The chat template or an answer form does not suit the experiment.
+        InputError: The chat template or an answer form does not suit the experiment, or there is no such design.
     """
+    answer_formats = data.answer_formats()
     readable = _readable_formats(tokenizer, system) if formats is None else formats
     under_every_document = readable[:1] if formats is None else readable
     reference = reference_document(documents)
+    read_kinds = tuple(dict.fromkeys(answer_formats[name].kind for name in readable))
+    kinds_of = crossed(data.questions(), answer_formats, read_kinds if kinds is None else kinds, cross)
     questions = [
-        (question, data.answer_formats()[name])
+        (question, answer_formats[name])
         for question in data.questions()
         if question.family in families
         for name in question.formats
-        if name in readable
+        if name in readable and answer_formats[name].kind in kinds_of[question.id]
     ]
     if not questions:
         raise InputError(
             f"families={', '.join(families)} with formats={', '.join(readable)}: no question is asked in these; "
-            f"expected at least one; families of control questions are asked in yes-no"
+            f"expected at least one; questions on salience are asked in yes-no"
         )
     for document, prior in openings(tokenizer, documents, system).items():
         for question, answer_format in questions:
@@ -70,6 +83,7 @@ def battery(
                         "question": question.id,
                         "format": answer_format.name,
                         "answer_kind": answer_format.kind,
+                        "framing": question.framing,
                         "reversed": question.reversed,
                         "expected": question.expected,
                     },

@@ -23,8 +23,8 @@ class Conversation:
         prior_messages: How many leading messages are the prior turn.
         answers: The answers that are read.
         factors: What results are grouped by: `document`, `family`, `question`, `format`, `reversed` (whether "no" is
-            the answer that reports something noticed or salient), `expected` (the right answer when nothing was
-            injected), and further keys of an experiment.
+            the answer that reports something noticed or salient), `framing` (of an introspection question), `expected`
+            (the right answer when nothing was injected), and further keys of an experiment.
     """
 
     id: str

@@ -13,6 +13,7 @@ from introbench.errors import InputError
 from introbench.prompts.schema import (
     EXPECTED,
     FAMILIES,
+    FRAMINGS,
     LOCATION_PLACES,
     SALIENCE,
     SENTENCES,
@@ -62,6 +63,12 @@ def answer_formats() -> dict[str, AnswerFormat]:
     return {
         name: _build(AnswerFormat, {"name": name, **entry}, f"formats.yaml: {name}") for name, entry in entries.items()
     }
+
+
+@cache
+def answer_kinds() -> tuple[str, ...]:
+    """The kinds of answers, in the order of the formats."""
+    return tuple(dict.fromkeys(answer_format.kind for answer_format in answer_formats().values()))
 
 
 @cache
@@ -172,7 +179,7 @@ def parse_questions(entries: Mapping[str, Any], where: str) -> tuple[Question, .
         where: Name of the file, for errors.
 
     Raises:
-        InputError: A family, key, format or expected answer is unknown, or an id or text stands twice.
+        InputError: A family, key, format, framing or expected answer is unknown, or an id or text stands twice.
     """
     parsed: list[Question] = []
     for family, group in entries.items():
@@ -183,6 +190,8 @@ def parse_questions(entries: Mapping[str, Any], where: str) -> tuple[Question, .
             merged = {"family": family, **common, **entry}
             question: Question = _build(Question, merged, f"{where}: {family}: {entry.get('id')}")
             _expect(question.expected, EXPECTED, f"{where}: {question.id}: expected")
+            framings = FRAMINGS if family == "introspection" else ("",)
+            _expect(question.framing, framings, f"{where}: {question.id}: framing")
             for name in question.formats:
                 _expect(name, answer_formats(), f"{where}: {question.id}: format")
             parsed.append(question)

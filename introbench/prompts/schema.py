@@ -13,6 +13,10 @@ SALIENCE = "salience"
 """A further family: whether something in the text stands out. Its questions are neither introspective nor control
 questions."""
 
+FRAMINGS = ("accurate", "vague", "figurative")
+"""How an introspection question puts what it asks: it says what happens, speaks of something odd or different, or uses
+an image."""
+
 EXPECTED = ("yes", "no", "either")
 """The right answers that a question may have when nothing was injected."""
 
@@ -45,6 +49,7 @@ class Question:
         expected: The right answer when nothing was injected: one of `EXPECTED`.
         formats: Names of the answer formats in which it is asked.
         reversed: Whether "no" is the answer that reports something noticed or salient.
+        framing: How it puts what it asks: one of `FRAMINGS`; empty for other than introspection questions.
         reference_only: Whether it is asked under the reference document alone.
     """
 
@@ -54,6 +59,7 @@ class Question:
     expected: str
     formats: tuple[str, ...]
     reversed: bool = False
+    framing: str = ""
     reference_only: bool = False
 
 

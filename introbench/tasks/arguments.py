@@ -86,7 +86,9 @@ def parse_count(value: object, what: str, most: int, least: int = 0) -> int:
         InputError: It is not a whole number from `least` to `most`.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InputError(f"{what}={value!r}: expected a whole number from {least} to {most}; pass e.g. -T {what}=3")
+        raise InputError(
+            f"{what}={value!r}: expected a whole number from {least} to {most}; pass e.g. -T {what}={max(least, 3)}"
+        )
     return value
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from introbench.prompts import data, schema
 from introbench.prompts.battery import battery
 from introbench.prompts.conversation import Conversation
+from introbench.prompts.design import BALANCED
 from introbench.prompts.published import published
 from introbench.tasks.arguments import choose, choose_formats, user_paths
 
@@ -20,6 +21,8 @@ def asked_conversations(
     system: str | None,
     known_families: Sequence[str] = schema.FAMILIES,
     lens: bool = False,
+    cross: str = BALANCED,
+    kinds: Sequence[str] | None = None,
 ) -> list[Conversation]:
     """What a task asks: published conversations, or those of the battery that its arguments choose.
 
@@ -32,6 +35,9 @@ def asked_conversations(
         system: Content of the system turn, or None for no system turn.
         known_families: The families that may be chosen.
         lens: Whether answers are read after every block too.
+        cross: In how many kinds of answers each wording of the battery is asked; see `introbench.prompts.design`.
+        kinds: The kinds among which wordings take turns; None for those of the formats, so that in one kind alone every
+            wording is asked.
 
     Raises:
         InputError: An argument names what there is not; see also `published` and `battery`.
@@ -46,5 +52,7 @@ def asked_conversations(
             formats=choose_formats(formats),
             system=system,
             lens=lens,
+            cross=cross,
+            kinds=kinds,
         )
     )

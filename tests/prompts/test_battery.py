@@ -19,6 +19,7 @@ def asked(tokenizer: PreTrainedTokenizerFast, **changes: object) -> list[Convers
         "families": ["introspection", "salience"],
         "formats": ["yes-no", "a-b"],
         "system": "",
+        "cross": "full",
     }
     return list(battery(tokenizer, **(arguments | changes)))  # type: ignore[arg-type]
 
@@ -54,6 +55,7 @@ def test_factors_are_those_of_the_question(tokenizer: PreTrainedTokenizerFast) -
         factors = conversation.factors
         question, answer_format = questions[factors["question"]], formats[factors["format"]]
         assert (factors["family"], factors["reversed"]) == (question.family, question.reversed)
+        assert factors["framing"] == question.framing
         assert factors["expected"] == question.expected
         user, prefill = conversation.question
         assert user["content"] == f"{question.text} {answer_format.instruction}"
@@ -62,5 +64,5 @@ def test_factors_are_those_of_the_question(tokenizer: PreTrainedTokenizerFast) -
 
 
 def test_formats_in_which_no_question_is_asked_are_refused(tokenizer: PreTrainedTokenizerFast) -> None:
-    with pytest.raises(InputError, match="families=ambiguous with formats=red-blue: no question is asked in these"):
-        asked(tokenizer, families=["ambiguous"], formats=["red-blue"])
+    with pytest.raises(InputError, match="families=salience with formats=red-blue: no question is asked in these"):
+        asked(tokenizer, families=["salience"], formats=["red-blue"])

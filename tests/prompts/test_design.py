@@ -1,0 +1,128 @@
+"""Which wordings are asked in which kinds of answers."""
+
+from collections import Counter
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from introbench.errors import InputError
+from introbench.prompts import data, schema
+from introbench.prompts.battery import battery
+from introbench.prompts.chat import tokenize_chat
+from introbench.prompts.conversation import Conversation
+from introbench.prompts.design import BALANCED, CROSSINGS, FULL, HALF, crossed
+
+KINDS = ("words", "digits", "letters", "colours")
+ALL_FAMILIES = (*schema.FAMILIES, schema.SALIENCE)
+
+
+def asked_kinds(kinds: tuple[str, ...], cross: str) -> dict[str, tuple[str, ...]]:
+    return crossed(data.questions(), data.answer_formats(), kinds, cross)
+
+
+def in_kind(kind: str, kinds: tuple[str, ...], cross: str) -> list[schema.Question]:
+    asked = asked_kinds(kinds, cross)
+    return [question for question in data.questions() if kind in asked[question.id]]
+
+
+@pytest.mark.parametrize(("cross", "shares"), [(BALANCED, 4), (HALF, 2), (FULL, 1)])
+def test_every_kind_holds_sides_framings_and_families_alike(cross: str, shares: int) -> None:
+    whole = Counter((q.family, q.framing, q.expected) for q in data.questions() if q.family != schema.SALIENCE)
+    for kind in KINDS:
+        questions = [q for q in in_kind(kind, KINDS, cross) if q.family != schema.SALIENCE]
+        held = Counter((q.family, q.framing, q.expected) for q in questions)
+        assert held == {group: number // shares for group, number in whole.items()}
+
+
+def test_three_kinds_hold_as_many_plain_as_reversed_wordings() -> None:
+    kinds = KINDS[:3]
+    for kind in kinds:
+        introspection = [q for q in in_kind(kind, kinds, BALANCED) if q.family == "introspection"]
+        assert Counter(q.reversed for q in introspection) == {False: 4, True: 4}
+        assert {(q.framing, q.reversed) for q in introspection} == {
+            (framing, side) for framing in schema.FRAMINGS for side in (False, True)
+        }
+
+
+def test_each_wording_is_asked_in_as_many_kinds_as_the_design_says() -> None:
+    for cross, number in ((BALANCED, 1), (HALF, 2), (FULL, 4)):
+        asked = asked_kinds(KINDS, cross)
+        assert {len(asked[q.id]) for q in data.questions() if q.family != schema.SALIENCE} == {number}
+    assert {len(kinds) for kinds in asked_kinds(KINDS[:3], HALF).values()} == {1, 2}, "half of three, rounded up"
+
+
+def test_in_one_kind_every_wording_is_asked() -> None:
+    for cross in CROSSINGS:
+        assert set(asked_kinds(("letters",), cross).values()) == {("letters",), ()}
+        assert set(asked_kinds(("words",), cross).values()) == {("words",)}
+
+
+def test_questions_of_one_kind_do_not_take_turns() -> None:
+    asked = asked_kinds(KINDS, BALANCED)
+    assert {asked[q.id] for q in data.questions() if q.family == schema.SALIENCE} == {("words",)}
+
+
+def test_a_design_that_there_is_not_is_refused() -> None:
+    with pytest.raises(InputError, match="cross='most': expected one of balanced, half, full"):
+        asked_kinds(KINDS, "most")
+
+
+def asked(tokenizer: PreTrainedTokenizerFast, **changes: object) -> list[Conversation]:
+    arguments: dict[str, object] = {
+        "documents": [*data.documents()],
+        "families": ALL_FAMILIES,
+        "formats": None,
+        "system": "",
+    }
+    return list(battery(tokenizer, **(arguments | changes)))  # type: ignore[arg-type]
+
+
+def test_documents_are_compared_on_the_same_questions(tokenizer: PreTrainedTokenizerFast) -> None:
+    questions: dict[str, set[str]] = {}
+    for conversation in asked(tokenizer, families=schema.FAMILIES):
+        if conversation.factors["answer_kind"] == "words":
+            questions.setdefault(conversation.factors["document"], set()).add(conversation.factors["question"])
+    assert len(questions) == len(data.documents())
+    assert all(of_document == questions["info"] for of_document in questions.values())
+    assert len(questions["info"]) == len([q for q in data.questions() if q.family != schema.SALIENCE]) // 4
+
+
+def test_a_wording_that_is_asked_in_a_kind_is_asked_in_all_of_its_formats(tokenizer: PreTrainedTokenizerFast) -> None:
+    formats: dict[tuple[str, str], set[str]] = {}
+    for conversation in asked(tokenizer, documents=["info"]):
+        factors = conversation.factors
+        formats.setdefault((factors["question"], factors["answer_kind"]), set()).add(factors["format"])
+    of_kind = {
+        kind: {name for name, answer_format in data.answer_formats().items() if answer_format.kind == kind}
+        for kind in data.answer_kinds()
+    }
+    assert all(asked_in == of_kind[kind] for (_, kind), asked_in in formats.items())
+
+
+def test_wordings_may_take_turns_among_kinds_that_are_not_read(tokenizer: PreTrainedTokenizerFast) -> None:
+    """So that a task that reads words alone asks a part of the wordings."""
+    part, whole = (
+        {c.factors["question"] for c in asked(tokenizer, documents=["none"], formats=["yes-no"], kinds=kinds)}
+        for kinds in (KINDS, None)
+    )
+    assert part < whole == {question.id for question in data.questions()}
+    assert part == {question.id for question in in_kind("words", KINDS, BALANCED)}
+
+
+RELEASE_0_1_0 = (292, 10668, 19)
+"""What the default run of release 0.1.0 asked of each concept: conversations, tokens after the prior turn on the
+embedded model's tokenizer, and rows of the arm batch."""
+
+ROWS = 24
+"""Rows of the arm batch now: the sham, nine concepts, nine random vectors at their doses, and five at their norms."""
+
+
+def test_the_default_run_takes_no_longer_than_before(tokenizer: PreTrainedTokenizerFast) -> None:
+    conversations = asked(tokenizer)
+    tokens = 0
+    for conversation in conversations:
+        chat = tokenize_chat(tokenizer, conversation.messages, conversation.prior_messages)
+        tokens += len(chat.question_tokens)
+    conversations_before, tokens_before, rows_before = RELEASE_0_1_0
+    assert len(conversations) * ROWS <= conversations_before * rows_before
+    assert tokens * ROWS <= tokens_before * rows_before
