@@ -7,7 +7,7 @@ orders of magnitude, and so do models: published strengths of one recipe are 0.7
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,7 @@ class Carriers:
 
 
 def find_norms(
-    measure: Callable[[Sequence[float]], Sequence[float]], targets: Sequence[float], starts: Sequence[float]
+    measure: Callable[[Mapping[int, float]], Sequence[float]], targets: Sequence[float], starts: Sequence[float]
 ) -> list[float]:
     """Find the norm at which each of some vectors has the dose that is asked for.
 
@@ -81,7 +81,7 @@ def find_norms(
     logarithms, and halves the bracket that is known where a line leads out of it.
 
     Args:
-        measure: From one norm per vector to one dose per vector; called at most `FORWARDS` times.
+        measure: From norms of some of the vectors, by number, to their doses; called at most `FORWARDS` times.
         targets: Doses in nats, above 0.
         starts: The norm at which the search for each begins, above 0.
 
@@ -89,10 +89,13 @@ def find_norms(
         Norms, rounded to `DIGITS` digits; NaN where a dose is not reached.
     """
     searches = [_Search(target, start) for target, start in zip(targets, starts, strict=True)]
+    unfinished = list(range(len(searches)))
     for _ in range(FORWARDS):
-        for search, dose in zip(searches, measure([search.norm for search in searches]), strict=True):
-            search.note(dose)
-        if all(search.is_close for search in searches):
+        norms = {number: searches[number].norm for number in unfinished}
+        for number, dose in zip(unfinished, measure(norms), strict=True):
+            searches[number].note(dose)
+        unfinished = [number for number in unfinished if not searches[number].is_close]
+        if not unfinished:
             break
     return [search.found if search.is_near else math.nan for search in searches]
 
@@ -131,7 +134,6 @@ class _Search:
         """Take note of what the current norm gives, and choose the next one, unless this one will do."""
         self._tried.append((self.norm, dose))
         if self.is_close:
-            self.norm = self._best[0]
             return
         # What is not finite is too strong.
         low = max((norm for norm, d in self._tried if d < self.target), default=None)

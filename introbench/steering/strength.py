@@ -155,11 +155,26 @@ class Strengths:
             control: model for control, model in zip(controls, models, strict=True) if control.match == "impact"
         }
         if by_impact:
-            measured = list(dict.fromkeys(by_impact.values()))
-            doses = dict(zip(measured, self._measured(measured, [self._norms[m] for m in measured]), strict=True))
-            # Rounded, so that what is found does not depend on which other injections happen to be measured beside it.
-            targets = {control: float(f"{doses[model]:.{DIGITS}g}") for control, model in by_impact.items()}
+            doses = self._doses_to_match(list(dict.fromkeys(by_impact.values())))
+            targets = {control: doses[model] for control, model in by_impact.items()}
             self._find_norms(targets, {control: abs(self._norms[model]) for control, model in by_impact.items()})
+
+    def _doses_to_match(self, injections: Sequence[Injection]) -> dict[Injection, float]:
+        """The doses of injections whose norms are known, from the store where they are kept.
+
+        They are rounded, so that what is found by them does not depend on which other injections are measured beside.
+        """
+        keys = {i: self._key(i, "dose_of", norm=f"{self._norms[i]:.9g}") for i in injections}
+        kept = {injection: self._library.store.load(key) for injection, key in keys.items()}
+        doses = {injection: float(dose) for injection, dose in kept.items() if dose is not None}
+        unknown = [injection for injection in injections if injection not in doses]
+        if unknown:
+            measured = self._measured(unknown, [self._norms[injection] for injection in unknown])
+            for injection, dose in zip(unknown, measured, strict=True):
+                doses[injection] = float(f"{dose:.{DIGITS}g}")
+                if math.isfinite(dose):
+                    self._library.store.save(keys[injection], torch.tensor(doses[injection], dtype=torch.float64))
+        return doses
 
     def _find_norms(
         self, doses: Mapping[Injection, float], beginnings: Mapping[Injection, float] | None = None
@@ -175,7 +190,7 @@ class Strengths:
             if not (dose > 0 and math.isfinite(dose)):  # nothing can be like what has no dose
                 self._norms[injection] = math.nan
                 continue
-            kept = self._library.store.load(self._norm_key(injection, dose))
+            kept = self._library.store.load(self._key(injection, "norm_of", dose=f"{dose:.6g}"))
             if kept is None:
                 wanted.append(injection)
             else:
@@ -184,8 +199,11 @@ class Strengths:
             return
         tell(f"finding the strength of {len(wanted)} vectors by their doses")
 
-        def measure(norms: Sequence[float]) -> list[float]:
-            return self._measured(wanted, [_sign(i) * norm for i, norm in zip(wanted, norms, strict=True)])
+        def measure(norms: Mapping[int, float]) -> list[float]:
+            injections = [wanted[number] for number in norms]
+            return self._measured(
+                injections, [_sign(i) * norm for i, norm in zip(injections, norms.values(), strict=True)]
+            )
 
         begin = BEGINNING * self._library.residual_norm(next(iter(doses)).layers)
         starts = [beginnings[injection] if beginnings else begin for injection in wanted]
@@ -195,7 +213,7 @@ class Strengths:
                 start, stop = injection.layers
                 tell(f"{injection.label}: {doses[injection]:.3g} nats are not reached in layers {start}:{stop}")
             else:
-                key = self._norm_key(injection, doses[injection])
+                key = self._key(injection, "norm_of", dose=f"{doses[injection]:.6g}")
                 self._library.store.save(key, torch.tensor(norm, dtype=torch.float64))
             self._norms[injection] = _sign(injection) * norm
 
@@ -204,16 +222,23 @@ class Strengths:
         resolved = [ResolvedInjection(injection, norm) for injection, norm in zip(injections, norms, strict=True)]
         return self._carriers.doses(self.arms([ResolvedInjection(sham(injections[0].layers), 0.0), *resolved]))[1:]
 
-    def _norm_key(self, injection: Injection, dose: float) -> dict[str, str]:
+    def _key(self, injection: Injection, kept: str, **of: str) -> dict[str, str]:
+        """The key under which a norm or a dose of an injection is kept.
+
+        Args:
+            injection: The injection.
+            kept: What is kept: `norm_of` or `dose_of`.
+            **of: What it is the norm or the dose of.
+        """
         directions = self._library.directions_of(injection)
         assert directions is not None
         sign = "-" if _sign(injection) < 0 else ""
         return {
             "weights": self._fingerprint,
-            "norm_of": sign + content_hash(directions),
+            kept: sign + content_hash(directions),
             "layers": f"{injection.layers[0]}:{injection.layers[1]}",
-            "dose": f"{dose:.6g}",
             "carriers": self._carriers.digest,
+            **of,
         }
 
     @cached_property

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,9 +86,13 @@ def test_the_asked_dose_is_reached_by_every_vector_and_kept(
     assert norm(runtime, active) == norms[0], "what is on to the end has the norm of what is in the cache alone"
     to_the_end = runtime.strengths.arms(runtime.strengths.resolve([sham(LAYERS), active]))
     assert runtime.strengths._carriers.doses(to_the_end)[1] > 1.05 * found[0]
+    cats = VectorRecipe("pca_center", "cats")
+    rotated = Injection(replace(cats, seed=0), LAYERS, Strength(2), like=cats, match="impact")
+    of_rotated = norm(runtime, rotated)
     monkeypatch.setattr(runtime.strengths, "_norms", {})
     monkeypatch.setattr(runtime.strengths, "_measured", None)  # whatever is kept needs no measurement
     assert [norm(runtime, each) for each in (*several, opposite)] == norms
+    assert norm(runtime, rotated) == of_rotated
 
 
 def test_an_impact_matched_control_disturbs_as_much_as_the_concept(runtime: LoadedModel) -> None:
@@ -177,10 +182,10 @@ def test_norms_are_found_on_any_curve_in_a_dozen_forwards(
         scale, power, most = curve
         return most * -math.expm1(-((norm / scale / start) ** power) / most)
 
-    def measure(norms: object) -> list[float]:
+    def measure(norms: Mapping[int, float]) -> list[float]:
         nonlocal calls
         calls += 1
-        return [dose(curve, norm) for curve, norm in zip(curves, norms, strict=True)]  # type: ignore[call-overload]
+        return [dose(curves[number], norm) for number, norm in norms.items()]
 
     norms = find_norms(measure, [target] * len(curves), [start] * len(curves))
     assert calls <= FORWARDS
@@ -189,13 +194,14 @@ def test_norms_are_found_on_any_curve_in_a_dozen_forwards(
 
 
 def test_norms_that_are_not_finite_are_too_strong() -> None:
-    (norm,) = find_norms(lambda norms: [n**2 if n < 40 else math.nan for n in norms], [0.25], [1e4])
+    (norm,) = find_norms(lambda norms: [n**2 if n < 40 else math.nan for n in norms.values()], [0.25], [1e4])
     assert norm == pytest.approx(0.5, rel=0.03)
 
 
 @pytest.mark.slow
 def test_every_arm_shows_its_dose(tiny_folder: Path, tmp_path: Path) -> None:
-    log = evaluate("introspection", tiny_folder, tmp_path, layers="1:3", strength="kl:0.02", concepts="cats", limit=2)
+    arguments = {"layers": "1:3", "strength": "kl:0.02", "concepts": "cats", "formats": "yes-no", "documents": "none"}
+    log = evaluate("introspection", tiny_folder, tmp_path, limit=2, **arguments)
     arms = {arm["arm"]: arm for arm in (log.samples or [])[0].output.metadata["arms"]}
     assert arms["sham"]["dose"] == 0
     assert arms["concept"]["dose"] == pytest.approx(0.02, rel=0.05)
@@ -260,7 +266,8 @@ def test_a_random_vector_that_does_not_reach_the_dose_is_missing_and_not_replace
 def test_a_strength_that_is_not_found_is_null_in_records(tiny_folder: Path, tmp_path: Path) -> None:
     """What is added after the last block has no dose, so that nothing can be like it in that."""
     arguments = {"layers": "3:4", "strength": 3, "concepts": "cats", "controls": "shuffle", "random_vectors": 0}
-    log = evaluate("introspection", tiny_folder, tmp_path, limit=1, documents="none", **arguments)
+    arguments |= {"documents": "none", "formats": "yes-no", "families": "introspection"}
+    log = evaluate("introspection", tiny_folder, tmp_path, limit=1, **arguments)
     assert log.status == "success"
     records = (log.samples or [])[0].output.metadata["arms"]
     assert [(each["arm"], each["strength"]) for each in records] == [
