@@ -1,37 +1,77 @@
-"""Shared fixtures: tiny models of every architecture, and the embedded model."""
+"""Shared fixtures: tiny models of every architecture, and the embedded model.
 
+The process that hands the tests out to others reads this file too, and runs none: what is slow to import is imported
+where it is used.
+"""
+
+from __future__ import annotations
+
+import gc
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from introbench import progress
-from introbench.models.checkpoint import Checkpoint
-from introbench.validation.tiny_models import FAMILIES, tiny_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from introbench.models.checkpoint import Checkpoint
 
 QUICK_FAMILIES = ("llama", "gemma2", "gpt_neox", "qwen3_moe")
 """One of each kind: rotary and plain, soft-capped with sliding windows, parallel blocks, mixture of experts."""
 
 
-@pytest.fixture(
-    scope="session",
-    params=[pytest.param(name, marks=[] if name in QUICK_FAMILIES else pytest.mark.slow) for name in sorted(FAMILIES)],
-)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test of `any_model` is run on every family; all but a few are among the slow ones."""
+    if "any_model" in metafunc.fixturenames:
+        from introbench.validation.tiny_models import FAMILIES
+
+        families = [
+            pytest.param(name, marks=[] if name in QUICK_FAMILIES else pytest.mark.slow) for name in sorted(FAMILIES)
+        ]
+        metafunc.parametrize("any_model", families, indirect=True, scope="session")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Tests that share what is made once per module run in one process: `make test` spreads tests by these groups."""
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs.values()
+        if any(definitions[-1].scope == "module" for definitions in fixtures):
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported by now stays; collections of garbage, which models ask for, need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
 def any_model(request: pytest.FixtureRequest) -> PreTrainedModel:
+    from introbench.validation.tiny_models import tiny_model
+
     return tiny_model(request.param)
 
 
 @pytest.fixture(scope="session")
 def llama() -> PreTrainedModel:
+    from introbench.validation.tiny_models import tiny_model
+
     return tiny_model("llama")
 
 
 @pytest.fixture(scope="session")
 def smollm2() -> Checkpoint:
+    from introbench.models.checkpoint import Checkpoint
+
     return Checkpoint("smollm2")
 
 
@@ -43,6 +83,8 @@ def tokenizer(smollm2: Checkpoint) -> PreTrainedTokenizerFast:
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory, smollm2: Checkpoint) -> Path:
     """A folder with a tiny random model and a real tokenizer and chat template."""
+    from introbench.validation.tiny_models import tiny_model
+
     folder = tmp_path_factory.mktemp("models") / "tiny"
     tiny_model("llama", vocab_size=49152, max_position_embeddings=1024).save_pretrained(folder)
     smollm2.tokenizer.save_pretrained(folder)
@@ -62,3 +104,15 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     lines: list[str] = []
     monkeypatch.setattr(progress, "_listeners", [lines.append])
     return lines
+
+
+@pytest.fixture
+def nothing_loaded() -> Iterator[None]:
+    """No model is loaded when the test begins; the one that was is there again when it ends."""
+    from introbench.provider.resident import RESIDENT
+
+    before = dict(RESIDENT)
+    RESIDENT.clear()
+    yield
+    RESIDENT.clear()
+    RESIDENT.update(before)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from inspect_ai import eval
@@ -10,15 +11,24 @@ from torch.utils.hooks import RemovableHandle
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast
 
 
-def evaluate(task: str, folder: Path, logs: Path, **arguments: object) -> EvalLog:
-    """Run a task on the model in a folder as a user would; arguments that are Inspect's go there."""
+def evaluate(
+    task: str, folder: Path, logs: Path, model_args: dict[str, Any] | None = None, **arguments: object
+) -> EvalLog:
+    """Run a task on the model in a folder as a user would; arguments that are Inspect's go there.
+
+    Inspect writes the log once, at the end: its database of running samples takes a third of the time of a tiny model's
+    evaluation.
+    """
     options = {key: arguments.pop(key) for key in ("limit", "sample_id", "sample_shuffle") if key in arguments}
     (log,) = eval(
         f"introbench/{task}",
         model=f"inject/{folder}",
+        model_args=model_args or {},
         task_args=arguments,
         log_dir=str(logs),
         display="none",
+        log_realtime=False,
+        score_display=False,
         **options,  # type: ignore[arg-type]
     )
     return log
@@ -51,7 +61,7 @@ def two_passes(
     seen: list[torch.Tensor] = []
     with torch.inference_mode():
         handles = steered((filler or model).model.layers)
-        (filler or model)(torch.tensor([prior]), past_key_values=cache, use_cache=True)
+        (filler or model)(torch.tensor([prior]), past_key_values=cache, use_cache=True, logits_to_keep=1)
         for handle in handles:
             handle.remove()
         handles = steered(model.model.layers) if to_the_end else []
@@ -59,7 +69,7 @@ def two_passes(
             layer.register_forward_hook(lambda _m, _a, output: seen.append(output[0, -1]))
             for layer in model.model.layers
         ]
-        logits = model(torch.tensor([question]), past_key_values=cache, use_cache=True).logits[0, -1]
+        logits = model(torch.tensor([question]), past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1]
         for handle in handles:
             handle.remove()
         lens = [torch.log_softmax(model.lm_head(model.model.norm(residual)).double(), dim=-1) for residual in seen]

@@ -16,16 +16,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import evaluate, two_passes
 from inspect_ai import eval, eval_retry, score
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import get_model
 from scipy.special import logsumexp
-from transformers import DynamicCache, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from introbench import cli
 from introbench.analysis.arm_reading import ArmReading
 from introbench.analysis.contrasts import contrasts
-from introbench.analysis.excess import CONCEPTS, RANDOM, excesses
+from introbench.analysis.excess import CONCEPTS, RANDOM, RANDOM_BY_NORM, excesses
 from introbench.analysis.introspection import IntrospectionRun
 from introbench.engine import Want
 from introbench.engine.architecture import find_parts
@@ -62,18 +63,7 @@ def log(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
 
 
 def run(folder: Path, logs: Path, model_args: dict[str, Any] | None = None, **arguments: Any) -> EvalLog:
-    options = {key: arguments.pop(key) for key in ("limit", "sample_id", "sample_shuffle") if key in arguments}
-    task_args = {**SMALL, **arguments}
-    (log,) = eval(
-        "introbench/introspection",
-        model=f"inject/{folder}",
-        model_args=model_args or {},
-        task_args=task_args,
-        log_dir=str(logs),
-        display="none",
-        **options,
-    )
-    return log
+    return evaluate("introspection", folder, logs, model_args, **{**SMALL, **arguments})
 
 
 def values(log: EvalLog) -> dict[str, dict[str, Any]]:
@@ -90,7 +80,7 @@ def metrics(log: EvalLog) -> dict[str, float]:
 def test_every_trial_is_run_and_scored(log: EvalLog) -> None:
     assert log.status == "success"
     assert log.eval.task == "introbench/introspection"
-    assert len(log.samples or []) == 2 * 3 * (6 * 2 + 8 + 4)
+    assert len(log.samples or []) == 2 * 3 * (2 * 12 + 2 * 4)
     measured = metrics(log)
     assert measured["concepts"] == 3
     assert measured["low"] < measured["noticed"] < measured["high"]
@@ -98,7 +88,7 @@ def test_every_trial_is_run_and_scored(log: EvalLog) -> None:
     assert sum(value for name, value in measured.items() if name.startswith("verdict: ")) == 1
     assert math.isfinite(measured["introspection - always_yes | info"])
     assert measured["introspection - always_yes | info | pairs"] == 3
-    assert measured["info - none | pairs"] == 36
+    assert measured["info - none | pairs"] == 72
     assert measured["concept - random vector | none | low"] < measured["concept - random vector | none | high"]
 
 
@@ -112,12 +102,14 @@ def test_the_log_says_what_ran(log: EvalLog) -> None:
     assert output["model"]["dtype"] == "float32"
     assert output["model"]["device"] == "cpu"
     arms = {arm["arm"]: arm for arm in output["arms"]}
-    assert list(arms) == ["sham", "concept", "random 1", "random 2", "random 3"]
+    of_dose = [f"random {number}{IMPACT_SUFFIX}" for number in (1, 2, 3)]
+    assert list(arms) == ["sham", "concept", *of_dose, "random 1"]
     assert len({arm["sha256"] for arm in arms.values() if arm["sha256"]}) == 4
-    assert len(sample.output.choices) == 5
+    assert arms["random 1"]["sha256"] in {arms[name]["sha256"] for name in of_dose}, "the same rotation"
+    assert len(sample.output.choices) == 6
     explanation = sample.scores["yes_shift"].explanation
     assert "% -> " in explanation
-    assert "| random 3 |" in explanation
+    assert "| random 3 (impact) |" in explanation
     assert any(event.event == "info" and event.source == "arms" for event in sample.events)
 
 
@@ -144,7 +136,7 @@ def test_scores_equal_a_plain_computation(log: EvalLog, tiny_folder: Path) -> No
             directions = runtime.library.directions(VectorRecipe("pca_center", sample.metadata["concept"]))
             added = {layer: strength * directions[layer : layer + 1] for layer in (1, 2)}
             with torch.inference_mode(), steering(layers, added, slice(0, len(steered))):
-                logits = model(torch.tensor([tokens]), use_cache=False).logits[0, -1].double().numpy()
+                logits = model(torch.tensor([tokens]), use_cache=False, logits_to_keep=1).logits[0, -1].double().numpy()
             log_odds.append(logsumexp(logits[yes]) - logsumexp(logits[no]))
         sign = -1 if sample.metadata["reversed"] else 1
         exact = sample.scores["yes_shift"].metadata["shift"]
@@ -153,22 +145,20 @@ def test_scores_equal_a_plain_computation(log: EvalLog, tiny_folder: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("nothing_loaded")
 def test_the_same_run_twice_gives_the_same_values(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
-    resident.RESIDENT.clear()
     again = run(tiny_folder, tmp_path)
     assert values(again) == values(log)
     assert repr(metrics(again)) == repr(metrics(log)), "NaN included"
 
 
+@pytest.mark.usefixtures("nothing_loaded")
 def test_a_trial_does_not_depend_on_its_neighbours(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
-    resident.RESIDENT.clear()
-    few = run(tiny_folder, tmp_path, sample_id=["info.detect.yes-no.bread", "none.untouched.one-zero.love"])
+    """Few of the trials, in another order."""
+    few = run(tiny_folder, tmp_path, sample_shuffle=5, limit=6)
+    assert len({(s.metadata["document"], s.metadata["format"]) for s in few.samples or []}) > 2
     for name, measured in values(few).items():
-        assert measured == values(log)[name], "bit for bit, since a bank is always run whole"
-    resident.RESIDENT.clear()
-    shuffled = run(tiny_folder, tmp_path, sample_shuffle=5, limit=6)
-    for name, measured in values(shuffled).items():
-        assert measured == values(log)[name]
+        assert measured == values(log)[name], "bit for bit, since an arm batch is always run whole"
 
 
 def test_a_trial_with_other_arms_beside_it_agrees(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
@@ -218,8 +208,8 @@ def test_relative_strength_is_a_share_of_the_residual_norm(tiny_folder: Path, tm
     assert arm["strength"] == pytest.approx(0.1 * runtime.library.residual_norm((1, 3)))
 
 
+@pytest.mark.usefixtures("nothing_loaded")
 def test_rescoring_needs_no_model_and_changes_nothing(log: EvalLog) -> None:
-    resident.RESIDENT.clear()
     again = score(read_eval_log(log.location), yes_shift(), action="overwrite", display="none")
     assert resident.RESIDENT == {}
     assert values(again) == values(log)
@@ -254,16 +244,19 @@ def test_retry_completes_an_interrupted_run(tiny_folder: Path, tmp_path: Path) -
         ({"vectors": "nowhere"}, "nowhere"),
         ({"prompts": "nowhere"}, "prompts nowhere: does not exist"),
         ({"documents": ["none", "none"]}, "each once"),
-        ({"families": "ambiguous", "formats": "one-zero"}, "no question is asked in these"),
+        ({"families": "salience", "formats": "one-zero"}, "no question is asked in these"),
+        ({"cross": "most"}, "cross='most': expected one of balanced, half, full"),
+        ({"controls_near": 2}, "controls_near=2: expected a whole number from 6 to 8"),
+        ({"controls_near": 6.5}, "controls_near=6.5: expected a whole number from 6 to 8"),
         ({"controls": "gausian"}, "controls='gausian': expected one of gaussian"),
         ({"margin": 0}, "margin=0: expected a number of nats above 0"),
         ({"strength": "kl:much"}, "strength='kl:much': expected a finite number"),
     ],
 )
+@pytest.mark.usefixtures("nothing_loaded")
 def test_bad_arguments_are_refused_before_weights_load(
     tiny_folder: Path, arguments: dict[str, Any], complaint: str
 ) -> None:
-    resident.RESIDENT.clear()
     get_model(f"inject/{tiny_folder}")
     with pytest.raises(PrerequisiteError) as refusal:
         eval(
@@ -288,13 +281,13 @@ def test_bad_arguments_are_refused_before_weights_load(
         (lambda folder: (folder / "config.json").write_text('{"model_type": "clip"}'), "cannot be set up|expected"),
     ],
 )
+@pytest.mark.usefixtures("nothing_loaded")
 def test_unusable_folders_are_refused_before_weights_load(
     tiny_folder: Path, tmp_path: Path, spoil: Callable[[Path], object], complaint: str
 ) -> None:
     folder = tmp_path / "model"
     shutil.copytree(tiny_folder, folder)
     spoil(folder)
-    resident.RESIDENT.clear()
     with pytest.raises(PrerequisiteError) as refusal:
         eval(introspection, model=f"inject/{folder}", task_args=SMALL, display="none", log_dir=str(tmp_path))
     assert re.search(complaint, str(refusal.value.message)), refusal.value.message
@@ -385,20 +378,25 @@ def test_the_table_recomputes_what_the_log_says(log: EvalLog) -> None:
 
 def test_the_excess_is_recomputed_from_the_log_and_heads_it(log: EvalLog) -> None:
     own = {(each.document, each.vectors): each for each in run_of(log).excesses}
-    assert set(own) == {(d, v) for d in ("info", "none") for v in (CONCEPTS, RANDOM)}
+    assert set(own) == {(d, v) for d in ("info", "none") for v in (CONCEPTS, RANDOM, RANDOM_BY_NORM)}
     measured = metrics(log)
     head = own["info", CONCEPTS].fit
     assert measured["noticed"] == head.excess.estimate == measured["excess | concepts | info"]
     assert measured["spread"] == pytest.approx(abs(head.by_kind["words"].estimate - head.by_kind["digits"].estimate))
-    behind = own["info", RANDOM].behind_concepts
-    assert behind is not None
-    assert measured["behind concepts | random vectors | info"] == behind.estimate
+    beside = own["info", RANDOM].beside_concepts
+    assert beside is not None
+    assert measured["behind concepts | random vectors | info"] == beside.difference.estimate
     random = own["info", RANDOM].fit.excess
-    assert behind.estimate == pytest.approx(head.excess.estimate - random.estimate)
-    assert (head.questions, head.controls, random.units) == (6, 8, 3)
+    assert beside.difference.estimate == pytest.approx(head.excess.estimate - random.estimate)
+    assert (head.questions, head.controls, random.units) == (24, 8, 3)
     table = log_report.log_table(log.location)
     assert "Introspection in excess of what control questions" in table
-    assert "Dose on neutral questions (KL in nats, mean over vectors): concept 0." in table
+    doses = {vectors: excess.dose for (document, vectors), excess in own.items() if document == "info"}
+    assert doses[RANDOM] == pytest.approx(doses[CONCEPTS], rel=0.05)
+    assert own["info", RANDOM].dose_ratio == doses[RANDOM] / doses[CONCEPTS]
+    assert abs(doses[RANDOM_BY_NORM] / doses[CONCEPTS] - 1) > 0.05
+    for vectors, dose in doses.items():
+        assert re.search(rf"^info +{re.escape(vectors)} +{dose:.3f} ", table, re.MULTILINE), vectors
 
 
 def test_the_line_is_through_the_raw_shifts_of_the_controls(log: EvalLog) -> None:
@@ -446,7 +444,7 @@ def test_every_kind_of_control_vector_at_both_matches(tiny_folder: Path, tmp_pat
     found = metrics(wide)
     for name in names:
         shifts = [s.scores["yes_shift"].metadata["controls"][name] for s in wide.samples or []]
-        assert len(shifts) == 3 * (6 + 8)
+        assert len(shifts) == 3 * (24 + 8)
         assert math.isfinite(found[f"{name}: always_yes | none"])
         assert found[f"concept - {name}: introspection | none"] == pytest.approx(
             found["introspection | none"] - found[f"{name}: introspection | none"]
@@ -461,12 +459,36 @@ def test_all_label_formats_by_default(tiny_folder: Path, tmp_path: Path) -> None
     asked = Counter((s.metadata["family"], s.metadata["format"]) for s in wide.samples or [])
     for name in data.answer_formats():
         assert asked["introspection", name] == 6
-        assert asked["always_no", name] == (16 if name == "yes-no" else 4)
-        assert asked["always_yes", name] == (8 if name == "yes-no" else 4)
+        assert asked["always_no", name] == 4
+        assert asked["always_yes", name] == 2
     found = metrics(wide)
     kinds = [found[f"excess in {kind} | concepts | none"] for kind in ("words", "digits", "letters", "colours")]
     assert found["noticed"] == pytest.approx(np.mean(kinds)), "the headline averages over kinds of answers"
     assert found["spread"] == pytest.approx(max(kinds) - min(kinds))
+
+
+def test_control_questions_near_introspection_are_chosen_from_shams_alone(tiny_folder: Path, tmp_path: Path) -> None:
+    """Against the distances between the baselines of a run that asks them all."""
+    arguments: dict[str, Any] = {"concepts": ["cats", "bread"], "formats": "yes-no", "random_vectors": 0}
+    whole = run(tiny_folder, tmp_path / "whole", documents="info", **arguments)
+    baselines: dict[str, dict[str, float]] = {"introspection": {}, "always_yes": {}}
+    for sample in whole.samples or []:
+        numbers = sample.scores["yes_shift"].metadata["log_odds"]
+        baselines[sample.metadata["family"]][sample.metadata["question"]] = numbers["sham"]
+    distances = {
+        control: min(abs(baseline - other) for other in baselines["introspection"].values())
+        for control, baseline in baselines["always_yes"].items()
+    }
+    expected = sorted(distances, key=lambda control: distances[control])[:4]
+
+    near = run(tiny_folder, tmp_path / "near", documents=["none", "info"], controls_near=4, **arguments)
+    recorded = (near.eval.metadata or {})["controls_near"]
+    assert list(recorded["kept"]) == expected
+    assert recorded["kept"] == pytest.approx({control: distances[control] for control in expected}, abs=2e-3)
+    asked = {(s.metadata["document"], s.metadata["question"]) for s in near.samples or []}
+    controls = {(document, name) for document, name in asked if name in distances}
+    assert controls == {(document, name) for document in ("none", "info") for name in expected}
+    assert len(asked - controls) == 2 * 24
 
 
 @pytest.mark.slow
@@ -474,7 +496,7 @@ def test_salience_is_asked_by_default_under_the_reference_document_alone(tiny_fo
     arguments: dict[str, Any] = {"concepts": ["cats", "bread"], "documents": ["none", "info"], "families": None}
     asked = run(tiny_folder, tmp_path, **arguments)
     count = Counter((s.metadata["document"], s.metadata["family"], s.metadata["format"]) for s in asked.samples or [])
-    assert {key: n for key, n in count.items() if key[1] == "salience"} == {("info", "salience", "yes-no"): 2 * 8}
+    assert {key: n for key, n in count.items() if key[1] == "salience"} == {("info", "salience", "yes-no"): 2 * 16}
     found = metrics(asked)
     assert found["beyond salience | low"] < found["beyond salience"] < found["beyond salience | high"]
     assert found["introspection - salience | info | pairs"] == 2
@@ -512,6 +534,8 @@ def test_both_ways_to_steer_on_the_same_trials(log: EvalLog, tiny_folder: Path, 
         assert measured["shift"] == pytest.approx(values(log)[name]["shift"], abs=1e-4)
         assert measured["active"]["shift"] == pytest.approx(values(alone)[name]["shift"], abs=1e-4)
         assert measured["active"]["random"].keys() == measured["random"].keys()
+        assert "random_by_norm" in measured
+        assert "random_by_norm" not in measured["active"]
         assert measured["value"]["active"] == round(measured["active"]["shift"], 3)
     assert any(abs(m["active"]["shift"] - m["shift"]) > 0.05 for m in values(both).values())
     found = metrics(both)
@@ -534,7 +558,7 @@ def test_active_steering_equals_a_forward_pass_that_is_steered_throughout(tiny_f
         directions = runtime.library.directions(VectorRecipe("pca_center", sample.metadata["concept"]))
         layers, added = find_parts(model).layers, {layer: 3.0 * directions[layer : layer + 1] for layer in (1, 2)}
         with torch.inference_mode(), steering(layers, added):
-            logits = model(torch.tensor([tokens]), use_cache=False).logits[0, -1]
+            logits = model(torch.tensor([tokens]), use_cache=False, logits_to_keep=1).logits[0, -1]
         yes, no = (runtime.tokenizer(form)["input_ids"] for form in (" yes", " no"))
         record = sample.output.metadata["arms"][1]["logprobs"]
         expected = torch.log_softmax(logits, dim=-1)
@@ -578,18 +602,8 @@ def test_published_prompts_run_as_they_are(tiny_folder: Path, tmp_path: Path) ->
         prior = tokenizer(tokenizer.apply_chat_template(messages[:3], tokenize=False))["input_ids"]
         tokens = tokenizer(text)["input_ids"]
         direction = runtime.library.directions(VectorRecipe("pca_center", sample.metadata["concept"]))
-        cache = DynamicCache()
-        with torch.inference_mode():
-            handles = [
-                layer.register_forward_hook(lambda _m, _a, output, add=3.0 * direction[number]: output + add)
-                for number, layer in enumerate(model.model.layers)
-                if number in (1, 2)
-            ]
-            model(torch.tensor([prior]), past_key_values=cache, use_cache=True)
-            for handle in handles:
-                handle.remove()
-            logits = model(torch.tensor([tokens[len(prior) :]]), past_key_values=cache, use_cache=True).logits[0, -1]
-        expected = torch.softmax(logits.double(), dim=-1)
+        added = {layer: 3.0 * direction[layer] for layer in (1, 2)}
+        expected = two_passes(model, prior, tokens[len(prior) :], added)[0].exp()
         yes = float(expected[tokenizer(entry["yes_token"])["input_ids"][0]])
         no = float(expected[tokenizer(entry["no_token"])["input_ids"][0]]) if entry["no_token"] else 1 - yes
         score = sample.scores["yes_shift"].metadata
@@ -632,6 +646,7 @@ def test_liveness_is_found_for_vectors_and_not_for_their_opposites(tiny_folder: 
         arms = {a["arm"]: a["live"] for a in (ran.samples or [])[0].output.metadata["arms"]}
         assert arms["sham"] is None
         assert arms["random 1"] is None
+        assert arms["random 1 (impact)"] is None
 
 
 @pytest.mark.parametrize(
@@ -670,7 +685,7 @@ def test_vectors_from_files_are_injected_as_they_are(log: EvalLog, tiny_folder: 
     arguments = {"concepts": None, "vectors": str(tmp_path / "vectors"), "documents": ["info"]}
     from_file = run(tiny_folder, tmp_path, **arguments)
     assert runtime_log.status == from_file.status == "success"
-    assert len(values(from_file)) == 24
+    assert len(values(from_file)) == 2 * 12 + 2 * 4
     for name, measured in values(from_file).items():
         assert measured["shift"] == pytest.approx(values(log)[name]["shift"], abs=1e-4)
     with pytest.raises(PrerequisiteError, match="concepts='loaf': expected one of bread"):

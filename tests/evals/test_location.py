@@ -26,7 +26,7 @@ from introbench.scorers.location import location_contrasts, location_scores, sco
 from introbench.steering.injection import VectorRecipe
 from introbench.steering.vectors.control_file import write_control_file
 
-CONCEPTS = ["cats", "bread", "love", "fear", "truth"]
+CONCEPTS = ["cats", "bread"]
 SMALL: dict[str, Any] = {"concepts": CONCEPTS, "layers": "1:3", "strength": 3}
 CHANCE = {part: 1 / len(places) for part, places in schema.LOCATION_PLACES.items()}
 
@@ -76,7 +76,7 @@ def plain(
             model.model.layers[block].register_forward_hook(lambda _m, _a, output, add=add: output + add)
             for block, add in added.items()
         ]
-        model(torch.tensor([prior]), past_key_values=cache, use_cache=True)
+        model(torch.tensor([prior]), past_key_values=cache, use_cache=True, logits_to_keep=1)
         for handle in handles:
             handle.remove()
         logits = model(torch.tensor([question]), past_key_values=cache, use_cache=True).logits[0, -1]
@@ -129,7 +129,7 @@ def test_every_arm_equals_a_plain_computation(log: EvalLog, tiny_folder: Path, p
     runtime = next(iter(resident.RESIDENT.values()))
     assert isinstance(runtime, loaded_model.LoadedModel)
     seen = set()
-    for sample in [s for s in log.samples or [] if s.metadata["part"] == part][::17]:
+    for sample in [s for s in log.samples or [] if s.metadata["part"] == part][::7]:
         prior, question = tokens_of(runtime.tokenizer, sample)
         text = runtime.tokenizer.decode(prior + question)
         options = sample.metadata["options"]
@@ -155,7 +155,7 @@ def test_every_arm_equals_a_plain_computation(log: EvalLog, tiny_folder: Path, p
 
 
 def test_scores_are_those_of_the_recorded_numbers(log: EvalLog) -> None:
-    for sample in (log.samples or [])[::29]:
+    for sample in (log.samples or [])[::11]:
         score = (sample.scores or {})["located"]
         logprobs = {r["arm"]: r["logprobs"] for r in (sample.output.metadata or {})["arms"]}
         options = sample.metadata["options"]
@@ -271,9 +271,9 @@ def test_the_table_and_the_viewer(log: EvalLog, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("nothing_loaded")
 def test_the_same_task_gives_the_same_log(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
     """With trials in another order, too: what runs together does not depend on what is in flight."""
-    resident.RESIDENT.clear()
     again = evaluate("location", tiny_folder, tmp_path, sample_shuffle=3, **SMALL | {"parts": ["halves", "strength"]})
     first = {s.id: (s.scores or {})["located"].metadata for s in log.samples or []}
     second = {s.id: (s.scores or {})["located"].metadata for s in again.samples or []}
@@ -285,6 +285,7 @@ def test_the_same_task_gives_the_same_log(log: EvalLog, tiny_folder: Path, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("nothing_loaded")
 def test_questions_of_other_parts_are_not_run(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,8 +299,7 @@ def test_questions_of_other_parts_are_not_run(
         return read(self, question, bank, together)
 
     monkeypatch.setattr(loaded_model.LoadedModel, "read", counting)
-    resident.RESIDENT.clear()
-    some = {"passages": ["station", "library"], "parts": ["halves", "strength"], "concepts": ["cats", "bread"]}
+    some = {"passages": ["station", "library"], "parts": ["halves", "strength"]}
     evaluate("location", tiny_folder, tmp_path, **SMALL | some)
     assert sorted(asked) == [(1 + 2 * 2 * places, 4 * places) for places in (2, 2, 3, 3)]
 
@@ -370,11 +370,11 @@ def test_refusals_come_before_weights_load(
 
 
 def test_vectors_from_files_must_reach_the_early_and_the_late_layers(tiny_folder: Path, tmp_path: Path) -> None:
-    for concept in CONCEPTS[:2]:
+    for concept in CONCEPTS:
         write_control_file(tmp_path / "vectors" / f"{concept}.gguf", torch.eye(4, 32), "llama")
     options: dict[str, Any] = {"vectors": str(tmp_path / "vectors"), "parts": "layers", "layers": "1:2", "strength": 3}
     read = evaluate("location", tiny_folder, tmp_path, **options)
-    assert {s.metadata["concept"] for s in read.samples or []} == set(CONCEPTS[:2])
+    assert {s.metadata["concept"] for s in read.samples or []} == set(CONCEPTS)
     assert read.status == "success"
     write_control_file(tmp_path / "vectors" / "bread.gguf", torch.eye(4, 32) * (torch.arange(4) != 2)[:, None], "llama")
     with pytest.raises(PrerequisiteError, match=r"bread\.gguf: has no direction for layers 2 of layers=2:3"):

@@ -101,8 +101,8 @@ def test_the_base_itself_as_fine_tune_moves_nothing_bit_for_bit(tiny_folder: Pat
     assert still.results.scores[0].metrics["finetune: introspection | info"].value == 0.0
 
 
+@pytest.mark.usefixtures("nothing_loaded")
 def test_refusals_come_before_weights_load(tiny_folder: Path, tmp_path: Path) -> None:
-    resident.RESIDENT.clear()
     with pytest.raises(PrerequisiteError, match="finetune: none given for inject/"):
         evaluate("model_swap", tiny_folder, tmp_path, **SMALL)
     with pytest.raises(PrerequisiteError, match="cannot be found or read"):

@@ -71,7 +71,7 @@ def plain_states(
     handles = [model.model.layers[layer].register_forward_hook(steer(add)) for layer, add in added.items()]
     handles += [layer.register_forward_hook(look) for layer in model.model.layers]
     with torch.inference_mode():
-        logits = model(torch.tensor([prior + question]), use_cache=False).logits[0, -1]
+        logits = model(torch.tensor([prior + question]), use_cache=False, logits_to_keep=1).logits[0, -1]
     for handle in handles:
         handle.remove()
     return np.stack(answer), np.stack(end), torch.log_softmax(logits.double(), dim=-1)
@@ -283,10 +283,10 @@ def test_weights_of_the_report_are_those_of_the_task(log: EvalLog) -> None:
         ({"random_vectors": -1}, "random_vectors=-1"),
     ],
 )
+@pytest.mark.usefixtures("nothing_loaded")
 def test_refusals_come_before_weights_load(
     tiny_folder: Path, tmp_path: Path, arguments: dict[str, Any], complaint: str
 ) -> None:
-    resident.RESIDENT.clear()
     with pytest.raises(PrerequisiteError, match=complaint):
         evaluate("probe", tiny_folder, tmp_path, **SMALL | arguments)
     assert resident.RESIDENT == {}

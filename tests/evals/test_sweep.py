@@ -96,8 +96,8 @@ def test_strengths_that_break_the_numbers_are_counted_and_not_fatal(tiny_folder:
     assert "not finite" in log_report.log_table(broken.location)
 
 
+@pytest.mark.usefixtures("nothing_loaded")
 def test_refusals_come_before_weights_load(tiny_folder: Path, tmp_path: Path) -> None:
-    resident.RESIDENT.clear()
     for arguments, what in (({"ranges": "triangle"}, "ranges="), ({"strengths": [4, 4]}, "strengths=")):
         with pytest.raises(PrerequisiteError, match=what):
             evaluate("sweep", tiny_folder, tmp_path, **arguments)

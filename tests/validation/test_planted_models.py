@@ -29,13 +29,14 @@ def planted(name: str) -> LlamaForCausalLM:
 
 
 @cache
-def asked(document: str = "none") -> list[Conversation]:
+def asked(document: str = "none", in_words: bool = True) -> list[Conversation]:
+    """Every question under a document, in words or in every format."""
     return list(
         battery(
             word_tokenizer(),
             documents=[document],
             families=(*schema.FAMILIES, schema.SALIENCE),
-            formats=None,
+            formats=["yes-no"] if in_words else None,
             system="",
         )
     )
@@ -72,24 +73,29 @@ def log_odds(
     layers = model.model.layers[STEERED : 2 * STEERED] if added is not None else []
     handles = [layer.register_forward_hook(add) for layer in layers]
     with torch.inference_mode():
-        logprobs = model(torch.tensor([chat.tokens])).logits[0, -1].log_softmax(-1)
+        logprobs = model(torch.tensor([chat.tokens]), logits_to_keep=1).logits[0, -1].log_softmax(-1)
     for handle in handles:
         handle.remove()
     yes, no = (answer_token(tokenizer, chat, forms[0]) for _, forms in conversation.answers.forms)
     return float(logprobs[yes] - logprobs[no]), logprobs
 
 
+@cache
+def questions_of(name: str, family: str) -> list[tuple[Conversation, float]]:
+    """A family's questions in words, and a planted model's log-odds where nothing is added."""
+    return [
+        (conversation, log_odds(planted(name), word_tokenizer(), conversation)[0])
+        for conversation in asked()
+        if conversation.factors["family"] == family
+    ]
+
+
 def shift(name: str, tokenizer: PreTrainedTokenizerFast, direction: torch.Tensor, family: str) -> float:
     """Mean shift of a family's questions, toward "noticed" where there is such a side."""
     model, shifts = planted(name), []
-    for conversation in asked():
-        factors = conversation.factors
-        if factors["format"] == "yes-no" and factors["family"] == family:
-            sign = -1 if factors["reversed"] else 1
-            steered, baseline = (
-                log_odds(model, tokenizer, conversation, added)[0] for added in (STEP * direction, None)
-            )
-            shifts.append(sign * (steered - baseline))
+    for conversation, baseline in questions_of(name, family):
+        sign = -1 if conversation.factors["reversed"] else 1
+        shifts.append(sign * (log_odds(model, tokenizer, conversation, STEP * direction)[0] - baseline))
     return sum(shifts) / len(shifts)
 
 
@@ -97,7 +103,7 @@ def shift(name: str, tokenizer: PreTrainedTokenizerFast, direction: torch.Tensor
 def test_every_answer_format_is_read_and_answered_with_its_labels(words):
     """The log-odds of yes do not depend on which labels stand for yes and no."""
     by_question: dict[str, dict[str, float]] = {}
-    for question in asked():
+    for question in asked(in_words=False):
         odds, logprobs = log_odds(planted("introspector"), words, question)
         by_question.setdefault(question.factors["question"], {})[question.factors["format"]] = odds
         chat = tokenize_chat(words, question.messages, question.prior_messages)
