@@ -1,11 +1,16 @@
 """Does a model notice a concept that was injected while it read an earlier turn?"""
 
+from functools import partial
+from typing import Any
+
 from inspect_ai import Task, task
 from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
 from introbench.analysis.verdict import MARGIN
 from introbench.prompts import schema
+from introbench.prompts.design import BALANCED
+from introbench.provider.baselines import read_baselines
 from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.introspection import yes_shift
@@ -13,6 +18,7 @@ from introbench.solvers.inject_prior_turn import inject_prior_turn
 from introbench.tasks.arguments import parse_margin
 from introbench.tasks.arms import plan_arms
 from introbench.tasks.conversations import asked_conversations
+from introbench.tasks.near_controls import near_controls
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, concept_trials, plan_of, run_facts, system_turn
 from introbench.tasks.viewer import samples_view
 
@@ -27,6 +33,7 @@ def introspection(
     layers: str | int | list[int] | None = None,
     strength: float | str | None = None,
     random_vectors: int = 3,
+    norm_vectors: int = 5,
     seed: int = 0,
     system: str | None = "",
     steering: str = "cache",
@@ -34,6 +41,8 @@ def introspection(
     vectors: str | None = None,
     controls: str | list[str] | None = None,
     margin: float = MARGIN,
+    cross: str = BALANCED,
+    controls_near: int | None = None,
 ) -> Task:
     """Ask about an injected thought, and everything that such an injection might disturb as well.
 
@@ -61,7 +70,8 @@ def introspection(
             middle third by default.
         strength: Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose
             kl:NATS; the model's known setting or residual:0.05 by default.
-        random_vectors: Random vectors per trial.
+        random_vectors: Random vectors per trial, at the doses of the concepts' vectors that they are rotations of.
+        norm_vectors: How many of these are run at equal norm as well, one of them in each trial; 0 for none.
         seed: Seed of the random vectors.
         system: Content of the system turn; "none" for no system turn.
         steering: When the injection is on: cache (while the prior turn is read, as published), active (to the end,
@@ -73,6 +83,11 @@ def introspection(
         controls: Control vectors beside each concept's, each at its norm and at its impact: gaussian, covariance,
             shuffle, negated, other (another concept's), or all; none by default.
         margin: Smallest effect that matters to you, in nats; the verdict rests on it.
+        cross: In how many kinds of answers (words, digits, letters, colours) each wording is asked: balanced (in one of
+            them, in turn, so that every kind has as many plain as reversed wordings, all framings and all families),
+            half (in half of them, which asks twice as much) or full (in all, four times as much).
+        controls_near: How many control questions to ask: those whose answers without an injection are nearest to those
+            to introspection questions; all by default. The model is loaded to choose them, before the run begins.
     """
     with one_line_errors():
         checkpoint = active_checkpoint()
@@ -84,6 +99,7 @@ def introspection(
             layers=layers,
             strength=strength,
             random_vectors=random_vectors,
+            norm_vectors=norm_vectors,
             seed=seed,
             steering=steering,
             vectors=vectors,
@@ -98,7 +114,12 @@ def introspection(
             formats=formats,
             system=system_turn(system),
             known_families=(*schema.FAMILIES, schema.SALIENCE),
+            cross=cross,
         )
+        chosen: dict[str, Any] = {}
+        if controls_near is not None:
+            near = near_controls(conversations, controls_near, partial(read_baselines, checkpoint))
+            conversations, chosen = near.conversations, near.facts
         trials = concept_trials("introspection", conversations, arms, plan_of(conversations, margin=smallest))
     return Task(
         dataset=trials.dataset,
@@ -106,8 +127,8 @@ def introspection(
         scorer=yes_shift(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(both=len(arms.steerings) > 1),
-        version=4,
-        metadata=run_facts(checkpoint, arms),
+        version=5,
+        metadata=run_facts(checkpoint, arms) | chosen,
     )
 
 

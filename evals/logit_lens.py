@@ -4,6 +4,7 @@ from inspect_ai import Task, task
 from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ViewerConfig
 
+from introbench.prompts import data
 from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.logit_lens import lens_gap
@@ -31,9 +32,9 @@ def logit_lens(
 ) -> Task:
     """Read the answer after every block: the final norm and the unembedding applied to the residual stream there.
 
-    Trials are those of the introspection task, by default its introspection questions in yes-no. What is shown is the
-    gap in the log-odds of yes between injected and sham, the layer where it peaks, and how much of it the last layers
-    take away.
+    Trials are those of the introspection task, with the wordings that it asks in a format by default: in yes-no, six of
+    the 24 introspection wordings, which are all that is asked by default. What is shown is the gap in the log-odds of
+    yes between injected and sham, the layer where it peaks, and how much of it the last layers take away.
 
         inspect eval evals/logit_lens.py --model inject/smollm2
         inspect eval evals/logit_lens.py -T documents=none,info -T concepts=cats,bread
@@ -49,7 +50,7 @@ def logit_lens(
             middle third by default.
         strength: Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose
             kl:NATS; the model's known setting or residual:0.05 by default.
-        random_vectors: Random vectors per trial.
+        random_vectors: Random vectors per trial, at the doses of the concepts' vectors that they are rotations of.
         seed: Seed of the random vectors.
         system: Content of the system turn; "none" for no system turn.
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own.
@@ -76,6 +77,7 @@ def logit_lens(
             formats=formats,
             system=system_turn(system),
             lens=True,
+            kinds=data.answer_kinds(),
         )
         trials = concept_trials("logit_lens", conversations, arms, plan_of(conversations))
     return Task(
@@ -84,7 +86,7 @@ def logit_lens(
         scorer=lens_gap(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),
-        version=1,
+        version=2,
         metadata=run_facts(checkpoint, arms),
     )
 
