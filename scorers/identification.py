@@ -21,6 +21,8 @@ from introbench.scorers.metric_values import scored_trials
 def reported_information(seed: int = 0) -> Metric:
     """Mutual information between what was injected and what was reported, by part and document; see the table too.
 
+    What counts is `bits beyond random`, with its p-value: random vectors shift answers, too.
+
     Args:
         seed: Seed of permutations and bootstrap.
     """
@@ -109,7 +111,7 @@ def _lens_among(reading: ArmReading, options: Mapping[str, str]) -> dict[str, li
 
 
 def _values(cell: str, identified_cell: Identification) -> dict[str, float]:
-    bits = identified_cell.information
+    bits, beyond = identified_cell.information, identified_cell.beyond_random
     return {
         f"bits | {cell}": bits.bits,
         f"bits | {cell} | low": bits.low,
@@ -117,6 +119,9 @@ def _values(cell: str, identified_cell: Identification) -> dict[str, float]:
         f"bits | {cell} | plug-in": bits.plug_in,
         f"bits | {cell} | p-value": bits.p_value,
         f"bits | {cell} | ceiling": bits.ceiling,
+        f"bits, random vectors | {cell}": identified_cell.random_bits,
+        f"bits beyond random | {cell}": bits.bits - identified_cell.random_bits,
+        f"bits beyond random | {cell} | p-value": beyond.p_value if beyond else math.nan,
         f"accuracy | {cell}": bits.accuracy,
         f"missing | {cell}": identified_cell.missing,
         **(

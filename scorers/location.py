@@ -29,18 +29,18 @@ KINDS = (CONCEPT, RANDOM)
 
 VALUES = ("accuracy", "nats", "random_accuracy", "random_nats", "mass")
 
-SHORT = dict(zip(CONTRASTS, ("gain", "beyond random", "gain beyond random"), strict=True))
+SHORT = dict(zip(CONTRASTS, ("gain beyond random", "gain", "beyond random"), strict=True))
 """What contrasts are called in the metrics: the viewer has little room for their names."""
 
 
 @metric(scores="unreduced")
 def location_contrasts(seed: int = 0) -> Metric:
-    """The scores that count: introspective questions against others, concepts against random vectors, and both.
+    """The score that counts, and the two differences that it is made of.
 
-    `halves: gain` is by how much a larger share of right places introspective questions on halves have than others
-    (`introspective - other` in the tables), `halves: beyond random` concepts' vectors than random ones, and `halves:
-    gain beyond random` how much larger the gain is of concepts than of random vectors; each with its interval (`| low`,
-    `| high`), and in nats (`| nats`).
+    `halves: gain beyond random` is how much larger the gain of introspective questions on halves is under concepts'
+    vectors than under random ones; this is the score that counts. `halves: gain` is by how much a larger share of right
+    places introspective questions have than others (`introspective - other` in the tables), `halves: beyond random`
+    concepts' vectors than random ones; each with its interval (`| low`, `| high`), and in nats (`| nats`).
 
     Args:
         seed: Seed of the bootstrap.
@@ -49,7 +49,7 @@ def location_contrasts(seed: int = 0) -> Metric:
     def compute(scores: list[SampleScore]) -> Value:
         values: dict[str, float] = {}
         for result in _results(scores, seed):
-            if result.counts:
+            if result.is_contrast:
                 name = f"{result.part}: {SHORT[result.name]}"
                 values |= _values(result, name, accuracy=name)
         return values
@@ -68,7 +68,7 @@ def location_scores(seed: int = 0) -> Metric:
     def compute(scores: list[SampleScore]) -> Value:
         values: dict[str, float] = {}
         for result in _results(scores, seed):
-            if not result.counts:
+            if not result.is_contrast:
                 name = f"{result.part} | {result.name}"
                 values |= _values(result, name, accuracy=f"{name} | accuracy") | {f"{name} | chance": result.chance}
         return values

@@ -1,5 +1,10 @@
-"""Which concept does the model say was injected: from single trials to tables of reports."""
+"""Which concept does the model say was injected: from single trials to tables of reports.
 
+Bits about concepts mean nothing by themselves, since vectors without content shift answers, too. What counts is how
+many more there are than about random vectors of the same dose, each concept's vector beside its own rotation.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +14,10 @@ from numpy.typing import NDArray
 
 from introbench.analysis.logit_lens import LensTrial, lens_trial_of
 from introbench.analysis.noticed import ScoredTrial
+from introbench.records.arm import IMPACT, NORM, RANDOM, Arm
 from introbench.records.factors import TrialFactors
 from introbench.stats.information import ConceptLift, Information, concept_lifts, confusion_matrix, information
+from introbench.stats.information_difference import InformationDifference, information_difference
 from introbench.stats.intervals import NOT_MEASURED, Interval, mean_interval, own_rng
 
 Array = NDArray[np.float64]
@@ -31,6 +38,7 @@ class Report:
         arms: For every arm the probability of each option, among the options; empty if it is not finite.
         kinds: The kind of every arm.
         lens: For each option its probability under the concept's vector after every block, [layers].
+        rotation: Name of the arm whose vector is a rotation of the concept's own; empty if there is none.
     """
 
     part: str
@@ -40,6 +48,7 @@ class Report:
     arms: Mapping[str, Mapping[str, float]]
     kinds: Mapping[str, str]
     lens: Mapping[str, Sequence[float]]
+    rotation: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,9 @@ class Identification:
         options: What could be reported.
         confusion: Mean report on each concept, [concepts, options].
         information: Information between what was injected and what was reported.
+        random_bits: Information between which random vector was injected and what was reported, corrected for bias; NaN
+            without a random vector for each concept.
+        beyond_random: How much more information there is about concepts; None likewise.
         lifts: For each concept, how much more often it is reported when it was injected.
         nothing: Probability of "nothing", injected minus sham, over concepts; NaN if it is not an option.
         nothing_random: The same under random vectors, without an interval, because concepts share these vectors.
@@ -66,6 +78,8 @@ class Identification:
     options: tuple[str, ...]
     confusion: Array
     information: Information
+    random_bits: float
+    beyond_random: InformationDifference | None
     lifts: list[ConceptLift]
     nothing: Interval
     nothing_random: Interval
@@ -97,6 +111,8 @@ def identify(reports: Sequence[Report], *, seed: int = 0, by_layer: bool = False
     kept = [[finite[item, concept] for concept in concepts] for item in complete]
     table = _table([[report.arms["concept"] for report in row] for row in kept], options)
     rng = own_rng(seed, first.part, first.document)
+    of_random = own_rng(seed, first.part, first.document, "random")
+    tables = _beside_random(kept, options)
     return Identification(
         part=first.part,
         document=first.document,
@@ -104,6 +120,8 @@ def identify(reports: Sequence[Report], *, seed: int = 0, by_layer: bool = False
         options=options,
         confusion=confusion_matrix(_square(table, len(concepts))),
         information=information(_square(table, len(concepts)), rng=rng),
+        random_bits=information(tables[1], rng=of_random).bits if tables else math.nan,
+        beyond_random=information_difference(*tables, rng=of_random) if tables else None,
         lifts=concept_lifts(_square(table, len(concepts))),
         nothing=_nothing(kept, "concept", rng),
         nothing_random=_nothing(kept, "random", rng).without_ends,
@@ -116,6 +134,18 @@ def _table(reports: Sequence[Sequence[Mapping[str, float]]], options: Sequence[s
     """Probabilities [items, concepts, options], summing to exactly 1."""
     table = np.array([[[report[option] for option in options] for report in row] for row in reports])
     return table / table.sum(axis=-1, keepdims=True)
+
+
+def _beside_random(kept: Sequence[Sequence[Report]], options: Sequence[str]) -> tuple[Array, Array] | None:
+    """The reports under concepts and under their rotations, in the items with both; None if there are no such items."""
+    in_both = [row for row in kept if all(report.arms.get(report.rotation) for report in row)]
+    if not in_both:
+        return None
+    under_concepts, under_random = (
+        _square(_table([[report.arms[name(report)] for report in row] for row in in_both], options), len(in_both[0]))
+        for name in (lambda _: "concept", lambda report: report.rotation)
+    )
+    return under_concepts, under_random
 
 
 def _square(table: Array, concepts: int) -> Array:
@@ -205,4 +235,11 @@ def _report(factors: TrialFactors, exact: Mapping[str, Any]) -> Report:
         arms=exact.get("arms", {}),
         kinds={name: arm.kind for name, arm in factors.arms.items()},
         lens=exact.get("lens", {}),
+        rotation=_rotation(factors.arms),
     )
+
+
+def _rotation(arms: Mapping[str, Arm]) -> str:
+    """The arm whose vector is a rotation of the concept's own: the first random one, at its dose if there is one."""
+    first = {arm.matched: name for name, arm in arms.items() if arm.kind == RANDOM and arm.number == 1}
+    return first.get(IMPACT, first.get(NORM, ""))

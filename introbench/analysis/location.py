@@ -7,9 +7,13 @@ that is the same for thoughts at all places can hide a smaller trace of the plac
 nats.
 
 Two things that are not introspection could still make answers depend on the place: a thought may make a sentence stand
-out in any question about sentences, and any vector may do so. What counts, therefore, is by how much questions that
-only the model's state can answer are answered better than other questions with the same options after the same
-thoughts; by how much concepts are placed better than random vectors; and the difference of these differences.
+out in any question about sentences, and any vector may do so. What counts, therefore, is a difference of differences:
+by how much questions that only the model's state can answer are answered better than other questions with the same
+options after the same thoughts, and how much more so under concepts' vectors than under random ones. What a wording
+does under any vector, and what a vector does to any question, cancels in it. The two differences that it is made of
+stand beside it.
+
+Intervals take concepts for random draws, and neither passages nor wordings, of which there are too few.
 """
 
 import math
@@ -22,6 +26,7 @@ import numpy as np
 from introbench.analysis.noticed import ScoredTrial
 from introbench.records.factors import Plan, TrialFactors
 from introbench.stats.intervals import Interval, difference_interval, mean_interval, own_rng
+from introbench.stats.simultaneous import excludes_zero, simultaneous_level
 
 TIE = 1e-5
 """Nats within which two changes are equal: log-probabilities are read in float32."""
@@ -65,6 +70,7 @@ class LocationResult:
         nats: By how much the right place gains more than the others do on average.
         trials: Number of trials that it rests on.
         missing: Number of trials that were lost, not finite, or ask what was lost for another concept.
+        is_marked: Whether accuracy or nats of a headline differ from 0 with the headlines of all parts taken together.
     """
 
     part: str
@@ -74,19 +80,24 @@ class LocationResult:
     nats: Interval
     trials: int
     missing: int
+    is_marked: bool = False
 
     @property
-    def counts(self) -> bool:
-        """Whether this is one of the contrasts that count."""
+    def is_headline(self) -> bool:
+        """Whether this is the score that counts."""
+        return self.name == HEADLINE
+
+    @property
+    def is_contrast(self) -> bool:
+        """Whether this is a difference of scores."""
         return self.name in CONTRASTS
 
 
-CONTRASTS = (
-    "introspective - other",
-    "concept - random",
-    "(introspective - other), concept - random",
-)
-"""The contrasts that count: the first under concepts' vectors, the second on introspective questions."""
+HEADLINE = "(introspective - other), concept - random"
+"""The score that counts: how much larger the gain of introspective questions is under concepts than random vectors."""
+
+CONTRASTS = (HEADLINE, "introspective - other", "concept - random")
+"""All contrasts: the second is under concepts' vectors, the third on introspective questions."""
 
 
 def placed(changes: Mapping[str, float], right: str) -> Scores:
@@ -124,11 +135,14 @@ def location_results(
         seed: Seed of the bootstrap.
     """
     collapsed = _collapsed(trials)
-    return [
-        result
+    comparisons = [
+        comparison
         for part, count in options.items()
-        for result in _of_part(part, 1 / count, [t for t in collapsed if t.part == part], seed)
+        for comparison in _of_part(part, 1 / count, [t for t in collapsed if t.part == part])
     ]
+    headlines = [comparison for comparison in comparisons if comparison.name == HEADLINE]
+    level = simultaneous_level([headline.interval(column, seed) for headline in headlines for column in (0, 1)])
+    return [comparison.result(seed, level) for comparison in comparisons]
 
 
 @dataclass(frozen=True)
@@ -173,7 +187,51 @@ class _Cell:
         return [float(mean[column]) for mean in self.means.values()]
 
 
-def _of_part(part: str, chance: float, trials: Sequence[LocationTrial], seed: int) -> list[LocationResult]:
+@dataclass(frozen=True)
+class _Comparison:
+    """A score or contrast of a part before its intervals are made.
+
+    Attributes:
+        part: The part.
+        name: What is compared with what.
+        chance: Accuracy of a model that ignores thoughts.
+        cell: Scores, or paired differences, by concept.
+        against: The same of another population of vectors, which is taken away; None if there is none.
+    """
+
+    part: str
+    name: str
+    chance: float
+    cell: _Cell
+    against: _Cell | None = None
+
+    def interval(self, column: int, seed: int, level: float = 0.95) -> Interval:
+        """The interval of accuracy (column 0) or nats (column 1)."""
+        rng = own_rng(seed, self.part, self.name, str(column))
+        if self.against is None:
+            return mean_interval(self.cell.values(column), level=level, rng=rng)
+        return difference_interval(self.cell.values(column), self.against.values(column), level=level, rng=rng)
+
+    def result(self, seed: int, simultaneous: float) -> LocationResult:
+        """The result, with the level at which the intervals of headlines hold together."""
+        accuracy, nats = (self.interval(column, seed) for column in (0, 1))
+        return LocationResult(
+            part=self.part,
+            name=self.name,
+            chance=self.chance,
+            accuracy=accuracy,
+            nats=nats,
+            trials=self.cell.trials + (self.against.trials if self.against else 0),
+            missing=self.cell.missing + (self.against.missing if self.against else 0),
+            is_marked=self.name == HEADLINE
+            and any(
+                excludes_zero(interval) and excludes_zero(self.interval(column, seed, simultaneous))
+                for column, interval in enumerate((accuracy, nats))
+            ),
+        )
+
+
+def _of_part(part: str, chance: float, trials: Sequence[LocationTrial]) -> list[_Comparison]:
     """The contrasts of one part, and the scores that they are made of."""
     concept, random, concept_other, random_other = (
         _Cell.of([t for t in trials if t.introspective == introspective], vector)
@@ -181,36 +239,16 @@ def _of_part(part: str, chance: float, trials: Sequence[LocationTrial], seed: in
         for vector in ("concept", "random")
     )
     difference, random_difference = concept.minus(concept_other), random.minus(random_other)
-    between_questions, between_vectors, between_both = CONTRASTS
+    between_both, between_questions, between_vectors = CONTRASTS
     return [
-        _result(part, between_questions, 0.0, difference, None, seed),
-        _result(part, between_vectors, 0.0, concept, random, seed),
-        _result(part, between_both, 0.0, difference, random_difference, seed),
-        _result(part, "introspective, concept", chance, concept, None, seed),
-        _result(part, "other, concept", chance, concept_other, None, seed),
-        _result(part, "introspective, random", chance, random, None, seed),
-        _result(part, "other, random", chance, random_other, None, seed),
+        _Comparison(part, between_both, 0.0, difference, random_difference),
+        _Comparison(part, between_questions, 0.0, difference),
+        _Comparison(part, between_vectors, 0.0, concept, random),
+        _Comparison(part, "introspective, concept", chance, concept),
+        _Comparison(part, "other, concept", chance, concept_other),
+        _Comparison(part, "introspective, random", chance, random),
+        _Comparison(part, "other, random", chance, random_other),
     ]
-
-
-def _result(part: str, name: str, chance: float, cell: _Cell, against: _Cell | None, seed: int) -> LocationResult:
-    """A mean over concepts, or the difference from what another population of vectors gives."""
-
-    def interval(column: int) -> Interval:
-        rng = own_rng(seed, part, name, str(column))
-        if against is None:
-            return mean_interval(cell.values(column), rng=rng)
-        return difference_interval(cell.values(column), against.values(column), rng=rng)
-
-    return LocationResult(
-        part=part,
-        name=name,
-        chance=chance,
-        accuracy=interval(0),
-        nats=interval(1),
-        trials=cell.trials + (against.trials if against else 0),
-        missing=cell.missing + (against.missing if against else 0),
-    )
 
 
 def _is_finite(trial: LocationTrial, vector: str) -> bool:

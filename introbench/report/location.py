@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from introbench.analysis.location import location_results, location_trial, planned_parts
+from introbench.analysis.location import LocationResult, location_results, location_trial, planned_parts
 from introbench.analysis.noticed import ScoredTrial
 from introbench.records.factors import TrialFactors
-from introbench.report.text import interval_text, number_text
+from introbench.report.text import interval_text, marks_text, number_text
 from introbench.stats.intervals import Interval
 
 
@@ -17,39 +17,45 @@ def tables(trials: Sequence[ScoredTrial]) -> list[str]:
     plan = TrialFactors.from_json(trials[0][0]).plan
     results = location_results([location_trial(trial) for trial in trials], planned_parts(plan))
 
-    def table(counts: bool) -> str:
+    def table(shown: Sequence[LocationResult], *, contrasts: bool, headline: bool = False) -> str:
         rows = [
             [
                 result.part,
                 result.name,
-                *_percentages(result.accuracy, "+" if counts else ""),
-                *([] if counts else [f"{result.chance:.1%}"]),
+                *_percentages(result.accuracy, "+" if contrasts else ""),
+                *([] if contrasts else [f"{result.chance:.1%}"]),
                 number_text(result.nats.estimate),
                 interval_text(result.nats),
+                *(["*" if result.is_marked else ""] if headline else []),
                 result.nats.units,
                 result.trials,
                 result.missing or "",
             ]
-            for result in results
-            if result.counts == counts
+            for result in shown
         ]
-        accuracy = ["accuracy", "95% interval", *([] if counts else ["chance"])]
-        headers = ["part", "score", *accuracy, "nats", "95% interval", "units", "trials", "missing"]
+        accuracy = ["accuracy", "95% interval", *([] if contrasts else ["chance"])]
+        nats = ["nats", "95% interval", *(["*"] if headline else [])]
+        headers = ["part", "score", *accuracy, *nats, "units", "trials", "missing"]
         align = ("left", "left", *("right",) * (len(headers) - 2))
         return tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=align)
 
+    headlines = [result for result in results if result.is_headline]
     return [
-        "Where was the thought placed? The scores that count: differences in accuracy and in nats",
-        table(counts=True),
-        "What they are made of",
-        table(counts=False),
+        "Where was the thought placed? The score that counts: by how much more introspective questions gain over\n"
+        "other questions under concepts' vectors than under random ones, in accuracy and in nats",
+        table(headlines, contrasts=True, headline=True),
+        marks_text([interval for result in headlines for interval in (result.accuracy, result.nats)], "numbers"),
+        "The differences that it is made of; neither counts by itself",
+        table([r for r in results if r.is_contrast and not r.is_headline], contrasts=True),
+        "The scores that they are made of",
+        table([r for r in results if not r.is_contrast], contrasts=False),
         "accuracy: how often the place whose label gains most over the sham is the right one; ties are shared, so\n"
         "that whoever ignores thoughts, or prefers a label, is at chance exactly. nats: gain of the right place less\n"
         "the mean gain of the others, 0 by chance. introspective: questions about thoughts; other: questions about\n"
-        "something else with the same options, after the same thoughts. concept, random: the vector. The first\n"
-        "contrast is for concepts, the second for introspective questions, the third is their difference in\n"
-        "differences. Units are concepts. Intervals: 95% each, studentised bootstrap over concepts, conditional on\n"
-        "passages and wordings; not corrected for how many there are.",
+        "something else with the same options, after the same thoughts. concept, random: the vector. introspective -\n"
+        "other is for concepts, concept - random for introspective questions. Units are concepts. Intervals: 95%\n"
+        "each, studentised bootstrap over concepts. They do not allow for passages and wordings: what a wording does\n"
+        "under any vector cancels in the score that counts, and in no other row.",
     ]
 
 

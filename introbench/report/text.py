@@ -37,15 +37,15 @@ def marks_text(intervals: Sequence[Interval], of: str) -> str:
 
     Args:
         intervals: The intervals of the table, by themselves.
-        of: What the table consists of: rows or cells.
+        of: What has intervals: rows, or numbers.
     """
     count = sum(math.isfinite(interval.low) for interval in intervals)
     if count == 0:
         return f"None of the {of} has an interval."
     level = simultaneous_level(intervals)
     return (
-        f"*: differs from 0 also where all {count} {of} with an interval are to hold together (Bonferroni: the\n"
-        f"interval of {level:.4g} excludes 0). Without a mark, an interval beyond 0 may be one that chance gives."
+        f"*: differs from 0 also where all {count} {of} that have an interval are to hold together (Bonferroni: the\n"
+        f"{level:.2%} interval excludes 0). Without a mark, an interval beyond 0 may be what chance gives."
     )
 
 

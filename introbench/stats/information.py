@@ -92,7 +92,7 @@ def plug_in_bits(reports: Array) -> float:
     Args:
         reports: Probabilities, [orders, injected, options] as in `confusion_matrix`.
     """
-    return float(_bits(confusion_matrix(reports)))
+    return float(bits_of_answers(confusion_matrix(reports)))
 
 
 def information(
@@ -128,13 +128,13 @@ def information(
     total = np.zeros((1 + permutations, *reports.shape[1:]))
     for order in range(orders):
         total += reports[order][labels[:, order]]
-    bits = _bits(total / orders)
+    bits = bits_of_answers(total / orders)
     as_high = np.count_nonzero(bits[1:] >= bits[0] - ROUNDING)
     estimate = low = high = math.nan
     if orders >= FEWEST_ORDERS:
         # No difference is below 0: adding what is not negative never rounds below the largest addend.
         remaining = ((total - reports[order][labels[:, order]]) / (orders - 1) for order in range(orders))
-        without = np.array([_adjusted(_bits(rest), ceiling) for rest in remaining])
+        without = np.array([_adjusted(bits_of_answers(rest), ceiling) for rest in remaining])
         pseudo = orders * _adjusted(bits, ceiling) - (orders - 1) * without
         estimate = float(pseudo.mean())
         reach = _t_quantile(level, orders) * float(pseudo.std(ddof=1)) / math.sqrt(orders)
@@ -190,8 +190,8 @@ def _lift(hits: Array, backgrounds: Array, level: float) -> ConceptLift:
     return ConceptLift(hit, background, lift, low, high)
 
 
-def _bits(conditional: Array) -> Array:
-    """Mutual information with a uniform input of conditional distributions [..., injected, options]."""
+def bits_of_answers(conditional: Array) -> Array:
+    """Mutual information in bits with a uniform input, of conditional distributions [..., injected, options]."""
     # Entropies rather than ratios of probabilities: a probability near the smallest float has a mean of 0.
     given = entr(conditional).sum(axis=-1).mean(axis=-1)
     overall = entr(conditional.mean(axis=-2)).sum(axis=-1)
