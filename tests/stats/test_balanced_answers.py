@@ -9,7 +9,7 @@ import pytest
 from simulated_answers import CONTROL_BASELINES, INTROSPECTION_BASELINES, SIDES, answers, ends, noisy, rng
 
 from introbench.stats.balanced_answers import Answer, balance
-from introbench.stats.control_curve import excess_difference, fit_control_curve
+from introbench.stats.control_curve import compare_excesses, fit_control_curve
 
 
 def test_complete_answers_are_arranged_by_unit_and_question() -> None:
@@ -40,7 +40,9 @@ def test_label_assignments_cancel_a_pull_toward_a_label() -> None:
     expected, averaged = fit_control_curve(plain, rng=rng()), fit_control_curve(pulled, rng=rng())
     for name in ("excess", "bias", "flattening"):
         assert ends(getattr(averaged, name)) == pytest.approx(ends(getattr(expected, name)))
-    one_sided = fit_control_curve([answer for answer in pulled if answer.side == 0 or answer.labels == "a-b"], rng=rng())
+    one_sided = fit_control_curve(
+        [answer for answer in pulled if answer.side == 0 or answer.labels == "a-b"], rng=rng()
+    )
     assert math.isnan(one_sided.excess.estimate), "no question has both assignments"
     assert one_sided.missing == 9 * 6
 
@@ -87,8 +89,8 @@ def test_order_and_names_of_kinds_do_not_matter() -> None:
     ordered += [*noisy(8), *noisy(9)]  # a third answer of each kind: sums of three depend on their order
     shuffled = [ordered[n] for n in rng(1).permutation(len(ordered))]
     assert fit_control_curve(ordered, rng=rng()) == fit_control_curve(shuffled, rng=rng())
-    expected = excess_difference(ordered, ordered[:800], rng=rng())
-    assert excess_difference(shuffled, ordered[799::-1], rng=rng()) == expected
+    expected = compare_excesses(ordered, ordered[:800], rng=rng())
+    assert compare_excesses(shuffled, ordered[799::-1], rng=rng()) == expected
 
 
 def test_kinds_without_a_line_are_left_out_and_named() -> None:
@@ -98,10 +100,10 @@ def test_kinds_without_a_line_are_left_out_and_named() -> None:
     single = [a if a.side or a.item == "control 20" else replace(a, baseline=-3.0) for a in noisy(14, kind="single")]
     unasked = [a for a in noisy(15, kind="unasked") if not a.side]
     fit = fit_control_curve([*good, *few, *flat, *single, *unasked], rng=rng())
-    assert fit.without_line == ("few", "flat", "single", "unasked")
-    assert replace(fit, without_line=()) == fit_control_curve(good, rng=rng())
+    assert fit.without_curve == ("few", "flat", "single", "unasked")
+    assert replace(fit, without_curve=()) == fit_control_curve(good, rng=rng())
     none = fit_control_curve(flat, rng=rng())
-    assert all(math.isnan(value) for value in (*ends(none.excess), *ends(none.bias), none.covered))
+    assert all(math.isnan(value) for value in (*ends(none.excess), *ends(none.bias), none.near))
     assert (none.excess.units, none.by_kind, none.questions, none.controls) == (0, {}, 0, 0)
 
 

@@ -1,23 +1,24 @@
-"""The control line: exact on planted data, invariant where it must be, and differences of excesses."""
+"""The control curve: exact on planted data, invariant where it must be, and excesses compared."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated_answers import ITEMS, answers, ends, noisy, rng
+from scipy import stats
+from simulated_answers import ITEMS, Shift, answers, ends, noisy, rng
 
-from introbench.stats.balanced_answers import Answer
+from introbench.stats import kind_effects
 from introbench.stats.control_curve import (
+    FEWEST_NEAR,
     excess_by_unit,
-    excess_difference,
     fit_control_curve,
-    paired_excess_difference,
 )
 from introbench.stats.intervals import Interval
+from introbench.stats.robust_curve import line_basis
+from introbench.validation.simulated_models import pulled_shift
 
 # Exactness
 
@@ -27,12 +28,13 @@ def test_a_push_and_flattening_alone_are_no_excess(bias: float, flattening: floa
     fit = fit_control_curve(answers(lambda _, side, at: bias - flattening * at), rng=rng())
     for interval, truth in ((fit.excess, 0), (fit.bias, bias), (fit.flattening, flattening)):
         assert ends(interval) == pytest.approx((truth,) * 3, abs=1e-9)
-    assert (fit.questions, fit.controls, fit.missing, fit.without_line) == (6, 34, 0, ())
-    assert fit.covered == 1
+    assert (fit.questions, fit.controls, fit.missing, fit.without_curve) == (6, 34, 0, ())
+    assert fit.sides == (4, 2)
+    assert fit.near == 1
     assert fit.excess.units == 9
 
 
-def test_each_vector_has_a_line_of_its_own() -> None:
+def test_each_vector_has_a_curve_of_its_own() -> None:
     fit = fit_control_curve(answers(lambda unit, side, at: unit - 0.1 * unit * at), rng=rng())
     assert ends(fit.excess) == pytest.approx((0, 0, 0), abs=1e-9)
     assert fit.bias.estimate == pytest.approx(4)
@@ -40,7 +42,7 @@ def test_each_vector_has_a_line_of_its_own() -> None:
     assert fit.bias.low < 3 < 5 < fit.bias.high
 
 
-def test_each_kind_has_lines_of_its_own_and_the_same_weight() -> None:
+def test_each_kind_has_curves_of_its_own_and_the_same_weight() -> None:
     first = answers(lambda _, side, at: 1 - 0.5 * at + side, kind="words")
     second = [a for a in answers(lambda _, side, at: -2 + 0.1 * at + 3 * side, kind="digits") if a.item != "question 0"]
     fit = fit_control_curve([*first, *second], rng=rng())
@@ -56,8 +58,62 @@ def test_noticing_is_recovered_with_the_sign_of_each_question() -> None:
     noticed = fit_control_curve(answers(lambda _, side, at: 0.7 - 0.3 * at + side), rng=rng())
     assert ends(noticed.excess) == pytest.approx((1, 1, 1), abs=1e-9)
     assert noticed.flattening.estimate == pytest.approx(0.3)
-    yes = fit_control_curve(answers(lambda _, side, at: 0.7 - 0.3 * at + abs(side)), rng=rng())
-    assert yes.excess.estimate == pytest.approx(2 / 6), "four plain questions, two reversed"
+
+
+def test_a_push_on_introspection_questions_alone_cancels_with_unequal_numbers_of_each_side() -> None:
+    """Four plain and two reversed questions count half each, and neither side's distance widens the interval."""
+    for push in (1.0, -2.5):
+        pushed = answers(lambda _, side, at, push=push: 0.7 - 0.3 * at + push * abs(side) + 0.4 * side)
+        assert ends(fit_control_curve(pushed, rng=rng()).excess) == pytest.approx((0.4,) * 3, abs=1e-9)
+    plain_only = fit_control_curve(answers(lambda _, side, at: float(side > 0)), rng=rng())
+    assert plain_only.excess.estimate == pytest.approx(0.5), "and not 4 / 6"
+    one_side = [a for a in answers(lambda _, side, at: float(side > 0)) if a.side >= 0]
+    fit = fit_control_curve(one_side, rng=rng())
+    assert (fit.sides, fit.excess.estimate) == ((4, 0), pytest.approx(1.0))
+
+
+def test_questions_deviate_from_their_own_side() -> None:
+    """The interval of four plain and two reversed questions by hand, where nothing else varies."""
+    more = {"question 0": 0.3, "question 1": -0.1, "question 2": -0.4, "question 4": 0.5}
+    varied = [replace(a, shift=a.side * (1 + more.get(a.item, 0.0))) for a in answers(lambda *_: 0.0)]
+    excess = fit_control_curve(varied, rng=rng()).excess
+    plain, reversed_ = np.array([0.3, -0.1, -0.4, 0.0]), np.array([0.5, 0.0])
+    variance = sum(side.var(ddof=1) / len(side) / 4 for side in (plain, reversed_))
+    half = stats.t.ppf(0.975, 6 - 2) * math.sqrt(variance)
+    estimate = 1 + (plain.mean() + reversed_.mean()) / 2
+    assert ends(excess) == pytest.approx((estimate - half, estimate, estimate + half))
+
+
+# Disturbances that are no line
+
+
+DISTURBANCES = {
+    "S-shape": lambda at: -0.9 * math.tanh(at / 1.5),
+    "pull": lambda at: float(pulled_shift(np.array(at), 0.1)),
+}
+
+
+@pytest.mark.parametrize(("name", "line_leaves", "curve_leaves"), [("S-shape", 0.253, 0.018), ("pull", -0.405, -0.021)])
+def test_a_curve_takes_what_a_line_leaves(
+    name: str, line_leaves: float, curve_leaves: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disturbed = answers(lambda _, side, at: DISTURBANCES[name](at))
+    assert fit_control_curve(disturbed, rng=rng()).excess.estimate == pytest.approx(curve_leaves, abs=0.001)
+    monkeypatch.setattr(kind_effects, "curve_basis", line_basis)
+    assert fit_control_curve(disturbed, rng=rng()).excess.estimate == pytest.approx(line_leaves, abs=0.001)
+
+
+@pytest.mark.parametrize("count", [3, 11, 12])
+def test_lines_are_exact_with_few_control_questions_and_curves_from_twelve_on(count: int) -> None:
+    kept = [ITEMS[n][0] for n in np.linspace(0, 33, count).round().astype(int)]
+
+    def excess(shift: Shift) -> float:
+        few = [a for a in answers(shift) if a.side or a.item in kept]
+        return fit_control_curve(few, rng=rng()).excess.estimate
+
+    assert excess(lambda _, side, at: 1 - 0.4 * at + side) == pytest.approx(1, abs=1e-9)
+    bent = abs(excess(lambda _, side, at: DISTURBANCES["S-shape"](at)))
+    assert (bent < 0.1) == (count == 12)
 
 
 def test_randomness_is_the_callers_and_does_not_touch_estimates() -> None:
@@ -75,48 +131,28 @@ def test_excess_of_each_unit() -> None:
     assert math.isnan(excess_by_unit(lost)["unit 2"])
 
 
-def test_extrapolation_is_told() -> None:
-    extreme = [replace(a, baseline=-9.0) if a.item == "question 0" else a for a in noisy(16)]
-    assert fit_control_curve(extreme, rng=rng()).covered == pytest.approx(5 / 6)
-    extreme = [replace(a, baseline=6.9) if a.item == "question 5" else a for a in extreme]
-    fit = fit_control_curve(extreme, rng=rng())
-    assert fit.covered == pytest.approx(4 / 6)
-    assert fit.within_reach == pytest.approx(5 / 6), "6.9 is less than a nat beyond the controls"
+def test_near_counts_the_questions_with_control_questions_around() -> None:
+    """Of a range of control questions only those count that are within a nat, and three have to be."""
+    assert FEWEST_NEAR == 3
+    places = {"control 00": -5.0, "control 01": -5.0, "control 02": -5.0, "control 03": 5.0, "control 04": 5.0}
+    placed = [replace(a, baseline=places.get(a.item, a.baseline)) for a in noisy(16) if a.side or a.item in places]
+
+    def near(**baselines: float) -> float:
+        moved = [
+            replace(a, baseline=baselines.get(a.item.replace(" ", "_"), -5.0 if a.side else a.baseline)) for a in placed
+        ]
+        return fit_control_curve(moved, rng=rng()).near
+
+    assert near() == 1
+    assert near(question_0=-4.01) == 1
+    assert near(question_0=-3.99, question_4=-6.01) == pytest.approx(4 / 6)
+    assert near(question_0=0.0) == pytest.approx(5 / 6), "between control questions, and near none"
+    assert near(question_0=5.0) == pytest.approx(5 / 6), "near two, which are too few"
 
 
-# Differences of two populations
-
-
-def test_what_a_question_does_to_both_populations_cancels() -> None:
-    draw = rng(22)
-    effects = {item: draw.standard_normal() for item, *_ in ITEMS}
-    concept = [replace(a, shift=a.shift + a.side + effects[a.item]) for a in noisy(23, spread=0.05)]
-    random = [replace(a, shift=a.shift + 0.25 * a.side + effects[a.item]) for a in noisy(24, units=3, spread=0.05)]
-    difference = excess_difference(concept, random, rng=rng())
-    assert difference.low < 0.75 < difference.high
-    assert difference.units == 3
-    alone = fit_control_curve(concept, rng=rng()).excess
-    assert 4 * (difference.high - difference.low) < alone.high - alone.low
-    assert difference.estimate == pytest.approx(alone.estimate - fit_control_curve(random, rng=rng()).excess.estimate)
-
-
-def test_difference_is_of_the_same_questions() -> None:
-    first, second = noisy(25), noisy(26, units=4)
-    cut = [a for a in second if a.item not in {"question 1", "control 30"}]
-    expected = excess_difference([a for a in first if a.item not in {"question 1", "control 30"}], cut, rng=rng())
-    assert excess_difference(first, cut, rng=rng()) == expected
-    other = noisy(27, kind="digits")
-    assert excess_difference([*first, *other], second, rng=rng()) == excess_difference(first, second, rng=rng())
-
-
-def test_difference_without_units_or_with_one() -> None:
-    complete = noisy(28)
-    assert all(math.isnan(end) for end in ends(excess_difference(complete, [], rng=rng())))
-    assert all(math.isnan(end) for end in ends(excess_difference([], [], rng=rng())))
-    single = excess_difference(complete, noisy(29, units=1), rng=rng())
-    assert math.isfinite(single.estimate)
-    assert math.isnan(single.low)
-    assert single.units == 1
+def test_near_is_over_the_questions_of_all_kinds() -> None:
+    far = [replace(a, kind="digits", baseline=a.baseline + (20.0 if a.side else 0.0)) for a in noisy(16)]
+    assert fit_control_curve([*noisy(16), *far], rng=rng()).near == pytest.approx(0.5)
 
 
 # Invariances
@@ -163,79 +199,3 @@ def test_asking_everything_the_other_way_round_changes_the_sign_of_the_bias_alon
     assert close(fit.excess, expected.excess)
     assert close(fit.flattening, expected.flattening)
     assert fit.bias.estimate == pytest.approx(-expected.bias.estimate, abs=1e-6)
-
-
-@settings(deadline=None, max_examples=25)
-@given(seeds, st.integers(2, 4), amounts)
-def test_differences_turn_around(seed: int, units: int, more: float) -> None:
-    """With fewer than five units the interval is symmetric, so that it turns as well."""
-    first, second = noisy(seed, 4), noisy(seed + 1, units)
-    second = [replace(a, shift=a.shift + more * a.side) for a in second]
-    there, back = excess_difference(first, second, rng=rng()), excess_difference(second, first, rng=rng())
-    assert np.allclose(ends(there), [-end for end in ends(back)[::-1]])
-    assert there.estimate == pytest.approx(excess_difference(first, noisy(seed + 1, units), rng=rng()).estimate - more)
-
-
-# Differences of two sets of questions
-
-
-def split(given: Sequence[Answer], others: Sequence[str]) -> tuple[list[Answer], list[Answer], list[Answer]]:
-    """Questions with a side that are not among the others, the others, and controls."""
-    return (
-        [a for a in given if a.side and a.item not in others],
-        [a for a in given if a.item in others],
-        [a for a in given if not a.side],
-    )
-
-
-def paired(first: Sequence[Answer], second: Sequence[Answer], controls: Sequence[Answer]) -> Interval:
-    return paired_excess_difference(first, second, controls, rng=rng())
-
-
-def test_questions_beyond_others_are_exact_on_planted_data() -> None:
-    shifted = answers(lambda unit, side, at: 1 - 0.3 * at + side * (1 + 0.1 * unit))
-    introspection, salience, controls = split(shifted, ["question 0", "question 1", "question 4"])
-    less = [replace(a, shift=a.shift - 0.75 * a.side) for a in salience]
-    assert ends(paired(introspection, salience, controls)) == pytest.approx((0, 0, 0), abs=1e-9)
-    assert ends(paired(introspection, less, controls)) == pytest.approx((0.75,) * 3, abs=1e-9)
-    assert ends(paired(less, introspection, controls)) == pytest.approx((-0.75,) * 3, abs=1e-9)
-    digits = [replace(a, kind="digits", shift=99.0) for a in introspection]  # not asked of the others
-    assert paired([*introspection, *digits], less, controls).estimate == pytest.approx(0.75)
-
-
-def test_nothing_is_beyond_what_was_not_asked() -> None:
-    introspection, salience, controls = split(noisy(0), ["question 0", "question 1"])
-    for missing in ((introspection, [], controls), ([], salience, controls), (introspection, salience, [])):
-        assert math.isnan(paired(*missing).estimate)
-    one = paired(introspection, salience[::2], controls)  # every second answer: one of the two questions
-    assert math.isfinite(one.estimate)
-    assert math.isnan(one.low)
-
-
-def test_a_unit_without_answers_on_one_side_is_left_out_of_both() -> None:
-    def without(given: Sequence[Answer]) -> list[Answer]:
-        return [a for a in given if a.unit != "unit 4"]
-
-    introspection, salience, controls = split(noisy(31), ["question 0", "question 1", "question 4"])
-    lost = [replace(a, shift=math.nan) if a.unit == "unit 4" else a for a in introspection]
-    fewer = [
-        paired(without(introspection), without(salience), without(controls)),
-        paired(introspection, without(salience), controls),
-        paired(lost, salience, controls),
-    ]
-    assert fewer[0] == fewer[1] == fewer[2]
-    assert fewer[0].units == 8
-
-
-def test_sides_are_paired_by_unit_and_share_what_a_control_question_does() -> None:
-    """What is common to both sides cancels: how much a unit is moved, and where its line lies."""
-    draw = rng(32)
-    bent = {item: 2 * draw.standard_normal() for item, side, _ in ITEMS if not side}
-    shifted = answers(lambda unit, side, at: side * unit)
-    shifted = [replace(a, shift=a.shift + bent.get(a.item, 0.0)) for a in shifted]
-    alike = [replace(a, item=f"other {a.item}", shift=a.shift - 0.5 * a.side) for a in shifted if a.side]
-    introspection, _, controls = split(shifted, [])
-    difference, alone = paired(introspection, alike, controls), fit_control_curve(shifted, rng=rng()).excess
-    assert difference.estimate == pytest.approx(0.5)
-    width = difference.high - difference.low
-    assert 4 * width < alone.high - alone.low, "what is left are the questions of both sides"
