@@ -48,7 +48,7 @@ def test_every_layer_equals_a_plain_computation(log: EvalLog, tiny_folder: Path)
 def test_nothing_differs_below_the_first_steered_layer(log: EvalLog) -> None:
     for sample in log.samples or []:
         gaps = sample.scores["lens_gap"].metadata["gaps"]
-        assert gaps["concept"][0] == gaps["random 1"][0] == 0.0
+        assert gaps["concept"][0] == gaps["random 1 (impact)"][0] == 0.0
         assert gaps["concept"][2] != 0.0
 
 

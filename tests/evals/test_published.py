@@ -106,17 +106,21 @@ def yes_and_no(
     return yes, share(entry["no_token"]) if entry["no_token"] else 1 - yes
 
 
-def added(vector: VectorRecipe | None, sign: int = 1) -> dict[int, Tensor]:
+def added(vector: VectorRecipe | None, strength: float = STEERED["strength"]) -> dict[int, Tensor]:
     """What an arm adds at each steered layer; zeros for the sham."""
-    directions = (
-        torch.zeros(4, 32) if vector is None else sign * STEERED["strength"] * loaded().library.directions(vector)
-    )
+    directions = torch.zeros(4, 32) if vector is None else strength * loaded().library.directions(vector)
     return {layer: directions[layer] for layer in (1, 2)}
 
 
-def concept_arms(sample: EvalSample) -> dict[str, VectorRecipe | None]:
+def concept_arms(sample: EvalSample) -> dict[str, dict[int, Tensor]]:
+    """What the arms of one concept and one random vector add; the norm that has the concept's dose is on record."""
     own = VectorRecipe("pca_center", sample.metadata["concept"])
-    return {"sham": None, "concept": own, "random 1": replace(own, seed=0)}
+    arms = {}
+    for record in sample.output.metadata["arms"]:
+        name = record["arm"]
+        vector = None if name.startswith("sham") else replace(own, seed=0) if name.startswith("random") else own
+        arms[name] = added(vector, record["strength"] if name.endswith("(impact)") else STEERED["strength"])
+    return arms
 
 
 def same(expected: Any) -> Any:
@@ -132,11 +136,12 @@ def test_introspection_under_both_ways_to_steer(
         prior, question = tokens_of(loaded().tokenizer, sample)
         measured = sample.scores["yes_shift"].metadata
         expected = {}
-        for arm, vector in concept_arms(sample).items():
-            for name, to_the_end in ((arm, False), (f"{arm} active", True)):
-                own, _ = two_passes(model, prior, question, added(vector), to_the_end=to_the_end)
-                expected[name] = yes_and_no(loaded().tokenizer, prior + question, entry, own)
-        del expected["sham active"]
+        arms = concept_arms(sample)
+        random = ("random 1 (impact)", "random 1 active (impact)")
+        assert list(arms) == ["sham", "concept", random[0], "concept active", random[1], "random 1"]
+        for arm, injected in arms.items():
+            own, _ = two_passes(model, prior, question, injected, to_the_end=" active" in arm)
+            expected[arm] = yes_and_no(loaded().tokenizer, prior + question, entry, own)
         assert measured["p_yes"] == same({arm: yes for arm, (yes, _) in expected.items()})
         assert measured["p_no"] == same({arm: no for arm, (_, no) in expected.items()})
 
@@ -148,9 +153,11 @@ def test_the_logit_lens_after_every_block(
     for sample, entry in samples(log, each=2):
         prior, question = tokens_of(loaded().tokenizer, sample)
         measured = sample.scores["lens_gap"].metadata
-        assert measured["p_yes"].keys() == measured["log_odds"].keys() == concept_arms(sample).keys()
-        for arm, vector in concept_arms(sample).items():
-            own, lens = two_passes(model, prior, question, added(vector))
+        arms = concept_arms(sample)
+        assert list(arms) == ["sham", "concept", "random 1 (impact)"]
+        assert measured["p_yes"].keys() == measured["log_odds"].keys() == arms.keys()
+        for arm, injected in arms.items():
+            own, lens = two_passes(model, prior, question, injected)
             expected = [yes_and_no(loaded().tokenizer, prior + question, entry, block) for block in lens]
             p_yes, odds = measured["p_yes"][arm], measured["log_odds"][arm]
             assert p_yes == same([yes for yes, _ in expected])
@@ -186,8 +193,8 @@ def test_a_model_swap_under_every_arm(
         "sham": (model, added(None)),
         "finetune": (tuned, added(None)),
         "contrast +": (model, added(contrast)),
-        "contrast -": (model, added(contrast, -1)),
-        "finetune, contrast -": (tuned, added(contrast, -1)),
+        "contrast -": (model, added(contrast, -STEERED["strength"])),
+        "finetune, contrast -": (tuned, added(contrast, -STEERED["strength"])),
         "random 1": (model, added(replace(contrast, seed=0, draw=0))),
         "random 2": (model, added(replace(contrast, seed=0, draw=1))),
     }
@@ -225,12 +232,12 @@ def test_what_is_on_top_of_the_mind_token_for_token(model: PreTrainedModel, tiny
         tokens = tokenizer.apply_chat_template(turns, continue_final_message=True, return_dict=False)
         records = (sample.output.metadata or {})["arms"]
         assert len(records) == 3
-        for record, vector in zip(records, concept_arms(sample).values(), strict=True):
+        for record, injected in zip(records, concept_arms(sample).values(), strict=True):
             written: list[int] = []
             logprobs = []
             for _ in range(6):
                 *before, last = tokens + written
-                steered, _ = two_passes(model, before, [last], added(vector), to_the_end=True)
+                steered, _ = two_passes(model, before, [last], injected, to_the_end=True)
                 clean, _ = two_passes(model, before, [last], {})
                 written.append(int(steered.argmax()))
                 logprobs.append(float(clean[written[-1]]))
