@@ -10,7 +10,15 @@ from introbench.errors import InputError
 from introbench.progress import tell
 from introbench.prompts import data
 from introbench.prompts.chat import tokenize_chat
-from introbench.prompts.conversation import Conversation, checked, opening, openings, question_turns, yes_no
+from introbench.prompts.conversation import (
+    Conversation,
+    checked,
+    opening,
+    openings,
+    question_turns,
+    yes_no,
+    yes_no_turns,
+)
 from introbench.prompts.design import BALANCED, crossed
 from introbench.prompts.schema import reference_document
 
@@ -73,7 +81,7 @@ def battery(
                     id=f"{document}.{question.id}.{answer_format.name}",
                     messages=(
                         *prior,
-                        *question_turns(f"{question.text} {answer_format.instruction}", answer_format.prefill),
+                        *yes_no_turns(question.text, answer_format),
                     ),
                     prior_messages=len(prior),
                     answers=yes_no(answer_format, lens),

@@ -84,6 +84,14 @@ def question_turns(user: str, assistant: str) -> Turns:
     return {"role": "user", "content": user}, {"role": "assistant", "content": assistant}
 
 
+def yes_no_turns(text: str, answer_format: schema.AnswerFormat) -> Turns:
+    """A yes/no question as a user asks it, and the prefill of its answer.
+
+    How to answer comes first, so that the questions of a format share those tokens, which are then read once.
+    """
+    return question_turns(f"{answer_format.instruction} {text}", answer_format.prefill)
+
+
 def checked(tokenizer: Any, conversation: Conversation) -> Conversation:
     """The conversation, after a check that the model's template and tokenizer leave it as it is written.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from introbench.prompts import data
 from introbench.prompts.chat import tokenize_chat
-from introbench.prompts.conversation import Turns, question_turns, yes_no
+from introbench.prompts.conversation import Turns, question_turns, yes_no, yes_no_turns
 from introbench.steering.vectors.random import random_rotation
 
 
@@ -145,7 +145,7 @@ def lessons(tokenizer: Any, course: Course) -> Iterator[Lesson]:
         ]
         questions = []
         for text, sign in signed_texts:
-            turns = question_turns(f"{text} {answer_format.instruction}", answer_format.prefill)
+            turns = yes_no_turns(text, answer_format)
             chat = tokenize_chat(tokenizer, (*prior, *turns), len(prior))
             forms, _ = yes_no(answer_format).tokens(tokenizer, chat)
             yes, no = (tuple(token for _, token in forms[name]) for name in ("yes", "no"))

@@ -27,6 +27,7 @@ from introbench.models.lora_adapter import PACKAGE, require_peft
 from introbench.models.smollm2 import NAME
 from introbench.progress import heartbeat, listen, tell
 from introbench.prompts import data
+from introbench.prompts.conversation import yes_no_turns
 from introbench.steering.injection import LayerRange, VectorRecipe, parse_layers, parse_strength
 from introbench.steering.vectors import VectorLibrary
 from introbench.tasks.arms import UNKNOWN_MODEL_STRENGTH
@@ -53,6 +54,7 @@ def taught(checkpoint: Checkpoint, course: Course | None = None) -> Path:
         "weights": weights_fingerprint(model),
         "wordings": asdict(data.teaching_texts()),
         "formats": [asdict(answer_format) for answer_format in data.answer_formats().values()],
+        "question": yes_no_turns("?", next(iter(data.answer_formats().values()))),
         "template": tokenizer.chat_template,
         "course": asdict(course),
         "peft": importlib.metadata.version(PACKAGE),

@@ -58,7 +58,7 @@ def test_factors_are_those_of_the_question(tokenizer: PreTrainedTokenizerFast) -
         assert factors["framing"] == question.framing
         assert factors["expected"] == question.expected
         user, prefill = conversation.question
-        assert user["content"] == f"{question.text} {answer_format.instruction}"
+        assert user["content"] == f"{answer_format.instruction} {question.text}"
         assert prefill["content"] == answer_format.prefill
         assert conversation.prior_messages == 3
 
