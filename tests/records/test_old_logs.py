@@ -11,13 +11,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from inspect_ai.log import read_eval_log
 
 from introbench import cli
+from introbench.analysis.excess import RANDOM, RANDOM_BY_NORM
+from introbench.analysis.introspection import IntrospectionRun
 from introbench.prompts import data
 from introbench.records import old_logs
 from introbench.records.arm import Arm
 from introbench.report.find import TASKS
-from introbench.report.log import log_table
+from introbench.report.log import log_table, scored_trials
 
 OLD = Path(__file__).parents[1] / "old_logs"
 LOGS = sorted(OLD.glob("*.eval"))
@@ -103,6 +106,20 @@ def test_old_logs_are_scored_anew_without_torch_and_give_the_same_numbers() -> N
     for task, (before, now) in by_task.items():
         assert before[0], task
         assert same(before, now), task
+
+
+def test_random_vectors_of_old_logs_are_those_of_equal_norm() -> None:
+    trials = scored_trials(read_eval_log(str(OLD / "introspection.eval")).samples or [], "yes_shift")
+    run = IntrospectionRun(trials)
+    for shifts in (run.shifts, run.active_shifts):
+        assert len(shifts) == len(trials)
+        for shift, (_, score) in zip(shifts, trials, strict=True):
+            written = score if shifts is run.shifts else score["active"]
+            assert shift.random == {}
+            assert shift.noticed_under_random_by_norm == written["random"] != {}
+    populations = {excess.vectors: excess for excess in run.excesses}
+    assert RANDOM not in populations
+    assert populations[RANDOM_BY_NORM].dose_ratio == pytest.approx(0.76, abs=0.01)
 
 
 def test_an_old_baseline_still_compares(capsys: pytest.CaptureFixture[str]) -> None:
