@@ -7,16 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from introbench.analysis.excess import evidence, excesses
-from introbench.analysis.noticed import TrialShift
-from introbench.analysis.verdict import Evidence, verdict
+from introbench.analysis.evidence import Evidence, evidence
+from introbench.analysis.excess import RANDOM, RANDOM_BY_NORM, excesses, mean_doses
+from introbench.analysis.noticed import ScoredTrial, TrialShift
+from introbench.analysis.verdict import verdict
 from introbench.prompts import data, schema
-from introbench.records.factors import Plan
+from introbench.records.arm import Arm
+from introbench.records.factors import Plan, QuestionFactors, TrialFactors
 from introbench.stats.intervals import NOT_MEASURED
 
 CONCEPTS = data.concepts()
 KINDS = {name: answer_format.kind for name, answer_format in data.answer_formats().items()}
 PLAN = Plan(["info"], [*schema.FAMILIES, schema.SALIENCE])
+EQUAL_DOSES = {"concepts": 0.1, RANDOM: 0.1}
 LEANINGS = {"introspection": -2.0, "salience": -1.5, "always_no": -3.0, "always_yes": 3.0}
 
 Effect = Callable[[schema.Question, str], float]
@@ -58,7 +61,7 @@ def simulated(effect: Effect, random: float = 0.0, seed: int = 0, noise: float =
 
 
 def rests_on(trials: list[TrialShift], plan: Plan = PLAN) -> Evidence:
-    measured = evidence(excesses(trials, plan), trials, plan, dict.fromkeys(CONCEPTS, True))
+    measured = evidence(excesses(trials, plan, doses=EQUAL_DOSES), trials, plan, dict.fromkeys(CONCEPTS, True))
     assert measured is not None
     return measured
 
@@ -145,7 +148,7 @@ def test_lost_salience_answers_are_no_licence(lost: str) -> None:
     questions = sorted({trial.item for trial in trials if trial.family == schema.SALIENCE})
     without = [
         replace(trial, shift=math.nan)
-        if trial.item in questions and (lost == "all" or trial.concept == CONCEPTS[questions.index(trial.item)])
+        if trial.item in questions and (lost == "all" or trial.concept == CONCEPTS[questions.index(trial.item) % 9])
         else trial
         for trial in trials
     ]
@@ -153,3 +156,43 @@ def test_lost_salience_answers_are_no_licence(lost: str) -> None:
     assert measured.salience_asked
     assert math.isnan(measured.salience.estimate)
     assert verdict(measured).name == "inconclusive"
+
+
+def test_random_vectors_of_equal_dose_and_of_equal_norm_are_populations_of_their_own() -> None:
+    """The same shifts are the same excess, whichever population they are of; without shifts there is no population."""
+    trials = simulated(introspector, random=0.5)
+    by_norm = [replace(trial, random={}, random_by_norm=trial.random) for trial in trials]
+    doses = {"concepts": 0.2, RANDOM: 0.19, RANDOM_BY_NORM: 0.1}
+    of_dose, of_norm = (excesses(each, PLAN, doses=doses) for each in (trials, by_norm))
+    assert [each.vectors for each in of_dose] == ["concepts", RANDOM]
+    assert [each.vectors for each in of_norm] == ["concepts", RANDOM_BY_NORM]
+    assert of_norm[1].fit.excess.estimate == of_dose[1].fit.excess.estimate
+    assert [each.dose for each in of_dose] == [0.2, 0.19]
+    assert [each.dose_ratio for each in of_norm] == [1.0, 0.5]
+    assert math.isnan(excesses(trials, PLAN)[1].dose)
+    assert math.isnan(excesses(trials, PLAN)[1].dose_ratio)
+    found = evidence(of_norm, by_norm, PLAN, dict.fromkeys(CONCEPTS, True))
+    assert found is not None
+    assert found.random is NOT_MEASURED, "the verdict rests on random vectors of equal dose alone"
+
+
+def test_a_populations_dose_is_the_mean_over_its_vectors_whose_dose_is_known() -> None:
+    def trial(concept: str, number: int, dose: dict[str, float | None]) -> ScoredTrial:
+        arms = {
+            "sham": Arm("sham", 0),
+            "concept": Arm("concept", 1 + number),
+            "random 1 (impact)": Arm("random", 3 + number, 1, matched="impact"),
+            "random 2 (impact)": Arm("random", 4 - number, 2, matched="impact"),
+            "random 1": Arm("random", 5, 1),
+            "negated": Arm("negated", 6 + number),
+        }
+        question = QuestionFactors("info", "introspection", "detect", "yes-no", "words")
+        return TrialFactors(question, concept, arms, PLAN).to_json(), {
+            "dose": dict(zip(arms, dose.values(), strict=True))
+        }
+
+    cats = {"sham": 0.0, "concept": 0.25, "random 1": 0.5, "random 2": 0.75, "norm": 0.125, "negated": None}
+    bread = cats | {"concept": 0.75, "random 1": 0.75, "random 2": 0.5, "negated": math.nan}
+    scored = [trial("cats", 0, cats), trial("cats", 0, cats), trial("bread", 1, bread), (trial("love", 0, cats)[0], {})]
+    assert mean_doses(scored) == {"concepts": 0.5, RANDOM: 0.625, RANDOM_BY_NORM: 0.125}
+    assert mean_doses([]) == {}
