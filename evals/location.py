@@ -40,8 +40,8 @@ def location(
     A trial has one arm for each place, for the concept's vector and for a random rotation of it. Every place stands at
     each label equally often, and the label's log-probability under the sham is subtracted. The same prior turns are
     followed by questions with the same options that have nothing to do with thoughts. What counts is how much better
-    places are told in answer to introspective questions than to these, and how much better for concepts than for random
-    vectors.
+    places are told in answer to introspective questions than to these, and by how much more so under concepts' vectors
+    than under random ones: the difference of differences.
 
     For `layers`, the early third begins at block 1 and the late one ends a sixth of the model before its last block:
     what is added later would hardly reach the cache; see `introbench.tasks.location`. One norm is a larger share of the

@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--budget",
         type=parse_budget,
-        help="largest change to tolerate, in nats; status 1 beyond it, or if the change is not known",
+        help="largest change to tolerate, in nats, above 0; status 1 beyond it, or if the change is not known",
     )
     vectors = commands.add_parser("vectors", help="write concepts' vectors as control-vector files (GGUF)")
     vectors.add_argument("folder", type=Path, help="where to write CONCEPT.gguf")

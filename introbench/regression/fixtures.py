@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from introbench.errors import ChangeWarning, InputError
-from introbench.regression.budget import BUDGET
+from introbench.regression.budget import BUDGET, WHAT_TO_GIVE, is_budget
 from introbench.regression.run_state import BASELINE_RECORDS, NO_BASELINE, TABLE_ROWS, key_values, log_folder
 
 if TYPE_CHECKING:
@@ -87,23 +87,27 @@ class Baseline:
         """Compare an evaluation with the baseline file, trial by trial.
 
         The test fails if the mean of a question family under a document is shown to have changed by more than the
-        budget, in that all of the 95% interval (over concepts) of the change lies beyond the budget. It also fails if
-        there is no such interval, since it could not detect a change then. Without --baseline the test is skipped; with
+        budget on these wordings, in that all of the 95% interval (over concepts, for the wordings that were asked) of
+        the change lies beyond the budget. It also fails if there is no such interval, since it could not detect a
+        change then. Without --baseline the test is skipped; with
         --save-baseline it passes.
 
         Args:
             result: The evaluation.
             metric: Name of the trials' value; for introspection, shift or log_odds (of yes with nothing injected).
-            budget: Largest change to tolerate, in nats or in the unit of the metric.
+            budget: Largest change to tolerate, in nats or in the unit of the metric; above 0.
             families: Question families; all by default.
             documents: Documents; all by default.
             warn: Whether to warn of changes rather than fail.
 
         Raises:
             AssertionError: A mean has changed by more than the budget; the trials that changed most are listed.
-            pytest.fail.Exception: The trials are not those of the baseline file, or have no such metric.
+            pytest.fail.Exception: The trials are not those of the baseline file, or have no such metric; or the budget
+                is not above 0.
         """
         __tracebackhide__ = True
+        if not is_budget(budget):
+            pytest.fail(f"budget={budget:g}: {WHAT_TO_GIVE}", pytrace=False)
         from introbench.regression.paired import changes, rows_table, worst_trials  # noqa: PLC0415 (costs seconds)
 
         before = self._before(result)
@@ -126,7 +130,7 @@ class Baseline:
         if not changed:
             return
         message = (
-            f"{metric} changed by more than {budget:g} in {len(changed)} of {len(compared)} means "
+            f"{metric} changed by more than {budget:g} on these wordings in {len(changed)} of {len(compared)} means "
             f"({before.model} -> {result.record.model})"
         )
         if warn:

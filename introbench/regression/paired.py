@@ -2,9 +2,9 @@
 
 The difference is taken for every trial. Differences are then averaged and contrasted as shifts are
 (`introbench.analysis.contrasts`): the mean is taken within each concept, and concepts are the units of the interval.
-Effects of a wording or a concept that both evaluations share cancel in the differences. What the change does to single
-wordings does not, so that an interval holds for the wordings that were asked, and for no others. Contrasts are sums of means, so
-that the contrast of the differences is the difference of the contrasts.
+Effects of a wording or a concept that both evaluations share cancel in the differences. What a change does to single
+wordings does not cancel, so that an interval holds for the wordings that were asked, and for no others. Contrasts are
+sums of means, so that the contrast of the differences is the difference of the contrasts.
 """
 
 import math
@@ -293,7 +293,8 @@ def comparison(before: Record, now: Record, shown: Sequence[Change], budget: flo
             "\n".join(heading),
             changes_table(shown, budget),
             "\n".join(["Trials that changed most:", *worst]),
-            "Differences are taken trial by trial; their 95% intervals are over concepts, each by itself.\n"
+            "Differences are taken trial by trial; their 95% intervals are over concepts, each by itself, and hold on\n"
+            "these wordings: others may change by more or by less.\n"
             "log_odds are those of the answer with nothing injected, toward 'noticed': exact, without an interval.",
         ]
     )

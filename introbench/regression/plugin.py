@@ -66,7 +66,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=parse_budget,
         default=BUDGET,
         metavar="NATS",
-        help=f"largest change of a mean that the shipped gates tolerate; {BUDGET:g} by default",
+        help=f"largest change of a mean that the shipped gates tolerate, above 0; {BUDGET:g} by default",
     )
     group.addoption("--eval-logs", type=Path, metavar="DIR", help="keep the logs of evaluations in this folder")
 

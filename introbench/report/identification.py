@@ -44,7 +44,7 @@ def tables(trials: Sequence[ScoredTrial]) -> list[str]:
         "part",
         "document",
         "bits",
-        "random vectors",
+        "bits, random",
         "difference",
         "p of difference",
         "more about concepts?",
@@ -67,7 +67,7 @@ def tables(trials: Sequence[ScoredTrial]) -> list[str]:
             for paragraph in layer_tables(f"{document} ({part})", of_cell)
         ),
         "Bits: corrected for bias, 95% jackknife interval over orders or wordings, for these vectors. Vectors\n"
-        "without any content shift answers, too, each in its own way, so that bits above 0 say nothing about concepts.\n"
+        "without any content shift answers, too, each in its own way: bits above 0 say nothing about concepts.\n"
         "What does is the difference from the bits about random vectors, each a rotation of a concept's vector; its p\n"
         "is that of a permutation test, which exchanges concepts' vectors and their rotations. more about concepts:\n"
         f"yes if p is at most {largest_p:.3g}, which is 5% for all rows of the table together (Bonferroni). The layer\n"

@@ -133,11 +133,11 @@ def _active_part(run: IntrospectionRun) -> list[str]:
 
 def _legend() -> str:
     return (
-        "Units are concepts (beside random vectors: the smaller number of the two). Intervals: 95% each, studentised\n"
-        "bootstrap over units; not corrected for how many there are, and conditional on the wordings of the\n"
-        "questions: other control questions would have moved differently. On a reversed question, a shift and that\n"
-        "of the control beside it count with the sign turned. Matched controls: always_no beside plain questions,\n"
-        "always_yes beside reversed ones, which cancels a push toward yes, and flattening where baselines agree.\n"
-        "Beside salience, plain questions stand beside plain ones and reversed ones beside reversed ones.\n"
-        "An interval that contains 0 is no evidence of an effect, and no evidence that there is none."
+        "Units are concepts (beside random vectors: the smaller number of the two); questions: those of the family\n"
+        "that has fewest. Intervals: 95%, each by itself; they allow for few concepts and for few questions, in the\n"
+        "formats that were asked. Plain and reversed questions count half each, with the sign turned on reversed\n"
+        "ones, so that a push toward yes cancels. A control family by itself stands beside plain questions, always_yes\n"
+        "beside reversed ones. Matched controls are both: always_no beside plain questions, always_yes beside\n"
+        "reversed ones, which cancels flattening as well where baselines agree. An interval that contains 0 is no\n"
+        "evidence of an effect, and no evidence that there is none."
     )

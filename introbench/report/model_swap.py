@@ -17,5 +17,6 @@ def tables(trials: Sequence[ScoredTrial]) -> list[str]:
         results_table(run.contrasts()),
         "Units are questions, as there is one fine-tune: intervals are 95% each, studentised bootstrap over\n"
         "questions. finetune: the fine-tune filled the cache. contrast +/-: the base filled it, steered by the vector\n"
-        "from base to fine-tune, or by its opposite. random: by rotations of that vector, on average.",
+        "from base to fine-tune, or by its opposite. random: by rotations of that vector, on average. A control\n"
+        "family by itself stands beside plain questions, always_yes beside reversed ones; matched controls are both.",
     ]

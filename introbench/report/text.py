@@ -12,6 +12,7 @@ from introbench.stats.simultaneous import simultaneous_level
 
 def results_table(results: Sequence[Result]) -> str:
     """Plain-text table of results, in nats, and a line on what its marks mean."""
+    with_questions = any(result.questions for result in results)
     rows = [
         [
             result.document,
@@ -20,15 +21,16 @@ def results_table(results: Sequence[Result]) -> str:
             interval_text(result.interval),
             "*" if result.is_marked else "",
             result.interval.units,
-            result.questions or "",
+            *([result.questions or ""] if with_questions else []),
             result.pairs,
             result.missing or "",
         ]
         for result in results
     ]
-    headers = ["document", "shift in log-odds (nats)", "mean", "95% interval", "*", "units", "questions", "pairs"]
-    align = ("left",) * 2 + ("right",) * 7
-    table = tabulate(rows, [*headers, "missing"], tablefmt="simple", disable_numparse=True, colalign=align)
+    headers = ["document", "shift in log-odds (nats)", "mean", "95% interval", "*", "units"]
+    headers += [*(["questions"] if with_questions else []), "pairs", "missing"]
+    align = ("left",) * 2 + ("right",) * (len(headers) - 2)
+    table = tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=align)
     return f"{table}\n{marks_text([result.interval for result in results], 'rows')}"
 
 

@@ -34,15 +34,14 @@ def test_the_headline_and_the_verdict_are_those_of_the_log(introspection: Evalua
 @pytest.mark.parametrize("document", [None, "info", "neutral"])
 def test_a_mean_is_that_of_the_trials(introspection: Evaluation, document: str | None) -> None:
     record = introspection.record
-    shifts = [
-        values["shift"]
-        for question, concepts in record.trials.items()
-        for values in concepts.values()
-        if record.questions[question]["family"] == "introspection"
-        and record.questions[question]["document"] == (document or "info")
-    ]
+    shifts: dict[bool, list[float]] = {False: [], True: []}
+    for name, concepts in record.trials.items():
+        question = record.questions[name]
+        if (question["family"], question["document"]) == ("introspection", document or "info"):
+            shifts[question["reversed"]] += [values["shift"] for values in concepts.values()]
+    plain, reversed_ = (sum(of_side) / len(of_side) for of_side in shifts.values())
     mean = introspection.mean("introspection", document)
-    assert mean.estimate == pytest.approx(sum(shifts) / len(shifts), abs=1e-6)
+    assert mean.estimate == pytest.approx((plain + reversed_) / 2, abs=1e-6), "plain and reversed count alike"
     assert mean.low < mean.estimate < mean.high
 
 

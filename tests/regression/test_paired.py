@@ -29,7 +29,8 @@ def test_a_small_shift_is_seen_through_large_differences_between_trials() -> Non
     assert change.difference.units == len(CONCEPTS)
     assert not change.exceeds(0.3)
     # The same push on a control question with the sign of its partner: on the reversed one it is taken away.
-    assert of(listed, "introspection - always_no").difference.estimate == pytest.approx(0.2, abs=0.1)
+    for name, difference in (("always_no", 0.0), ("always_yes", 0.4), ("matched controls", 0.2)):
+        assert of(listed, f"introspection - {name}").difference.estimate == pytest.approx(difference, abs=0.1)
 
 
 def test_what_concepts_share_has_no_interval_and_is_no_gate() -> None:
@@ -145,5 +146,7 @@ def test_the_text_says_what_changed_and_what_did_not() -> None:
     text = comparison(record(), now, all_changes(record(), now), budget=0.1)
     assert "model: inject/a -> inject/b" in text
     assert "verdict: no effect -> yes-bias" in text
-    assert text.count("CHANGED by more than 0.1") == 6  # three families, and their contrasts
+    # Three families, and the contrasts of reversed and of all questions; plain ones move as always_no does.
+    assert text.count("CHANGED by more than 0.1") == 5
+    assert "hold on\nthese wordings" in text
     assert "revision" not in text

@@ -53,7 +53,7 @@ def test_a_baseline_is_saved_held_against_and_found_changed(
     )
     (failure,) = junit_elements("other.xml", "failure")
     message = f"{failure.get('message')} {failure.text}"
-    assert "shift changed by more than 0.1 in 1 of 4 means" in message
+    assert "shift changed by more than 0.1 on these wordings in 1 of 4 means" in message
     assert "Trials that changed most:" in message
     assert re.search(r"info\.[a-z-]+\.yes-no\.(cats|bread|trees): shift", message)
 
