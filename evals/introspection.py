@@ -9,7 +9,7 @@ from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
 from introbench.analysis.verdict import MARGIN
 from introbench.prompts import schema
-from introbench.prompts.design import BALANCED
+from introbench.prompts.design import HALF
 from introbench.provider.baselines import read_baselines
 from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.resident import one_line_errors
@@ -33,7 +33,7 @@ def introspection(
     layers: str | int | list[int] | None = None,
     strength: float | str | None = None,
     random_vectors: int = 3,
-    norm_vectors: int = 5,
+    norm_vectors: int = 3,
     seed: int = 0,
     system: str | None = "",
     steering: str = "cache",
@@ -41,7 +41,7 @@ def introspection(
     vectors: str | None = None,
     controls: str | list[str] | None = None,
     margin: float = MARGIN,
-    cross: str = BALANCED,
+    cross: str = HALF,
     controls_near: int | None = None,
 ) -> Task:
     """Ask about an injected thought, and everything that such an injection might disturb as well.
@@ -83,9 +83,9 @@ def introspection(
         controls: Control vectors beside each concept's, each at its norm and at its impact: gaussian, covariance,
             shuffle, negated, other (another concept's), or all; none by default.
         margin: Smallest effect that matters to you, in nats; the verdict rests on it.
-        cross: In how many kinds of answers (words, digits, letters, colours) each wording is asked: balanced (in one of
+        cross: In how many kinds of answers (words, digits, letters, colours) each wording is asked: half (in half of
             them, in turn, so that every kind has as many plain as reversed wordings, all framings and all families),
-            half (in half of them, which asks twice as much) or full (in all, four times as much).
+            single (in one, which asks half as much) or full (in all, twice as much).
         controls_near: How many control questions to ask: those whose answers without an injection are nearest to those
             to introspection questions; all by default. The model is loaded to choose them, before the run begins.
     """

@@ -5,6 +5,7 @@ from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ViewerConfig
 
 from introbench.prompts import data
+from introbench.prompts.design import SINGLE
 from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.logit_lens import lens_gap
@@ -77,6 +78,7 @@ def logit_lens(
             formats=formats,
             system=system_turn(system),
             lens=True,
+            cross=SINGLE,
             kinds=data.answer_kinds(),
         )
         trials = concept_trials("logit_lens", conversations, arms, plan_of(conversations))

@@ -8,6 +8,7 @@ from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 from introbench.errors import InputError
 from introbench.prompts import data
 from introbench.prompts.battery import battery
+from introbench.prompts.design import SINGLE
 from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.resident import one_line_errors
 from introbench.records.factors import ProbeFactors
@@ -84,6 +85,7 @@ def probe(
                 families=("introspection",),
                 formats=("yes-no",),
                 system=system_turn(system),
+                cross=SINGLE,
                 kinds=data.answer_kinds(),
             )
         )

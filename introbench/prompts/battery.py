@@ -19,7 +19,7 @@ from introbench.prompts.conversation import (
     yes_no,
     yes_no_turns,
 )
-from introbench.prompts.design import BALANCED, crossed
+from introbench.prompts.design import HALF, SINGLE, crossed
 from introbench.prompts.schema import reference_document
 
 
@@ -31,7 +31,7 @@ def battery(
     formats: Sequence[str] | None,
     system: str | None,
     lens: bool = False,
-    cross: str = BALANCED,
+    cross: str = HALF,
     kinds: Sequence[str] | None = None,
 ) -> Iterator[Conversation]:
     """The conversations of the battery.
@@ -41,8 +41,8 @@ def battery(
         documents: Names of documents.
         families: Names of question families.
         formats: Names of answer formats; None for all formats whose forms are single tokens of this model under the
-            reference document, and the first of these under the other documents, where the wordings are asked that
-            it has under the reference document.
+            reference document, and the first of these under the other documents, where wordings are asked that it
+            has under the reference document: half of them, unless all are asked in all kinds.
         system: Content of the system turn, or None for no system turn.
         lens: Whether the answers are also read after every block (logit lens).
         cross: In how many kinds of answers each wording is asked: one of `introbench.prompts.design.CROSSINGS`.
@@ -57,7 +57,10 @@ def battery(
     under_every_document = readable[:1] if formats is None else readable
     reference = reference_document(documents)
     read_kinds = tuple(dict.fromkeys(answer_formats[name].kind for name in readable))
-    kinds_of = crossed(data.questions(), answer_formats, read_kinds if kinds is None else kinds, cross)
+    turns = read_kinds if kinds is None else kinds
+    kinds_of = crossed(data.questions(), answer_formats, turns, cross)
+    # Other documents are read in one kind alone; half of what that kind has under the reference document is enough.
+    elsewhere = crossed(data.questions(), answer_formats, turns, SINGLE if cross == HALF and formats is None else cross)
     questions = [
         (question, answer_formats[name])
         for question in data.questions()
@@ -74,6 +77,8 @@ def battery(
         for question, answer_format in questions:
             under_reference_only = question.reference_only or answer_format.name not in under_every_document
             if under_reference_only and document != reference:
+                continue
+            if document != reference and answer_format.kind not in elsewhere[question.id]:
                 continue
             yield checked(
                 tokenizer,

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from introbench.errors import InputError
 from introbench.prompts.schema import FRAMINGS, AnswerFormat, Question
 
-BALANCED, HALF, FULL = CROSSINGS = ("balanced", "half", "full")
+SINGLE, HALF, FULL = CROSSINGS = ("single", "half", "full")
 """In how many kinds each wording is asked: in one, in half of them (rounded up), or in all."""
 
 
@@ -43,7 +43,7 @@ def crossed(
         place = places.get(group, 0)
         places[group] = place + 1
         possible = [kind for kind in kinds if any(formats[name].kind == kind for name in question.formats)]
-        turns = {BALANCED: min(1, len(possible)), HALF: -(-len(possible) // 2), FULL: len(possible)}[cross]
+        turns = {SINGLE: min(1, len(possible)), HALF: -(-len(possible) // 2), FULL: len(possible)}[cross]
         # Each framing begins at another kind, so that its four wordings of a side even out over three kinds, too.
         first = place + (FRAMINGS.index(question.framing) if question.framing else 0)
         asked[question.id] = tuple(possible[(first + turn) % len(possible)] for turn in range(turns))

@@ -6,7 +6,7 @@ from typing import Any
 from introbench.prompts import data, schema
 from introbench.prompts.battery import battery
 from introbench.prompts.conversation import Conversation
-from introbench.prompts.design import BALANCED
+from introbench.prompts.design import HALF
 from introbench.prompts.published import published
 from introbench.tasks.arguments import choose, choose_formats, user_paths
 
@@ -21,7 +21,7 @@ def asked_conversations(
     system: str | None,
     known_families: Sequence[str] = schema.FAMILIES,
     lens: bool = False,
-    cross: str = BALANCED,
+    cross: str = HALF,
     kinds: Sequence[str] | None = None,
 ) -> list[Conversation]:
     """What a task asks: published conversations, or those of the battery that its arguments choose.

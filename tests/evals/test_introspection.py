@@ -245,7 +245,7 @@ def test_retry_completes_an_interrupted_run(tiny_folder: Path, tmp_path: Path) -
         ({"prompts": "nowhere"}, "prompts nowhere: does not exist"),
         ({"documents": ["none", "none"]}, "each once"),
         ({"families": "salience", "formats": "one-zero"}, "no question is asked in these"),
-        ({"cross": "most"}, "cross='most': expected one of balanced, half, full"),
+        ({"cross": "most"}, "cross='most': expected one of single, half, full"),
         ({"controls_near": 2}, "controls_near=2: expected a whole number from 6 to 8"),
         ({"controls_near": 6.5}, "controls_near=6.5: expected a whole number from 6 to 8"),
         ({"controls": "gausian"}, "controls='gausian': expected one of gaussian"),
