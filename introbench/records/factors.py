@@ -29,9 +29,9 @@ class QuestionFactors:
         answer_kind: What the format has in common with others that use the same labels.
         reversed: Whether a no says that something was noticed, or stands out.
         expected: The right answer when nothing was injected.
+        options: For a list of concepts, what each label stands for.
         framing: How an introspection question puts what it asks (`introbench.prompts.schema.FRAMINGS`); empty for other
             questions, and in logs of release 0.1.0.
-        options: For a list of concepts, what each label stands for.
     """
 
     document: str
@@ -41,8 +41,8 @@ class QuestionFactors:
     answer_kind: str = ""
     reversed: bool = False
     expected: str = ""
-    framing: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
+    framing: str = ""
 
     @property
     def side(self) -> float:
@@ -72,8 +72,8 @@ class QuestionFactors:
             answer_kind=values.get("answer_kind", old_logs.answer_kind(answer_format)),
             reversed=bool(values.get("reversed", False)),
             expected=values.get("expected", ""),
-            framing=values.get("framing", ""),
             options=values.get("options", {}),
+            framing=values.get("framing", ""),
         )
 
 
