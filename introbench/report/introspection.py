@@ -136,8 +136,8 @@ def _legend() -> str:
         "Units are concepts (beside random vectors: the smaller number of the two); questions: those of the family\n"
         "that has fewest. Intervals: 95%, each by itself; they allow for few concepts and for few questions, in the\n"
         "formats that were asked. Plain and reversed questions count half each, with the sign turned on reversed\n"
-        "ones, so that a push toward yes cancels. A control family by itself stands beside plain questions, always_yes\n"
-        "beside reversed ones. Matched controls are both: always_no beside plain questions, always_yes beside\n"
-        "reversed ones, which cancels flattening as well where baselines agree. An interval that contains 0 is no\n"
-        "evidence of an effect, and no evidence that there is none."
+        "ones, so that a push toward yes cancels. A control family by itself stands beside plain questions,\n"
+        "always_yes beside reversed ones. Matched controls are both: always_no beside plain questions, always_yes\n"
+        "beside reversed ones, which cancels flattening as well where baselines agree. An interval that contains 0 is\n"
+        "no evidence of an effect, and no evidence that there is none."
     )
