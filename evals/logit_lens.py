@@ -33,9 +33,9 @@ def logit_lens(
 ) -> Task:
     """Read the answer after every block: the final norm and the unembedding applied to the residual stream there.
 
-    Trials are those of the introspection task, with the wordings that it asks in a format by default: in yes-no, six of
-    the 24 introspection wordings, which are all that is asked by default. What is shown is the gap in the log-odds of
-    yes between injected and sham, the layer where it peaks, and how much of it the last layers take away.
+    Trials are those of the introspection task, with a quarter of its wordings to save time: by default six of the 24
+    introspection wordings, in yes-no. What is shown is the gap in the log-odds of yes between injected and sham, the
+    layer where it peaks, and how much of it the last layers take away.
 
         inspect eval evals/logit_lens.py --model inject/smollm2
         inspect eval evals/logit_lens.py -T documents=none,info -T concepts=cats,bread

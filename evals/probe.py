@@ -36,8 +36,8 @@ def probe(
     """Train a linear probe to tell injected from sham, on the states that the model itself has when it answers.
 
     The baseline behind every "no": a model that reports nothing may have had nothing to report. A probe is tested on
-    concepts and questions that it was not trained on, against the model's log-odds on the same trials (the six
-    introspection wordings that the introspection task asks in yes-no by default); recovered = (report - 0.5) /
+    concepts and questions that it was not trained on, against the model's log-odds on the same trials (six of
+    the 24 introspection wordings, in yes-no, to save time); recovered = (report - 0.5) /
     (probe - 0.5), in AUROC. Two states are probed: where the question is answered, and where the prior turn ends (in
     the cache, cross-validated over documents, of which that needs two). A sample is one document. See
     `introbench.analysis.probe`.
