@@ -63,6 +63,10 @@ SAID = 14.0
 """Logit of the labels that a question asks for, and of a concept's word under its code, in nats."""
 
 
+ENDING, MOVED = 6.0, 1.5
+"""Logit of the end of a turn, and how far an injection of the default strength moves it, in nats: a dose of about 0.2
+where the model has nothing to say, and next to nothing beside a label."""
+
 NOISE = 0.25
 """Standard deviation, over vectors and questions, of the noise that steering adds to an answer, in nats."""
 
@@ -261,6 +265,8 @@ class _Weights:
             c.multiply(8, wanted, c.always(SAID), up + down)
         for token, place in self._label_places.items():
             c.say(token, c.read("said", place))
+        # Whatever is said, an injection moves it a little: that is its dose, which depends on the energy alone.
+        c.say(self._tokenizer.convert_tokens_to_ids(OVER), c.always(ENDING) + c.read("energy", weight=MOVED))
         for token in _forms(self._tokenizer) - set(self._label_places):
             c.say(token, c.always(SILENT))
         if self._truth.live:
