@@ -63,6 +63,8 @@ def test_a_lower_level_asks_for_less() -> None:
     wide, narrow = (replace(OPEN, estimate=0.35, low=0.35 - half, high=0.35 + half) for half in (0.4, narrower))
     less, more = (settle(i, replace(BOUND, below=0.0, level=level)) for i, level in ((narrow, 0.9), (wide, 0.95)))
     assert 9 < less.concepts < more.concepts
+    lower, usual = (settle(OPEN, replace(BOUND, below=0.0, level=level)) for level in (0.9, 0.95))
+    assert lower.concepts > usual.concepts, "the same ends at a lower level mean a larger error"
 
 
 # The promise, on simulated runs

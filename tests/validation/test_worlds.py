@@ -5,7 +5,6 @@ runs of each here, many with the slow tests, and all mechanisms in `make validat
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,7 +86,7 @@ def test_runs_without_introspection_cannot_be_judged() -> None:
 # Confusion that is no line
 
 
-@pytest.mark.parametrize("runs", counts(30))
+@pytest.mark.parametrize("runs", counts(20))
 @pytest.mark.parametrize("name", ["S-shape", "pull"])
 def test_bent_confusion_neither_passes_for_introspection_nor_hides_it(name: str, runs: int) -> None:
     true = results(name, 0.6, runs)
@@ -99,13 +98,13 @@ def test_bent_confusion_neither_passes_for_introspection_nor_hides_it(name: str,
 @pytest.mark.parametrize("name", ["S-shape", "pull"])
 def test_a_line_covered_bent_confusion_less_often(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kind_effects, "curve_basis", line_basis)
-    assert covered(results(name, 0.6, 12), 0.6) <= 0.75
+    assert covered(results(name, 0.6, 8), 0.6) <= 0.75
 
 
 # Answers of introspection questions alone
 
 
-@pytest.mark.parametrize("runs", counts(20))
+@pytest.mark.parametrize("runs", counts(10))
 def test_a_push_on_introspection_questions_alone_hides_nothing(runs: int) -> None:
     true = results("push", 0.6, runs)
     assert found(true) >= 0.95
@@ -116,18 +115,18 @@ def test_a_push_on_introspection_questions_alone_hides_nothing(runs: int) -> Non
         assert pushed.excess.high == pytest.approx(plain.excess.high, abs=1e-9)
 
 
-@pytest.mark.parametrize("runs", counts(24))
+@pytest.mark.parametrize("runs", counts(12))
 def test_four_kinds_of_answers_that_differ_are_allowed_for(runs: int) -> None:
     """Kinds differ by a standard deviation of 0.6 about nothing."""
     none = results("formats", 0.0, runs)
-    assert found(none) <= (0.025 if runs >= 400 else 1 / 24)
+    assert found(none) <= (0.025 if runs >= 400 else 1 / 12)
     assert covered(none, 0.0) >= (0.92 if runs >= 400 else 0.83)
 
 
 # What never tracks
 
 
-@pytest.mark.parametrize("runs", counts(20))
+@pytest.mark.parametrize("runs", counts(12))
 def test_far_control_questions_never_show_introspection(runs: int) -> None:
     far = results("far control questions", 1.5, runs)
     assert found(far) == 0
@@ -138,7 +137,7 @@ def test_far_control_questions_never_show_introspection(runs: int) -> None:
     )
 
 
-@pytest.mark.parametrize("runs", counts(15))
+@pytest.mark.parametrize("runs", counts(7))
 @pytest.mark.parametrize(
     ("name", "size"), [("dose detector", 0.3), ("dose detector", 1.5), ("sensitive family", 0.5), ("nothing", 0.0)]
 )
@@ -146,7 +145,21 @@ def test_what_any_vector_does_is_no_introspection(name: str, size: float, runs: 
     assert found(results(name, size, runs)) <= (0.025 if runs >= 400 else 0.0)
 
 
-@pytest.mark.parametrize("runs", counts(8))
+@pytest.mark.parametrize("runs", counts(6))
+def test_what_random_vectors_do_more_than_half_of_is_no_introspection(runs: int) -> None:
+    """Concepts' vectors do more than random ones, which is shown, and yet too little more."""
+
+    def nearly_alike(run: Run) -> None:
+        run.notice(run.concepts, 1.0)
+        run.notice(run.random, 0.7)
+
+    of_runs = [simulate(nearly_alike, seed, Sizes(families={SALIENCE: 0})) for seed in range(runs)]
+    beyond = [step.answer for result in of_runs for step in result.verdict.steps if step.name is StepName.BEYOND_RANDOM]
+    assert beyond.count(StepAnswer.YES) + beyond.count(StepAnswer.YES_LITTLE) > 0.9 * runs
+    assert found(of_runs) == 0
+
+
+@pytest.mark.parametrize("runs", counts(6))
 @pytest.mark.parametrize("dose", [0.4, 0.7])
 def test_random_vectors_of_a_smaller_dose_support_no_claim(dose: float, runs: int) -> None:
     """A detector of doses reports random vectors less if they are weaker: their doses have to be equal."""
@@ -159,27 +172,33 @@ def test_random_vectors_of_a_smaller_dose_support_no_claim(dose: float, runs: in
     unequal = [simulate(weaker, seed, sizes, dose_ratio=dose) for seed in range(runs)]
     assert found(unequal) == 0
     if dose < 0.5:
-        believed = [simulate(weaker, seed, sizes, dose_ratio=1.0) for seed in range(4)]
+        believed = [simulate(weaker, seed, sizes, dose_ratio=1.0) for seed in range(2)]
         assert found(believed) == 1, "it is the dose that is not believed"
 
 
 # What is found, and how large it is said to be
 
 
-@pytest.mark.parametrize("runs", counts(20))
-@pytest.mark.parametrize("name", ["introspection", "unlike concepts", "alike pairs"])
+@pytest.mark.parametrize("runs", counts(12))
+@pytest.mark.parametrize("name", ["introspection", "unlike concepts"])
 def test_introspection_is_found_and_covered(name: str, runs: int) -> None:
     true = results(name, 0.6, runs)
     assert found(true) >= 0.95
-    share = covered(true, 0.6)
-    assert share >= (0.92 if runs >= 400 else 0.85)
-    if name == "introspection":
-        assert {result.verdict.name for result in true} <= {TRACKS, TRACKS_LITTLE}
+    assert covered(true, 0.6) >= (0.92 if runs >= 400 else 0.85)
+    assert covered(true, 0.6) <= (0.98 if runs >= 400 else 1.0)
+
+
+@pytest.mark.parametrize("runs", counts(20))
+def test_concepts_that_come_in_pairs_are_covered_less_often(runs: int) -> None:
+    """Where pairs correlate by 0.8, nine concepts are worth five, and no interval knows it: 95% are 89%."""
+    pairs = results("alike pairs", 0.6, runs)
+    assert found(pairs) >= 0.9
+    assert covered(pairs, 0.6) >= (0.85 if runs >= 400 else 0.75)
 
 
 def test_an_effect_of_a_fifth_of_a_nat_tracks_by_less_than_the_margin() -> None:
-    names = [result.verdict.name for result in results("introspection", 0.25, 15)]
-    assert names.count(TRACKS_LITTLE) >= 12, names
+    names = [result.verdict.name for result in results("introspection", 0.25, 10)]
+    assert names.count(TRACKS_LITTLE) >= 8, names
     assert TRACKS not in names
 
 
@@ -195,5 +214,3 @@ def test_mechanisms_say_what_they_do() -> None:
         assert mechanism.does, name
         assert mechanism.sizes, name
         assert mechanism.introspects or mechanism.excess is None or mechanism.excess(0.6) == 0
-    told_apart = replace(MECHANISMS["nothing"], told_apart=False)
-    assert told_apart != MECHANISMS["nothing"]
