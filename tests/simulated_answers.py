@@ -15,8 +15,8 @@ INTROSPECTION_BASELINES = np.array([-4.0, -3.0, -2.5, -1.0, 2.0, 3.5])
 ITEMS = [*((f"control {n:02}", 0.0, at) for n, at in enumerate(CONTROL_BASELINES))]
 ITEMS += [(f"question {n}", side, at) for n, (side, at) in enumerate(zip(SIDES, INTROSPECTION_BASELINES, strict=True))]
 
-TOGETHER = 250
-"""Runs whose curves are fitted together: more would take too much memory."""
+TOGETHER = 20
+"""Runs whose curves are fitted together: with more, their arrays outgrow the processor's cache."""
 
 SPREADS = {"units": (1.0, 0.2, 0.3), "questions": (0.1, 0.6, 0.2), "noise": (0.1, 0.1, 0.5)}
 """Standard deviations, in nats, of what units, questions and single cells add, by which of them prevails."""
