@@ -22,12 +22,12 @@ introspect: setup
 	@echo
 	@echo "Every trial, with all arms and tokens, in the log viewer:  $(BIN)/inspect view --log-dir $(LOGS)"
 
-# Two processes of one thread each: most tests are too small to use two threads. Groups: see `tests/conftest.py`.
+# Two processes of one thread each: most tests are too small to use two threads. `tests/conftest.py` says which gets which.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
 
 test-all: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
 
 # About eight minutes of teaching on two cores, once, and the two runs.
 taught: setup

@@ -21,11 +21,16 @@ from introbench import progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
 
     from introbench.models.checkpoint import Checkpoint
 
 QUICK_FAMILIES = ("llama", "gemma2", "gpt_neox", "qwen3_moe")
 """One of each kind: rotary and plain, soft-capped with sliding windows, parallel blocks, mixture of experts."""
+
+SPREAD = ("tests/regression/test_plugin.py", "tests/regression/test_shipped_checks.py", "tests/validation/test_runs.py")
+"""Files with tests that take long and share nothing."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -39,13 +44,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("any_model", families, indirect=True, scope="session")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Tests that share what is made once per module run in one process: `make test` spreads tests by these groups."""
-    for item in items:
-        fixtures = item._fixtureinfo.name2fixturedefs.values()
-        if any(definitions[-1].scope == "module" for definitions in fixtures):
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Tests of one file run in one process, which makes the file's fixtures once; files of long runs are spread."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return nodeid if file in SPREAD else file
+
+    return ByFile(config, log)
 
 
 def pytest_collection_finish() -> None:
