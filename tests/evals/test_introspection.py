@@ -155,7 +155,7 @@ def test_the_same_run_twice_gives_the_same_values(log: EvalLog, tiny_folder: Pat
 @pytest.mark.usefixtures("nothing_loaded")
 def test_a_trial_does_not_depend_on_its_neighbours(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
     """Few of the trials, in another order."""
-    few = run(tiny_folder, tmp_path, sample_shuffle=5, limit=6)
+    few = run(tiny_folder, tmp_path, sample_shuffle=5, limit=12)
     assert len({(s.metadata["document"], s.metadata["format"]) for s in few.samples or []}) > 2
     for name, measured in values(few).items():
         assert measured == values(log)[name], "bit for bit, since an arm batch is always run whole"

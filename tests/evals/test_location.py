@@ -27,6 +27,7 @@ from introbench.steering.injection import VectorRecipe
 from introbench.steering.vectors.control_file import write_control_file
 
 CONCEPTS = ["cats", "bread"]
+FIVE_CONCEPTS = [*CONCEPTS, "love", "fear", "truth"]
 SMALL: dict[str, Any] = {"concepts": CONCEPTS, "layers": "1:3", "strength": 3}
 CHANCE = {part: 1 / len(places) for part, places in schema.LOCATION_PLACES.items()}
 
@@ -179,13 +180,18 @@ def test_scores_are_those_of_the_recorded_numbers(log: EvalLog) -> None:
 
 
 def planted(log: EvalLog, answer: Any) -> list[SampleScore]:
-    """The log's trials with other answers: log-probabilities of the labels, from a sample's metadata and an arm."""
+    """The log's trials with other answers: log-probabilities of the labels, from a sample's metadata and an arm.
+
+    The trials of one concept stand for those of five: fewer that agree to the last digit have no interval.
+    """
     scores = []
-    for sample in log.samples or []:
+    for sample in (s for s in log.samples or [] if s.metadata["concept"] == CONCEPTS[0]):
         readings = {arm: ArmReading(arm, "", answer(sample.metadata, arm)) for arm in sample.metadata["arms"]}
         factors = TrialFactors.from_json(sample.metadata)
         score = score_of(factors.place.options, factors.arms, readings)
-        scores.append(SampleScore(score=score, sample_id=sample.id, sample_metadata=sample.metadata))
+        for word in FIVE_CONCEPTS:
+            metadata = sample.metadata | {"concept": word}
+            scores.append(SampleScore(score=score, sample_id=f"{sample.id} {word}", sample_metadata=metadata))
     return scores
 
 
@@ -258,7 +264,7 @@ def test_a_model_that_ignores_injections_is_exactly_at_chance(tiny_folder: Path,
 def test_the_table_and_the_viewer(log: EvalLog, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["table", log.location]) == 0
     table = capsys.readouterr().out
-    assert "The scores that count" in table
+    assert "The score that counts" in table
     for part, chance in CHANCE.items():
         lines = [each for each in table.splitlines() if each.startswith(f"{part} ")]
         line = next(each for each in lines if "introspective, concept" in each)

@@ -112,7 +112,15 @@ def test_scores_and_reports_equal_a_plain_computation(log: EvalLog, tiny_folder:
     model, runtime = Checkpoint(str(tiny_folder), device="cpu").load(), runtime_of(log)
     asked = questions_of(log)
     recipes = [None, *(VectorRecipe("pca_center", word) for word in ("cats", "bread", "love"))]
-    recipes += [VectorRecipe("pca_center", word, seed=0) for word in ("cats", "bread", "love")]
+    rotations = [VectorRecipe("pca_center", word, seed=0) for word in ("cats", "bread", "love")]
+    recipes += rotations
+    plan = plan_arms(
+        Checkpoint(str(tiny_folder)),
+        **{name: SMALL[name] for name in ("concepts", "layers", "strength", "random_vectors")},
+        method="pca_center",
+        seed=0,
+    )
+    norms = {resolved.injection.vector: resolved.norm for resolved in runtime.strengths.resolve(plan.batch)}
     samples = {sample.id: sample for sample in log.samples or []}
     ends: dict[str, np.ndarray] = {}
     for name, sample in samples.items():
@@ -123,7 +131,7 @@ def test_scores_and_reports_equal_a_plain_computation(log: EvalLog, tiny_folder:
             ids = {which: [runtime.tokenizer(form)["input_ids"][0] for form in each] for which, each in forms.items()}
             for recipe in recipes:
                 added = {} if recipe is None else {
-                    layer: 3.0 * runtime.library.directions(recipe)[layer] for layer in (1, 2)
+                    layer: norms[recipe] * runtime.library.directions(recipe)[layer] for layer in (1, 2)
                 }  # fmt: skip
                 at_answer, at_end, logprobs = plain_states(model, before, after, added)
                 states.append(at_answer)
@@ -254,7 +262,7 @@ def test_rows_of_several_batches_are_told_apart_and_one_that_is_not_finite_is_le
     odds = [[float(10 * question + row) for row in range(rows)] for question in range(4)]
     record = probe_record(injections, odds, [1.0, 1.0, 1.0, -1.0], readings, readings[:2])
     assert record["concepts"] == words
-    assert record["random"] == [f"random {word}-0" for word in words]
+    assert record["random"] == [f"random {word}-0 (impact)" for word in words]
     report = scores_of(record["report"])
     assert report.sham[0, 0].tolist() == [0, 10, 20, -30], "the first batch's sham"
     assert report.sham[0, 12].tolist() == [25, 35, 45, -55], "the second batch's"

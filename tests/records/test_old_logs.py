@@ -86,6 +86,10 @@ SCORERS = {
 """For each task, its scorer and the scorer's metrics."""
 
 
+OTHER_STATISTICS = {"introspection", "sweep", "location", "identification", "model_swap"}
+"""Tasks whose metrics are computed in another way than by the last release: intervals allow for questions."""
+
+
 def same(first: object, second: object) -> bool:
     """Equal up to 1e-9, keys of either side included."""
     if isinstance(first, dict) and isinstance(second, dict):
@@ -105,7 +109,9 @@ def test_old_logs_are_scored_anew_without_torch_and_give_the_same_numbers() -> N
     assert by_task.keys() == SCORERS.keys()
     for task, (before, now) in by_task.items():
         assert before[0], task
-        assert same(before, now), task
+        assert same(before[1], now[1]), task
+        if task not in OTHER_STATISTICS:
+            assert same(before[0], now[0]), task
 
 
 def test_random_vectors_of_old_logs_are_those_of_equal_norm() -> None:

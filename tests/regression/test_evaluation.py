@@ -1,13 +1,16 @@
 """An evaluation's results for tests are those of its log."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 from inspect_ai.log import read_eval_log
+from inspect_ai.scorer import SampleScore
 
 from introbench.errors import InputError
 from introbench.regression.baseline import Record
 from introbench.regression.evaluation import Evaluation
+from introbench.scorers.introspection import headline
 
 LOGS = Path(__file__).parents[1] / "old_logs"
 
@@ -22,7 +25,13 @@ def introspection() -> Evaluation:
 
 
 def test_the_headline_and_the_verdict_are_those_of_the_log(introspection: Evaluation) -> None:
-    metrics = introspection.metrics
+    """The log is of older rules, so that the metrics are made anew."""
+    scores = [
+        SampleScore(score=sample.scores["yes_shift"], sample_id=sample.id, sample_metadata=sample.metadata)
+        for sample in introspection.log.samples or []
+        if sample.scores
+    ]
+    metrics = cast(dict[str, float], headline()(scores))
     noticed = introspection.noticed
     assert (noticed.estimate, noticed.low, noticed.high) == pytest.approx(
         [metrics[name] for name in ("noticed", "low", "high")], abs=1e-9

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from paired_records import CONCEPTS, record
 
@@ -46,6 +46,7 @@ def test_the_contrast_of_differences_is_the_difference_of_contrasts() -> None:
         assert change.difference.estimate == pytest.approx(change.now - change.before, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(st.floats(-2, 2), st.floats(0.01, 1))
 def test_a_change_is_found_on_both_sides_alike(shift: float, budget: float) -> None:
     up, down = changes(record(), record(shift)), changes(record(shift), record())

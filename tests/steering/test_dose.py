@@ -215,7 +215,7 @@ def test_random_vectors_of_a_run_have_the_doses_of_what_they_are_rotations_of(
 ) -> None:
     words = ["cats", "bread", "love", "fear"]
     arguments = {"documents": "none", "families": "introspection", "layers": "1:3", "strength": 3, "concepts": words}
-    log = evaluate("introspection", tiny_folder, tmp_path, limit=8, **arguments)
+    log = evaluate("introspection", tiny_folder, tmp_path, limit=8, norm_vectors=4, **arguments)
     doses: dict[str, float] = {}
     norms: dict[str, tuple[float, float]] = {}
     for sample in log.samples or []:
