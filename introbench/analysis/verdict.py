@@ -269,13 +269,14 @@ def _steps(evidence: Evidence, margin: float) -> tuple[Step, ...]:
         ),
     ]
     if evidence.salience_asked:
+        is_known = evidence.salience_near >= MOSTLY_NEAR or salience is StepAnswer.HALF
         steps += [
             step(
                 StepName.SALIENCE,
-                salience if evidence.salience_near >= MOSTLY_NEAR or salience is StepAnswer.HALF else StepAnswer.OPEN,
+                salience if is_known else StepAnswer.OPEN,
                 "salience",
                 salient_share,
-                bound=Bound(salient_share, below, level=level),
+                bound=Bound(salient_share, below, level=level) if is_known else None,
                 salience_near=evidence.salience_near,
             ),
             step(

@@ -18,7 +18,7 @@ QUICK = "introspector"
     "name", [pytest.param(name, marks=[] if name == QUICK else [pytest.mark.slow]) for name in PLANTED]
 )
 def test_the_instrument_gives_the_right_verdict(name):
-    families = ["introspection", "always_no", "always_yes", "salience"]
+    families = ["introspection", "always_no", "always_yes", "confusing", "salience"]
     outcome = run_case(Case(name, seed=0), concepts=concepts_of(0, 4), families=families)
     assert outcome.verdict == PLANTED[name].verdict
 
