@@ -108,7 +108,7 @@ MECHANISMS: Mapping[str, Mechanism] = MappingProxyType(
         "far control questions": Mechanism(far_controls, (1.5,)),
         "dose detector": Mechanism(dose_detector, (0.3, 1.5)),
         "sensitive family": Mechanism(sensitive_family, (0.2, 0.5)),
-        "salience reader": Mechanism(salience_reader, (0.3, 1.5)),
+        "salience in both": Mechanism(salience_reader, (0.3, 1.5)),
         "jumps": Mechanism(jumps, (0.05, 0.2)),
         "clustered control questions": Mechanism(clustered_controls, (0.3, 0.6)),
         "picked cell": Mechanism(picked_cell, (0.1, 0.3)),

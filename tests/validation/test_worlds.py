@@ -204,9 +204,9 @@ def test_an_effect_of_a_fifth_of_a_nat_tracks_by_less_than_the_margin() -> None:
 
 def test_salience_is_what_tells_its_reader_from_an_introspector() -> None:
     """With salience questions, in whole runs; without them the same model passes."""
-    reader = MECHANISMS["salience reader"].world(1.5)
+    reader = MECHANISMS["salience in both"].world(1.5)
     assert {simulate(reader, seed).verdict.name for seed in range(4)} == {"reads salience"}
-    assert found(results("salience reader", 1.5, 3)) == 1
+    assert found(results("salience in both", 1.5, 3)) == 1
 
 
 def test_mechanisms_say_what_they_do() -> None:
