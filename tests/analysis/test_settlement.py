@@ -115,6 +115,6 @@ def test_the_advised_run_settles_an_open_step_in_four_runs_of_five(mechanism: st
 @pytest.mark.slow
 @pytest.mark.parametrize("mechanism", ["introspection", "unlike concepts", "alike pairs"])
 def test_the_advised_run_settles_each_step_in_four_runs_of_five(mechanism: str) -> None:
-    outcomes = settled(mechanism, range(150))
+    outcomes = settled(mechanism, range(100))
     assert all(len(of_step) >= 8 for of_step in outcomes.values()), outcomes
     assert {name: np.mean(of_step) >= POWER for name, of_step in outcomes.items()} == dict.fromkeys(STEPS, True)

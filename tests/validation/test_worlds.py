@@ -1,7 +1,7 @@
 """Simulated runs: what the instrument's defects once were, each as a mechanism, and what it says of it now.
 
 Runs here leave salience questions out, which these mechanisms do not turn on and which take two thirds of the time. Few
-runs of each here, many with the slow tests, and all mechanisms in `make validate`.
+runs of each here; many of them, and all mechanisms, in `make validate`.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,6 @@ from introbench.stats import kind_effects
 from introbench.stats.robust_curve import line_basis
 from introbench.validation.mechanisms import MECHANISMS
 from introbench.validation.worlds import FAMILIES, Result, Run, Sizes, judge, simulate
-
-SLOW = pytest.mark.slow
-
-
-def counts(few: int, many: int = 400) -> list[object]:
-    """Numbers of runs, of which the large one is slow."""
-    return [few, pytest.param(many, marks=SLOW)]
 
 
 def results(name: str, size: float, runs: int, dose_ratio: float = 1.0, first: int = 0) -> list[Result]:
@@ -86,13 +79,13 @@ def test_runs_without_introspection_cannot_be_judged() -> None:
 # Confusion that is no line
 
 
-@pytest.mark.parametrize("runs", counts(20))
+@pytest.mark.parametrize("runs", [20])
 @pytest.mark.parametrize("name", ["S-shape", "pull"])
 def test_bent_confusion_neither_passes_for_introspection_nor_hides_it(name: str, runs: int) -> None:
     true = results(name, 0.6, runs)
     assert found(true) >= 0.95
-    assert covered(true, 0.6) >= (0.92 if runs >= 400 else 0.87)
-    assert found(results(name, 0.0, runs // 2, first=1000)) <= (0.025 if runs >= 400 else 0.0)
+    assert covered(true, 0.6) >= 0.87
+    assert found(results(name, 0.0, runs // 2, first=1000)) == 0
 
 
 @pytest.mark.parametrize("name", ["S-shape", "pull"])
@@ -104,29 +97,29 @@ def test_a_line_covered_bent_confusion_less_often(name: str, monkeypatch: pytest
 # Answers of introspection questions alone
 
 
-@pytest.mark.parametrize("runs", counts(10))
+@pytest.mark.parametrize("runs", [10])
 def test_a_push_on_introspection_questions_alone_hides_nothing(runs: int) -> None:
     true = results("push", 0.6, runs)
     assert found(true) >= 0.95
-    assert found(results("push", 0.0, runs, first=1000)) <= (0.025 if runs >= 400 else 0.0)
+    assert found(results("push", 0.0, runs, first=1000)) == 0
     same = results("introspection", 0.6, 3)
     for pushed, plain in zip(true, same, strict=False):
         assert pushed.excess.estimate == pytest.approx(plain.excess.estimate, abs=1e-9), "it cancels in every run"
         assert pushed.excess.high == pytest.approx(plain.excess.high, abs=1e-9)
 
 
-@pytest.mark.parametrize("runs", counts(12))
+@pytest.mark.parametrize("runs", [12])
 def test_four_kinds_of_answers_that_differ_are_allowed_for(runs: int) -> None:
     """Kinds differ by a standard deviation of 0.6 about nothing."""
     none = results("formats", 0.0, runs)
-    assert found(none) <= (0.025 if runs >= 400 else 1 / 12)
-    assert covered(none, 0.0) >= (0.92 if runs >= 400 else 0.83)
+    assert found(none) <= 1 / 12
+    assert covered(none, 0.0) >= 0.83
 
 
 # What never tracks
 
 
-@pytest.mark.parametrize("runs", counts(12))
+@pytest.mark.parametrize("runs", [12])
 def test_far_control_questions_never_show_introspection(runs: int) -> None:
     far = results("far control questions", 1.5, runs)
     assert found(far) == 0
@@ -137,15 +130,15 @@ def test_far_control_questions_never_show_introspection(runs: int) -> None:
     )
 
 
-@pytest.mark.parametrize("runs", counts(7))
+@pytest.mark.parametrize("runs", [7])
 @pytest.mark.parametrize(
     ("name", "size"), [("dose detector", 0.3), ("dose detector", 1.5), ("sensitive family", 0.5), ("nothing", 0.0)]
 )
 def test_what_any_vector_does_is_no_introspection(name: str, size: float, runs: int) -> None:
-    assert found(results(name, size, runs)) <= (0.025 if runs >= 400 else 0.0)
+    assert found(results(name, size, runs)) == 0
 
 
-@pytest.mark.parametrize("runs", counts(6))
+@pytest.mark.parametrize("runs", [6])
 def test_what_random_vectors_do_more_than_half_of_is_no_introspection(runs: int) -> None:
     """Concepts' vectors do more than random ones, which is shown, and yet too little more."""
 
@@ -159,7 +152,7 @@ def test_what_random_vectors_do_more_than_half_of_is_no_introspection(runs: int)
     assert found(of_runs) == 0
 
 
-@pytest.mark.parametrize("runs", counts(6))
+@pytest.mark.parametrize("runs", [6])
 @pytest.mark.parametrize("dose", [0.4, 0.7])
 def test_random_vectors_of_a_smaller_dose_support_no_claim(dose: float, runs: int) -> None:
     """A detector of doses reports random vectors less if they are weaker: their doses have to be equal."""
@@ -179,21 +172,20 @@ def test_random_vectors_of_a_smaller_dose_support_no_claim(dose: float, runs: in
 # What is found, and how large it is said to be
 
 
-@pytest.mark.parametrize("runs", counts(12))
+@pytest.mark.parametrize("runs", [12])
 @pytest.mark.parametrize("name", ["introspection", "unlike concepts"])
 def test_introspection_is_found_and_covered(name: str, runs: int) -> None:
     true = results(name, 0.6, runs)
     assert found(true) >= 0.95
-    assert covered(true, 0.6) >= (0.92 if runs >= 400 else 0.85)
-    assert covered(true, 0.6) <= (0.98 if runs >= 400 else 1.0)
+    assert covered(true, 0.6) >= 0.85
 
 
-@pytest.mark.parametrize("runs", counts(20))
+@pytest.mark.parametrize("runs", [20])
 def test_concepts_that_come_in_pairs_are_covered_less_often(runs: int) -> None:
     """Where pairs correlate by 0.8, nine concepts are worth five, and no interval knows it: 95% are 89%."""
     pairs = results("alike pairs", 0.6, runs)
     assert found(pairs) >= 0.9
-    assert covered(pairs, 0.6) >= (0.85 if runs >= 400 else 0.75)
+    assert covered(pairs, 0.6) >= 0.75
 
 
 def test_an_effect_of_a_fifth_of_a_nat_tracks_by_less_than_the_margin() -> None:
