@@ -33,13 +33,14 @@ from introbench.analysis.balanced_trials import balanced, collapsed, identity
 from introbench.analysis.noticed import MATCHED, SIDED, Result, TrialShift
 from introbench.prompts.schema import REFERENCE_DOCUMENT, SALIENCE
 from introbench.records.factors import Plan
-from introbench.stats.intervals import NOT_MEASURED, Interval, combination_interval, mean_interval, own_rng
-from introbench.stats.simultaneous import excludes_zero, simultaneous_level
+from introbench.stats.intervals import Interval, combination_interval, mean_interval, own_rng
+from introbench.stats.simultaneous import hold_together
 from introbench.stats.two_way_interval import UnitEstimates
 from introbench.stats.two_way_means import (
     QuestionAnswer,
     fewest_questions,
     interval_of_means,
+    least_freedom,
     negative,
     unit_means,
     weighted_sum,
@@ -186,20 +187,13 @@ class _Row:
 
 
 def _results(rows: Iterable[_Row], seed: int) -> list[Result]:
-    """The results of one table, with intervals by themselves and, where these exclude 0, at the level of the table."""
+    """The results of one table, each with an interval by itself, and one that holds together with all the others."""
     listed = list(rows)
-    rngs = [[own_rng(seed, row.name, row.document, *of) for of in ((), ("simultaneous",))] for row in listed]
-    intervals = [interval_of_means(row.samples, rng=rng) for row, (rng, _) in zip(listed, rngs, strict=True)]
-    level = simultaneous_level(intervals)
+    intervals = [interval_of_means(row.samples, rng=own_rng(seed, row.name, row.document)) for row in listed]
+    widened = hold_together(intervals, [least_freedom(row.samples) for row in listed])
     return [
-        replace(
-            row.result(interval),
-            questions=fewest_questions(row.samples),
-            simultaneous=interval_of_means(row.samples, level=level, rng=rng)
-            if excludes_zero(interval)
-            else NOT_MEASURED,
-        )
-        for row, interval, (_, rng) in zip(listed, intervals, rngs, strict=True)
+        replace(row.result(interval), questions=fewest_questions(row.samples), simultaneous=together)
+        for row, interval, together in zip(listed, intervals, widened, strict=True)
     ]
 
 

@@ -19,14 +19,14 @@ Intervals take concepts for random draws, and neither passages nor wordings, of 
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from introbench.analysis.noticed import ScoredTrial
 from introbench.records.factors import Plan, TrialFactors
 from introbench.stats.intervals import Interval, difference_interval, mean_interval, own_rng
-from introbench.stats.simultaneous import excludes_zero, simultaneous_level
+from introbench.stats.simultaneous import excludes_zero, hold_together
 
 TIE = 1e-5
 """Nats within which two changes are equal: log-probabilities are read in float32."""
@@ -140,9 +140,14 @@ def location_results(
         for part, count in options.items()
         for comparison in _of_part(part, 1 / count, [t for t in collapsed if t.part == part])
     ]
-    headlines = [comparison for comparison in comparisons if comparison.name == HEADLINE]
-    level = simultaneous_level([headline.interval(column, seed) for headline in headlines for column in (0, 1)])
-    return [comparison.result(seed, level) for comparison in comparisons]
+    results = [comparison.result(seed) for comparison in comparisons]
+    headlines = [result for result in results if result.is_headline]
+    together = hold_together([interval for result in headlines for interval in (result.accuracy, result.nats)])
+    marked = {
+        result.part: any(map(excludes_zero, together[2 * number : 2 * number + 2]))
+        for number, result in enumerate(headlines)
+    }
+    return [replace(result, is_marked=result.is_headline and marked[result.part]) for result in results]
 
 
 @dataclass(frozen=True)
@@ -205,29 +210,23 @@ class _Comparison:
     cell: _Cell
     against: _Cell | None = None
 
-    def interval(self, column: int, seed: int, level: float = 0.95) -> Interval:
+    def interval(self, column: int, seed: int) -> Interval:
         """The interval of accuracy (column 0) or nats (column 1)."""
         rng = own_rng(seed, self.part, self.name, str(column))
         if self.against is None:
-            return mean_interval(self.cell.values(column), level=level, rng=rng)
-        return difference_interval(self.cell.values(column), self.against.values(column), level=level, rng=rng)
+            return mean_interval(self.cell.values(column), rng=rng)
+        return difference_interval(self.cell.values(column), self.against.values(column), rng=rng)
 
-    def result(self, seed: int, simultaneous: float) -> LocationResult:
-        """The result, with the level at which the intervals of headlines hold together."""
-        accuracy, nats = (self.interval(column, seed) for column in (0, 1))
+    def result(self, seed: int) -> LocationResult:
+        """The score or contrast with its intervals."""
         return LocationResult(
             part=self.part,
             name=self.name,
             chance=self.chance,
-            accuracy=accuracy,
-            nats=nats,
+            accuracy=self.interval(0, seed),
+            nats=self.interval(1, seed),
             trials=self.cell.trials + (self.against.trials if self.against else 0),
             missing=self.cell.missing + (self.against.missing if self.against else 0),
-            is_marked=self.name == HEADLINE
-            and any(
-                excludes_zero(interval) and excludes_zero(self.interval(column, seed, simultaneous))
-                for column, interval in enumerate((accuracy, nats))
-            ),
         )
 
 

@@ -18,7 +18,7 @@ from introbench.analysis.noticed import MATCHED, SIDED, Result, ScoredTrial
 from introbench.records.arm import RANDOM, SHAM, Arm
 from introbench.records.factors import Plan, QuestionFactors, TrialFactors
 from introbench.stats.intervals import NOT_MEASURED, Interval, combination_interval, own_rng
-from introbench.stats.simultaneous import simultaneous_level
+from introbench.stats.simultaneous import hold_together
 
 
 @dataclass(frozen=True)
@@ -153,17 +153,16 @@ class _Row:
     samples: Sequence[Sequence[float]]
     lost: int
 
-    def interval(self, seed: int, level: float = 0.95) -> Interval:
+    def interval(self, seed: int) -> Interval:
         """The interval of the mean over questions."""
         if not all(self.samples):
             return NOT_MEASURED
-        return combination_interval(self.samples, level=level, rng=own_rng(seed, self.name, self.document))
+        return combination_interval(self.samples, rng=own_rng(seed, self.name, self.document))
 
 
 def _results(rows: Sequence[_Row], seed: int) -> list[Result]:
     """The results of one table, each with an interval by itself, and one that holds together with all the others."""
     intervals = [row.interval(seed) for row in rows]
-    level = simultaneous_level(intervals)
     return [
         Result(
             row.name,
@@ -171,9 +170,9 @@ def _results(rows: Sequence[_Row], seed: int) -> list[Result]:
             interval,
             pairs=len(row.samples[0]) if interval.units else 0,
             missing=row.lost,
-            simultaneous=row.interval(seed, level),
+            simultaneous=together,
         )
-        for row, interval in zip(rows, intervals, strict=True)
+        for row, interval, together in zip(rows, intervals, hold_together(intervals), strict=True)
     ]
 
 

@@ -100,8 +100,7 @@ class Result:
             document, or, where question families are compared, concepts.
         missing: Number of trials that belong to it and could not be used: lost, not finite, or without a partner.
         questions: How many questions there are in the family that has fewest; 0 if it was not counted.
-        simultaneous: An interval that holds together with those of all other results of the same table; not measured
-            where `interval` contains 0 already.
+        simultaneous: An interval that holds together with those of all other results of the same table.
     """
 
     name: str
@@ -120,7 +119,7 @@ class Result:
     @property
     def is_marked(self) -> bool:
         """Whether it differs from 0, allowing for how many results the table has."""
-        return excludes_zero(self.interval) and excludes_zero(self.simultaneous)
+        return excludes_zero(self.simultaneous)
 
 
 def shifts_of_arms(

@@ -21,7 +21,7 @@ from introbench.records.factors import QuestionFactors, TrialFactors
 from introbench.stats.balanced_answers import Answer
 from introbench.stats.control_curve import excess_by_unit, fit_control_curve
 from introbench.stats.intervals import NOT_MEASURED, Interval, own_rng
-from introbench.stats.simultaneous import excludes_zero, simultaneous_level
+from introbench.stats.simultaneous import excludes_zero, hold_together
 from introbench.stats.two_way_means import QuestionAnswer, interval_of_means, unit_means
 
 Array = NDArray[np.float64]
@@ -172,14 +172,10 @@ def map_cells(name: str, trials: Sequence[SweepTrial], vectors: Sequence[int], s
         seed: Seed of the bootstrap.
     """
     cells = list(np.ndindex(trials[0].shift.shape[:2]))
-    intervals = {cell: interval_in_cell(name, trials, cell, vectors, seed) for cell in cells}
-    level = simultaneous_level(list(intervals.values()))
+    intervals = [interval_in_cell(name, trials, cell, vectors, seed) for cell in cells]
     return {
-        cell: MapCell(
-            interval,
-            excludes_zero(interval) and excludes_zero(interval_in_cell(name, trials, cell, vectors, seed, level=level)),
-        )
-        for cell, interval in intervals.items()
+        cell: MapCell(interval, excludes_zero(together))
+        for cell, interval, together in zip(cells, intervals, hold_together(intervals), strict=True)
     }
 
 
@@ -189,8 +185,6 @@ def interval_in_cell(
     cell: Cell,
     vectors: Sequence[int],
     seed: int = 0,
-    *,
-    level: float = 0.95,
 ) -> Interval:
     """The interval of one map in one cell, over vectors and questions.
 
@@ -203,19 +197,18 @@ def interval_in_cell(
         cell: Indices of range and strength.
         vectors: Which of the vectors.
         seed: Seed of the bootstrap.
-        level: Nominal coverage.
     """
     rng = own_rng(seed, trials[0].document, name, *map(str, cell))
     if name == EXCESS:
         if not all(np.isfinite(t.shift[cell][list(vectors)]).all() for t in trials):
             return NOT_MEASURED
-        return fit_control_curve(_answers(trials, cell, vectors), level=level, rng=rng).excess
+        return fit_control_curve(_answers(trials, cell, vectors), rng=rng).excess
     of_family = [t for t in trials if t.family == name]
     finite = [v for v in vectors if all(np.isfinite(t.shift[cell][v]) for t in of_family)]
     answers = [
         QuestionAnswer(str(v), t.item, t.side, t.labels, float(t.noticed[cell][v])) for t in of_family for v in finite
     ]
-    return interval_of_means([unit_means(answers)], level=level, rng=rng)
+    return interval_of_means([unit_means(answers)], rng=rng)
 
 
 def broken_from(trials: Sequence[SweepTrial], vectors: Sequence[int]) -> list[int | None]:

@@ -46,8 +46,8 @@ def marks_text(intervals: Sequence[Interval], of: str) -> str:
         return f"None of the {of} has an interval."
     level = simultaneous_level(intervals)
     return (
-        f"*: differs from 0 also where all {count} {of} that have an interval are to hold together (Bonferroni: the\n"
-        f"{level:.2%} interval excludes 0). Without a mark, an interval beyond 0 may be what chance gives."
+        f"*: differs from 0 also where all {count} {of} that have an interval are to hold together (Bonferroni,\n"
+        f"intervals widened to {level:.2%}). Without a mark, an interval beyond 0 may be what chance gives."
     )
 
 

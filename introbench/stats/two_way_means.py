@@ -141,3 +141,10 @@ def interval_of_means(
 def fewest_questions(samples: Sequence[UnitEstimates]) -> int:
     """The number of questions of the family that has fewest; 0 without any."""
     return min((family.deviations.shape[1] for sample in samples for family in sample.families), default=0)
+
+
+def least_freedom(samples: Sequence[UnitEstimates]) -> int:
+    """The degrees of freedom of units or of a family of questions, whichever has fewest; at least 1."""
+    of_units = (len(sample.values) - 1 for sample in samples)
+    of_questions = (family.freedom for sample in samples for family in sample.families)
+    return max(1, min((*of_units, *of_questions), default=1))

@@ -12,6 +12,7 @@ from introbench.stats.two_way_means import (
     QuestionAnswer,
     fewest_questions,
     interval_of_means,
+    least_freedom,
     negative,
     stratified_means,
     unit_means,
@@ -56,6 +57,7 @@ def test_forms_count_alike_and_their_questions_add_up() -> None:
     estimates = unit_means(answers[::-1])
     assert estimates.values == pytest.approx([1 + (1.5 + 0.5) / 2, 3 + (1.5 + 0.5) / 2])
     assert fewest_questions([estimates]) == 6
+    assert least_freedom([estimates]) == 1, "two units"
     assert estimates.families[0].freedom == 3, "half of six, as of the two in the form with fewest"
     again = unit_means([a._replace(form=form) for a in answers for form in ("x", "y", "z") if a.question[0] == "x"])
     assert again.families[0].freedom == 3, "the same questions in several forms are no more questions"
