@@ -421,13 +421,11 @@ def test_the_line_is_through_the_raw_shifts_of_the_controls(log: EvalLog) -> Non
 
 
 def test_every_kind_of_control_vector_at_both_matches(tiny_folder: Path, tmp_path: Path) -> None:
-    wide = run(tiny_folder, tmp_path, documents="none", formats="yes-no", controls="all", random_vectors=0)
+    two: dict[str, Any] = {"concepts": ["cats", "bread"], "documents": "none", "formats": "yes-no"}
+    wide = run(tiny_folder, tmp_path, controls="all", random_vectors=0, **two)
     names = [name + suffix for name in CONTROL_VECTORS for suffix in ("", IMPACT_SUFFIX)]
     runtime = next(iter(resident.RESIDENT.values()))
-    own = {
-        concept: runtime.library.directions(VectorRecipe("pca_center", concept))
-        for concept in ("cats", "bread", "love")
-    }
+    own = runtime.library.directions(VectorRecipe("pca_center", "cats"))
     for sample in wide.samples or []:
         arms = {arm["arm"]: arm for arm in sample.output.metadata["arms"]}
         assert list(arms) == ["sham", "concept", *names]
@@ -437,14 +435,14 @@ def test_every_kind_of_control_vector_at_both_matches(tiny_folder: Path, tmp_pat
             assert arms[name]["sha256"] == arms[f"{name}{IMPACT_SUFFIX}"]["sha256"]
         assert arms["negated"]["vector"] == f"minus {sample.metadata['concept']}"
         assert arms["negated"]["strength"] == -3
-        assert arms["other"]["vector"] in {"cats", "bread", "love"} - {sample.metadata["concept"]}
+        assert {arms["other"]["vector"], sample.metadata["concept"]} == {"cats", "bread"}
     shuffled = runtime.library.directions(VectorRecipe("pca_center", "cats", 0, control="shuffle"))
-    assert torch.equal(shuffled.sort(dim=1).values, own["cats"].sort(dim=1).values)
-    assert torch.allclose(shuffled @ shuffled.T, own["cats"] @ own["cats"].T, atol=1e-5), "angles between layers stay"
+    assert torch.equal(shuffled.sort(dim=1).values, own.sort(dim=1).values)
+    assert torch.allclose(shuffled @ shuffled.T, own @ own.T, atol=1e-5), "angles between layers stay"
     found = metrics(wide)
     for name in names:
         shifts = [s.scores["yes_shift"].metadata["controls"][name] for s in wide.samples or []]
-        assert len(shifts) == 3 * (24 + 8)
+        assert len(shifts) == 2 * (24 + 8)
         assert math.isfinite(found[f"{name}: always_yes | none"])
         assert found[f"concept - {name}: introspection | none"] == pytest.approx(
             found["introspection | none"] - found[f"{name}: introspection | none"]
@@ -469,7 +467,7 @@ def test_all_label_formats_by_default(tiny_folder: Path, tmp_path: Path) -> None
 
 def test_control_questions_near_introspection_are_chosen_from_shams_alone(tiny_folder: Path, tmp_path: Path) -> None:
     """Against the distances between the baselines of a run that asks them all."""
-    arguments: dict[str, Any] = {"concepts": ["cats", "bread"], "formats": "yes-no", "random_vectors": 0}
+    arguments: dict[str, Any] = {"concepts": "cats", "formats": "yes-no", "random_vectors": 0}
     whole = run(tiny_folder, tmp_path / "whole", documents="info", **arguments)
     baselines: dict[str, dict[str, float]] = {"introspection": {}, "always_yes": {}}
     for sample in whole.samples or []:

@@ -51,7 +51,7 @@ def test_some_questions_are_asked_under_the_reference_document_alone(tokenizer: 
 def test_factors_are_those_of_the_question(tokenizer: PreTrainedTokenizerFast) -> None:
     questions = {question.id: question for question in data.questions()}
     formats = data.answer_formats()
-    for conversation in asked(tokenizer, families=ALL_FAMILIES):
+    for conversation in asked(tokenizer, families=ALL_FAMILIES, documents=["info"]):
         factors = conversation.factors
         question, answer_format = questions[factors["question"]], formats[factors["format"]]
         assert (factors["family"], factors["reversed"]) == (question.family, question.reversed)

@@ -77,10 +77,15 @@ def asked(tokenizer: PreTrainedTokenizerFast, **changes: object) -> list[Convers
     return list(battery(tokenizer, **(arguments | changes)))  # type: ignore[arg-type]
 
 
-def test_documents_are_compared_on_the_same_questions(tokenizer: PreTrainedTokenizerFast) -> None:
+@pytest.fixture(scope="module")
+def default_run(tokenizer: PreTrainedTokenizerFast) -> list[Conversation]:
+    return asked(tokenizer)
+
+
+def test_documents_are_compared_on_the_same_questions(default_run: list[Conversation]) -> None:
     questions: dict[str, set[str]] = {}
-    for conversation in asked(tokenizer, families=schema.FAMILIES):
-        if conversation.factors["answer_kind"] == "words":
+    for conversation in default_run:
+        if conversation.factors["answer_kind"] == "words" and conversation.factors["family"] != schema.SALIENCE:
             questions.setdefault(conversation.factors["document"], set()).add(conversation.factors["question"])
     assert len(questions) == len(data.documents())
     info, count = questions.pop("info"), len([q for q in data.questions() if q.family != schema.SALIENCE])
@@ -89,10 +94,12 @@ def test_documents_are_compared_on_the_same_questions(tokenizer: PreTrainedToken
     assert all(of_document < info and len(of_document) == count // 4 for of_document in questions.values())
 
 
-def test_a_wording_that_is_asked_in_a_kind_is_asked_in_all_of_its_formats(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_wording_that_is_asked_in_a_kind_is_asked_in_all_of_its_formats(default_run: list[Conversation]) -> None:
     formats: dict[tuple[str, str], set[str]] = {}
-    for conversation in asked(tokenizer, documents=["info"]):
+    for conversation in default_run:
         factors = conversation.factors
+        if factors["document"] != "info":
+            continue
         formats.setdefault((factors["question"], factors["answer_kind"]), set()).add(factors["format"])
     of_kind = {
         kind: {name for name, answer_format in data.answer_formats().items() if answer_format.kind == kind}
@@ -119,9 +126,11 @@ ROWS = 22
 """Rows of the arm batch now: the sham, nine concepts, nine random vectors at their doses, and three at their norms."""
 
 
-def test_the_default_run_takes_no_longer_than_before(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_the_default_run_takes_no_longer_than_before(
+    default_run: list[Conversation], tokenizer: PreTrainedTokenizerFast
+) -> None:
     read: set[tuple[object, tuple[int, ...]]] = set()
-    for conversation in asked(tokenizer):
+    for conversation in default_run:
         tokens = tokenize_chat(tokenizer, conversation.messages, conversation.prior_messages).question_tokens
         document = conversation.factors["document"]
         read |= {(document, tuple(tokens[: end + 1])) for end in range(len(tokens))}

@@ -215,6 +215,10 @@ def test_what_kinds_vary_by_is_known_without_bias(signs: tuple[float, ...]) -> N
 # Coverage: few runs here and many with the slow tests, all on the same worlds.
 
 RUNS = [250, pytest.param(1000, marks=pytest.mark.slow)]
+MANY = [pytest.param(spread, 1000, marks=pytest.mark.slow) for spread in SPREADS]
+POPULATIONS = [(9, "questions"), (3, "units")]
+"""How many random vectors stand beside nine concepts, and what varies."""
+
 EFFECTS = [(1.0, 0.0, 0.0), (0.0, 0.4, 0.0), (1.0, 0.4, 0.0), (0.5, 0.2, 1.0)]
 """Bias, flattening, noticed."""
 
@@ -298,8 +302,10 @@ def test_interval_of_skewed_units_covers_the_truth(runs: int) -> None:
     assert 0.92 <= np.mean(held) <= 0.98
 
 
-@pytest.mark.parametrize("runs", RUNS)
-@pytest.mark.parametrize(("second_units", "spread"), [(9, "questions"), (3, "units")])
+@pytest.mark.parametrize(
+    ("second_units", "spread", "runs"),
+    [(9, "questions", 250), *(pytest.param(*given, 1000, marks=pytest.mark.slow) for given in POPULATIONS)],
+)
 def test_interval_of_two_populations_covers_the_truth(second_units: int, spread: str, runs: int) -> None:
     of_units, of_questions, noise = SPREADS[spread]
     draw = rng(42)
@@ -314,8 +320,7 @@ def test_interval_of_two_populations_covers_the_truth(second_units: int, spread:
     assert 0.92 <= np.mean(held) <= 0.98
 
 
-@pytest.mark.parametrize("runs", RUNS)
-@pytest.mark.parametrize("spread", SPREADS)
+@pytest.mark.parametrize(("spread", "runs"), [("questions", 250), *MANY])
 def test_interval_of_a_paired_difference_covers_the_truth(spread: str, runs: int) -> None:
     """Units that are noticed more are noticed more in both kinds of questions: they are paired."""
     of_units, of_questions, noise = SPREADS[spread]

@@ -26,6 +26,11 @@ def asked(tokenizer: PreTrainedTokenizerFast, **changes: object) -> list[Convers
     return list(battery(tokenizer, **(arguments | changes)))  # type: ignore[arg-type]
 
 
+@pytest.fixture(scope="module")
+def in_words(tokenizer: PreTrainedTokenizerFast) -> list[Conversation]:
+    return asked(tokenizer, formats=["yes-no"])
+
+
 def drawn(conversations: Sequence[Conversation]) -> dict[str, float]:
     draw = np.random.default_rng(0)
     return {conversation.id: float(draw.normal(0, 3)) for conversation in conversations}
@@ -85,17 +90,15 @@ def test_the_nearest_are_kept_under_every_document(tokenizer: PreTrainedTokenize
         assert of_family(kept, *CONTROL_FAMILIES) == of_family(under, *CONTROL_FAMILIES) & expected
 
 
-def test_the_log_names_what_was_kept_and_left_out(tokenizer: PreTrainedTokenizerFast) -> None:
-    conversations = asked(tokenizer, formats=["yes-no"])
-    facts = near_controls(conversations, 5, drawn).facts["controls_near"]
+def test_the_log_names_what_was_kept_and_left_out(in_words: list[Conversation]) -> None:
+    facts = near_controls(in_words, 5, drawn).facts["controls_near"]
     assert len(facts["kept"]) == 5
     assert list(facts["kept"].values()) == sorted(facts["kept"].values())
     assert max(facts["kept"].values()) <= min(facts["left_out"].values())
 
 
-def test_questions_without_a_baseline_are_kept_last(tokenizer: PreTrainedTokenizerFast) -> None:
-    conversations = asked(tokenizer, formats=["yes-no"])
-    lost = of_family(conversations, "ambiguous")
+def test_questions_without_a_baseline_are_kept_last(in_words: list[Conversation]) -> None:
+    lost = of_family(in_words, "ambiguous")
 
     def read(given: Sequence[Conversation]) -> dict[str, float]:
         return {
@@ -103,22 +106,22 @@ def test_questions_without_a_baseline_are_kept_last(tokenizer: PreTrainedTokeniz
             for c, value in zip(given, drawn(given).values(), strict=True)
         }
 
-    chosen = near_controls(conversations, 10, read)
+    chosen = near_controls(in_words, 10, read)
     assert not lost & set(chosen.kept)
     assert {chosen.facts["controls_near"]["left_out"][name] for name in lost} == {None}
 
 
 @pytest.mark.parametrize("number", [2, 0, -1, 3.0, "3", True])
 def test_too_few_and_no_whole_numbers_are_refused_before_the_model_is_asked(
-    tokenizer: PreTrainedTokenizerFast, number: object
+    in_words: list[Conversation], number: object
 ) -> None:
     with pytest.raises(InputError, match=r"controls_near=.*: expected a whole number from 3 to "):
-        near_controls(asked(tokenizer, formats=["yes-no"]), number, unread)
+        near_controls(in_words, number, unread)
 
 
 def test_each_kind_needs_three(tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(InputError, match="controls_near=11: expected a whole number from 12 to "):
-        near_controls(asked(tokenizer), 11, unread)
+        near_controls(asked(tokenizer, documents=["info"]), 11, unread)
 
 
 def test_without_introspection_questions_nothing_is_near(tokenizer: PreTrainedTokenizerFast) -> None:
