@@ -224,7 +224,7 @@ def test_a_broken_run_ends_by_name(
     spoil(monkeypatch)
     folder = tmp_path / "model"  # a name of its own: Inspect keeps models, and they keep their questions
     folder.symlink_to(tiny_folder)
-    log = evaluate("introspection", folder, tmp_path, **SMALL)
+    log = evaluate("introspection", folder, tmp_path, **SMALL | {"limit": 2})  # Inspect paints every trial's traceback
     assert log.status == "error"
     assert log.error
     assert log.error.message.startswith(f'self-check "{name}": found '), log.error.message

@@ -93,14 +93,14 @@ def test_a_check_that_cannot_be_made_is_named(before_and_after: tuple[Path, Path
 
 @pytest.mark.slow
 def test_other_seeds_and_batch_sizes_raise_no_alarm(tiny_folder: Path, tmp_path: Path) -> None:
-    arguments = FEW | {"concepts": ["cats", "bread", "trees"], "formats": "yes-no", "layers": "1:3", "strength": 3}
+    arguments = FEW | {"concepts": ["cats", "bread"], "formats": "yes-no", "layers": "1:3", "strength": 3}
 
     def record(number: int, seed: int, memory: float | None) -> Any:
         session = Session(tmp_path / str(number), {} if memory is None else {"memory": memory})
         return session.evaluate(f"inject/{tiny_folder}", TASK, None, arguments | {"seed": seed}).record
 
     first = record(0, 0, None)
-    for number, (seed, memory) in enumerate([(1, None), (2, 0.002), (3, 0.02)], start=1):
+    for number, (seed, memory) in enumerate([(1, 0.002), (2, 0.02)], start=1):
         again = record(number, seed, memory)
         assert again.digest == first.digest
         for metric in ("shift", "log_odds"):

@@ -5,7 +5,7 @@ import math
 import re
 
 import pytest
-from verdict_evidence import HALF, INWARD, LARGE, NEGATIVE, NONE, SALIENT, TRACKING, WIDE, evidence, interval
+from verdict_evidence import HALF, INWARD, LARGE, NEGATIVE, NONE, SALIENT, TRACKING, evidence, interval
 
 from introbench.analysis.evidence import Evidence
 from introbench.analysis.settlement import Settlement

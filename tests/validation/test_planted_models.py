@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from introbench.prompts import schema
+from introbench.prompts import data, schema
 from introbench.prompts.battery import battery
 from introbench.prompts.chat import answer_token, tokenize_chat
 from introbench.prompts.conversation import Conversation
@@ -30,7 +30,7 @@ def planted(name: str) -> LlamaForCausalLM:
 
 @cache
 def asked(document: str = "none", in_words: bool = True) -> list[Conversation]:
-    """Every question under a document, in words or in every format."""
+    """Questions under a document: those whose turn it is in words, half of all, or those of every format."""
     return list(
         battery(
             word_tokenizer(),
@@ -38,6 +38,7 @@ def asked(document: str = "none", in_words: bool = True) -> list[Conversation]:
             families=(*schema.FAMILIES, schema.SALIENCE),
             formats=["yes-no"] if in_words else None,
             system="",
+            kinds=[*data.answer_kinds()],
         )
     )
 
