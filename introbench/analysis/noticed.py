@@ -157,6 +157,18 @@ def shifts_of_arms(
         }
         for matched in (IMPACT, NORM)
     )
+    return replace(
+        _without_shifts(question, concept),
+        shift=next(log_odds[name] for name, arm in steered.items() if arm.kind == CONCEPT) - sham,
+        random=by_dose,
+        baseline=sham,
+        controls={name: log_odds[name] - sham for name, arm in steered.items() if arm.is_control_vector},
+        random_by_norm=by_norm,
+    )
+
+
+def _without_shifts(question: QuestionFactors, concept: str) -> TrialShift:
+    """A trial before anything is known of its shifts."""
     return TrialShift(
         document=question.document,
         family=question.family,
@@ -165,11 +177,8 @@ def shifts_of_arms(
         answer_kind=question.answer_kind,
         concept=concept,
         side=question.side,
-        shift=next(log_odds[name] for name, arm in steered.items() if arm.kind == CONCEPT) - sham,
-        random=by_dose,
-        baseline=sham,
-        controls={name: log_odds[name] - sham for name, arm in steered.items() if arm.is_control_vector},
-        random_by_norm=by_norm,
+        shift=math.nan,
+        random={},
         framing=question.framing,
     )
 
@@ -228,20 +237,13 @@ def trial_shift(factors: TrialFactors, exact: Mapping[str, Any], *, active: bool
     side = question.side
     noticed = exact.get("active", {}) if active else exact
     random, random_by_norm = _random_shifts(factors, noticed)
-    return TrialShift(
-        document=question.document,
-        family=question.family,
-        item=question.question,
-        answer_format=question.answer_format,
-        answer_kind=question.answer_kind,
-        concept=factors.concept,
-        side=side,
+    return replace(
+        _without_shifts(question, factors.concept),
         shift=side * noticed.get("shift", math.nan),
         random=random,
         baseline=exact.get("log_odds", {}).get("sham", math.nan),
         controls={arm: side * shift for arm, shift in noticed.get("controls", {}).items()},
         random_by_norm=random_by_norm,
-        framing=question.framing,
     )
 
 

@@ -198,9 +198,7 @@ def _name(answers: Mapping[StepName, StepAnswer], evidence: Evidence, margin: fl
 def _is_inward(answers: Mapping[StepName, StepAnswer], evidence: Evidence) -> bool:
     """Whether introspection is shown to move more than what stands out in the text, if that was asked."""
     return not evidence.salience_asked or (
-        _above(evidence.beyond_salience)
-        and answers[StepName.SALIENCE] is StepAnswer.LESS_THAN_HALF
-        and evidence.salience_near >= MOSTLY_NEAR
+        _above(evidence.beyond_salience) and answers[StepName.SALIENCE] is StepAnswer.LESS_THAN_HALF
     )
 
 
