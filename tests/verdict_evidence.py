@@ -20,6 +20,8 @@ TRACKING = {"excess": LARGE, "beyond_random": LARGE, "random_beyond_half": NEGAT
 """The excess is large, and that of random vectors is less than half of it."""
 INWARD = {**TRACKING, "salience": NONE, "beyond_salience": LARGE, "salience_beyond_half": NEGATIVE}
 """And so is that of what stands out."""
+NOT_SALIENT = {"salience": NONE, "beyond_salience": NONE}
+"""What stands out was asked, too, and nothing does."""
 HALF = {"random": LARGE, "random_beyond_half": LARGE}
 SALIENT = {"salience": LARGE, "salience_beyond_half": LARGE}
 

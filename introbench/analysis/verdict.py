@@ -248,7 +248,8 @@ def _steps(evidence: Evidence, margin: float) -> tuple[Step, ...]:
     )
     tested, live = evidence.tested, evidence.live
     dose = evidence.dose_ratio
-    steps = [
+    is_known = evidence.salience_near >= MOSTLY_NEAR or salience is StepAnswer.HALF
+    return (
         step(
             StepName.LIVE,
             StepAnswer.OPEN if not tested else StepAnswer.NO if 2 * live < tested else StepAnswer.YES,
@@ -265,27 +266,20 @@ def _steps(evidence: Evidence, margin: float) -> tuple[Step, ...]:
             "beyond_random",
             bound=Bound("beyond_random", margin),
         ),
-    ]
-    if evidence.salience_asked:
-        is_known = evidence.salience_near >= MOSTLY_NEAR or salience is StepAnswer.HALF
-        steps += [
-            step(
-                StepName.SALIENCE,
-                salience if is_known else StepAnswer.OPEN,
-                "salience",
-                salient_share,
-                bound=Bound(salient_share, below, level=level) if is_known else None,
-                salience_near=evidence.salience_near,
-            ),
-            step(
-                StepName.BEYOND_SALIENCE,
-                _shown(evidence.beyond_salience, margin),
-                "beyond_salience",
-                bound=Bound("beyond_salience", margin),
-            ),
-        ]
-    return (
-        *steps,
+        step(
+            StepName.SALIENCE,
+            salience if is_known else StepAnswer.OPEN,
+            "salience",
+            salient_share,
+            bound=Bound(salient_share, below, level=level) if is_known else None,
+            salience_near=evidence.salience_near,
+        ),
+        step(
+            StepName.BEYOND_SALIENCE,
+            _shown(evidence.beyond_salience, margin),
+            "beyond_salience",
+            bound=Bound("beyond_salience", margin),
+        ),
         step(
             StepName.BIAS,
             _moved(evidence.bias, 1.0, {"yes-bias", "no-bias"} & others.keys(), margin),

@@ -89,14 +89,17 @@ SHORT = {
 }
 """Short names of the steps."""
 
+_SALIENCE = (
+    "questions on what stands out in the text (families with salience), and control questions near their baselines"
+)
 NEEDS = {
     StepName.LIVE: "random vectors (random_vectors=3)",
     StepName.NEAR: "control questions",
     StepName.DOSE: "random vectors of the concepts' doses (random_vectors=3)",
     StepName.RANDOM: "random vectors of the concepts' doses (random_vectors=3)",
     StepName.BEYOND_RANDOM: "random vectors of the concepts' doses (random_vectors=3)",
-    StepName.SALIENCE: "questions on what stands out in the text, and control questions near their baselines",
-    StepName.BEYOND_SALIENCE: "questions on what stands out in the text (families with salience)",
+    StepName.SALIENCE: _SALIENCE,
+    StepName.BEYOND_SALIENCE: _SALIENCE,
     StepName.DOCUMENT: "the documents info and neutral, several introspection questions",
 }
 """What a step needs that was not measured."""

@@ -18,8 +18,10 @@ from introbench.validation.planted_truths import PLANTED
 from introbench.validation.runs import SCALED, Case, Outcome, run_cases
 from introbench.validation.simulated_rates import SimulatedRun, coverage_table, mechanisms_table, simulated_runs
 
-EFFECTS = (0.2, 0.3, 0.6)
+EFFECTS = (0.2, 0.3)
 """Effect sizes of the power curve, in nats, beside the default one."""
+MORE_SEEDS = 2
+"""How many times as many models are drawn for each of these: a share of runs is read off them."""
 RANDOM_DOSES = (0.4, 0.5, 0.7, 1.0)
 """Shares of a concept's dose that a random direction of its norm has."""
 DOSED = (("dose-detector", None), ("sensitive-family", None), (SCALED, 0.6))
@@ -64,7 +66,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m introbench.validation", description=__doc__)
     parser.add_argument("--models", help="planted models and simulated mechanisms, separated by commas; all by default")
     parser.add_argument("--random-dose", type=float, help="share of a concept's dose that a random direction has")
-    parser.add_argument("--seeds", type=int, default=20, help="how many times every planted model is drawn")
+    parser.add_argument("--seeds", type=int, default=6, help="how many times every planted model is drawn")
     parser.add_argument("--simulations", type=int, default=200, help="how many times every mechanism is simulated")
     parser.add_argument("--effects", type=float, nargs="*", default=EFFECTS, help="further effect sizes, in nats")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="number of processes")
@@ -97,8 +99,11 @@ def _planted(names: Sequence[str], options: argparse.Namespace) -> Iterator[Outc
     for seed in range(options.seeds):
         cases += [Case(name, seed, random_dose=options.random_dose) for name in names]
         if not options.models:
-            cases += [Case(SCALED, seed, effect) for effect in options.effects]
             cases += [Case(name, seed, effect, dose) for dose in RANDOM_DOSES for name, effect in DOSED]
+    if not options.models:
+        cases += [
+            Case(SCALED, seed, effect) for seed in range(MORE_SEEDS * options.seeds) for effect in options.effects
+        ]
     for number, outcome in enumerate(run_cases(cases, options.outcomes / "planted.jsonl", options.workers), 1):
         case = outcome.case
         effect = "" if case.effect is None else f" at {case.effect:g} nats"

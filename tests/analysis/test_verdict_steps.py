@@ -9,8 +9,8 @@ from verdict_evidence import (
     LITTLE,
     NEGATIVE,
     NONE,
+    NOT_SALIENT,
     POINT,
-    TRACKING,
     WIDE,
     evidence,
     interval,
@@ -131,7 +131,7 @@ def test_steps_hold_the_numbers_that_they_rest_on() -> None:
 
 
 def test_only_open_steps_have_a_settlement() -> None:
-    drawn = verdict(evidence(**{**TRACKING, "beyond_random": WIDE, "document": NOT_MEASURED}))
+    drawn = verdict(evidence(**{**INWARD, "beyond_random": WIDE, "document": NOT_MEASURED}))
     assert [step.name for step in drawn.open_steps] == [StepName.BEYOND_RANDOM, StepName.DOCUMENT]
     settled = [step for step in drawn.steps if step not in drawn.open_steps]
     assert all(step.settlement is None for step in settled)
@@ -142,7 +142,7 @@ def test_only_open_steps_have_a_settlement() -> None:
 
 
 def test_what_has_no_interval_to_narrow_is_not_measured() -> None:
-    drawn = verdict(evidence(near=math.nan, dose_ratio=math.nan, live=0, tested=0))
+    drawn = verdict(evidence(**NOT_SALIENT, near=math.nan, dose_ratio=math.nan, live=0, tested=0))
     assert [step.name for step in drawn.open_steps] == [StepName.LIVE, StepName.NEAR, StepName.DOSE]
     assert all(step.settlement == Settlement() for step in drawn.open_steps)
 

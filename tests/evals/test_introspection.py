@@ -28,6 +28,7 @@ from introbench.analysis.arm_reading import ArmReading
 from introbench.analysis.contrasts import contrasts
 from introbench.analysis.excess import CONCEPTS, RANDOM, RANDOM_BY_NORM, excesses
 from introbench.analysis.introspection import IntrospectionRun
+from introbench.analysis.verdict import StepName
 from introbench.engine import Want
 from introbench.engine.architecture import find_parts
 from introbench.engine.hooks import steering
@@ -41,6 +42,7 @@ from introbench.provider.inspect_private import PrerequisiteError
 from introbench.records.arm import CONTROL_VECTORS
 from introbench.records.factors import Plan
 from introbench.report import log as log_report
+from introbench.report import verdict as report_verdict
 from introbench.scorers.introspection import yes_shift
 from introbench.steering.arms import IMPACT_SUFFIX
 from introbench.steering.injection import VectorRecipe
@@ -455,10 +457,11 @@ def test_every_kind_of_control_vector_at_both_matches(tiny_folder: Path, tmp_pat
 def test_all_label_formats_by_default(tiny_folder: Path, tmp_path: Path) -> None:
     wide = run(tiny_folder, tmp_path, documents="none", concepts="cats", formats=None, families=None, random_vectors=0)
     asked = Counter((s.metadata["family"], s.metadata["format"]) for s in wide.samples or [])
+    introspection_questions = sum(question.family == "introspection" for question in data.questions())
     for name in data.answer_formats():
-        assert asked["introspection", name] == 6
-        assert asked["always_no", name] == 4
-        assert asked["always_yes", name] == 2
+        assert asked["introspection", name] == introspection_questions / 2, "each wording in two of the four kinds"
+        assert asked["always_no", name] >= 4
+        assert asked["always_yes", name] >= 4
     found = metrics(wide)
     kinds = [found[f"excess in {kind} | concepts | none"] for kind in ("words", "digits", "letters", "colours")]
     assert found["noticed"] == pytest.approx(np.mean(kinds)), "the headline averages over kinds of answers"
@@ -494,14 +497,17 @@ def test_salience_is_asked_by_default_under_the_reference_document_alone(tiny_fo
     arguments: dict[str, Any] = {"concepts": ["cats", "bread"], "documents": ["none", "info"], "families": None}
     asked = run(tiny_folder, tmp_path, **arguments)
     count = Counter((s.metadata["document"], s.metadata["family"], s.metadata["format"]) for s in asked.samples or [])
-    assert {key: n for key, n in count.items() if key[1] == "salience"} == {("info", "salience", "yes-no"): 2 * 16}
+    wordings = sum(question.family == "salience" for question in data.questions())
+    assert {key: n for key, n in count.items() if key[1] == "salience"} == {
+        ("info", "salience", "yes-no"): 2 * wordings
+    }
     found = metrics(asked)
     assert found["beyond salience | low"] < found["beyond salience"] < found["beyond salience | high"]
     assert found["introspection - salience | info | pairs"] == 2
     assert math.isfinite(found["salience | info"])
     assert not {"salience | none", "introspection - salience | none"} & set(found)
     table = log_report.log_table(asked.location)
-    assert "Does introspection move more than questions on what stands out in the text?" in table
+    assert report_verdict.WORDS[StepName.BEYOND_SALIENCE][0] in table
     assert f"difference {found['beyond salience']:+.3f}" in table
     words = found["excess in words | concepts | info"]
     without = run(tiny_folder, tmp_path, **arguments | {"families": [*schema.FAMILIES]})

@@ -5,7 +5,7 @@ import math
 import re
 
 import pytest
-from verdict_evidence import HALF, INWARD, LARGE, NEGATIVE, NONE, SALIENT, TRACKING, evidence, interval
+from verdict_evidence import HALF, INWARD, LARGE, NEGATIVE, NONE, NOT_SALIENT, SALIENT, evidence, interval
 
 from introbench.analysis.evidence import Evidence
 from introbench.analysis.settlement import Settlement
@@ -148,15 +148,19 @@ def test_what_a_step_needs_that_was_not_measured(name: StepName) -> None:
 
 
 def test_steps_that_the_same_run_would_settle_share_a_line() -> None:
-    numbers = {**TRACKING, "random_beyond_half": NOT_MEASURED, "beyond_random": NOT_MEASURED}
+    numbers = {**INWARD, "random_beyond_half": NOT_MEASURED, "beyond_random": NOT_MEASURED}
     drawn = verdict(evidence(**numbers, dose_ratio=math.nan))
     assert settlement_lines(drawn) == [
         "- dose of random vectors, half for random vectors, beyond random vectors: not measured; run random vectors of "
         "the concepts' doses (random_vectors=3)"
     ]
-    (line,) = settlement_lines(verdict(evidence(excess=interval(-0.2, 0.6))))
+    (line,) = settlement_lines(verdict(evidence(**NOT_SALIENT, excess=interval(-0.2, 0.6))))
     assert re.fullmatch(r"- excess: \d+ concepts in all would settle it in 80% of runs", line)
-    assert settlement_lines(verdict(evidence())) == []
+    assert settlement_lines(verdict(evidence(**NOT_SALIENT))) == []
+    assert settlement_lines(verdict(evidence())) == [
+        "- half for salience, beyond salience: not measured; run questions on what stands out in the text (families "
+        "with salience), and control questions near their baselines"
+    ]
 
 
 def test_nothing_that_was_not_measured_is_shown_as_a_number() -> None:
