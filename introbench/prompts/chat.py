@@ -8,10 +8,13 @@ positions and the question cannot come from two different texts. A template for 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from jinja2.exceptions import TemplateError
 
 from introbench.errors import InputError
+
+_MOST_ENCODED = 64
 
 Messages = Sequence[dict[str, str]]
 """Chat messages with the keys `role` and `content`."""
@@ -71,7 +74,7 @@ def tokenize_chat(tokenizer: Any, messages: Messages, prior_messages: int) -> Ch
             f"turn to stay as it is; pass a template that keeps it, e.g. -M chat_template=chatml"
         )
     tokens = encode(tokenizer, text)
-    prior_tokens = encode(tokenizer, prior_text)
+    prior_tokens = _encode_once(tokenizer, prior_text)
     if tokens[: len(prior_tokens)] != prior_tokens or len(tokens) == len(prior_tokens):
         raise InputError(
             f"chat template of {_name(tokenizer)}: the prior turn's end ({prior_text[-12:]!r}) and the next turn share "
@@ -119,6 +122,19 @@ def render(tokenizer: Any, messages: Messages, *, prefill: bool = True) -> str:
 def encode(tokenizer: Any, text: str) -> tuple[int, ...]:
     """Token ids of a text. No special tokens are added, since a rendered chat contains them."""
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+_encoded: WeakKeyDictionary[Any, dict[str, tuple[int, ...]]] = WeakKeyDictionary()
+
+
+def _encode_once(tokenizer: Any, text: str) -> tuple[int, ...]:
+    """Token ids of a text that many conversations begin with; the latest of a tokenizer's texts are kept."""
+    kept = _encoded.setdefault(tokenizer, {})
+    if text not in kept:
+        if len(kept) >= _MOST_ENCODED:
+            kept.clear()
+        kept[text] = encode(tokenizer, text)
+    return kept[text]
 
 
 def count_tokens(tokenizer: Any, text: str) -> int:

@@ -6,8 +6,8 @@ from typing import Any
 
 from introbench.prompts import data, schema
 from introbench.prompts.answers import Answers
-from introbench.prompts.chat import tokenize_chat
 from introbench.prompts.documents import fitted_texts
+from introbench.prompts.readable import read_chat
 
 Turns = tuple[dict[str, str], ...]
 """Messages with the keys `role` and `content`."""
@@ -96,8 +96,8 @@ def checked(tokenizer: Any, conversation: Conversation) -> Conversation:
     """The conversation, after a check that the model's template and tokenizer leave it as it is written.
 
     Raises:
-        InputError: See `introbench.prompts.chat.tokenize_chat` and `introbench.prompts.answers.Answers.tokens`.
+        InputError: See `introbench.prompts.readable.read_chat`.
     """
-    chat = tokenize_chat(tokenizer, conversation.messages, conversation.prior_messages)
-    conversation.answers.tokens(tokenizer, chat)
+    turns = tuple((message["role"], message["content"]) for message in conversation.messages)
+    read_chat(tokenizer, turns, conversation.prior_messages, conversation.answers)
     return conversation

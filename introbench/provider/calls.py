@@ -8,6 +8,7 @@ from typing import Any
 
 from introbench.errors import InputError
 from introbench.prompts.answers import Answers
+from introbench.prompts.readable import RoleAndContent
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,6 @@ class ContinuationSpec:
         """Plain JSON values."""
         return asdict(self)
 
-
-RoleAndContent = tuple[tuple[str, str], ...]
 
 Asking = tuple[RoleAndContent, Answers]
 """Role and content of each message, and what is read after them."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from introbench.engine import Want
 from introbench.prompts.answers import Forms
-from introbench.prompts.chat import tokenize_chat
+from introbench.prompts.readable import read_chat
 from introbench.prompts.tokenized import QuestionSource, TokenizedQuestion
 from introbench.provider.calls import Asking
 
@@ -72,13 +72,11 @@ class Questions:
         key = (asking, prior_messages)
         if key not in self._kept:
             messages, answers = asking
-            turns = [{"role": role, "content": content} for role, content in messages]
-            chat = tokenize_chat(self._tokenizer, turns, prior_messages)
-            forms, left_out = answers.tokens(self._tokenizer, chat)
+            readable = read_chat(self._tokenizer, messages, prior_messages, answers)
             if len(self._kept) >= _REMEMBERED_QUESTIONS:
                 self._kept.clear()
-            texts, tokens = zip(*(form for of_answer in forms.values() for form in of_answer), strict=True)
+            texts, tokens = zip(*(form for of_answer in readable.forms.values() for form in of_answer), strict=True)
             source = QuestionSource(messages, prior_messages, texts, answers.first_tokens)
-            tokenized = TokenizedQuestion(chat, Want(tokens, TOP_TOKENS, answers.lens), source)
-            self._kept[key] = ReadableQuestion(tokenized, forms, left_out)
+            tokenized = TokenizedQuestion(readable.chat, Want(tokens, TOP_TOKENS, answers.lens), source)
+            self._kept[key] = ReadableQuestion(tokenized, readable.forms, readable.left_out)
         return self._kept[key]

@@ -9,7 +9,8 @@ from introbench.engine.continuation import Continuation
 from introbench.engine.requests import Tokens
 from introbench.progress import heartbeat
 from introbench.prompts.chat import tokenize_chat
-from introbench.provider.calls import ContinuationSpec, RoleAndContent
+from introbench.prompts.readable import RoleAndContent
+from introbench.provider.calls import ContinuationSpec
 from introbench.provider.liveness import word_logprobs
 from introbench.provider.loaded_model import LoadedModel
 from introbench.provider.resident import current_queue, one_line_errors, resident

@@ -7,7 +7,8 @@ import anyio.to_thread
 from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelOutput, ModelUsage
 
 from introbench.prompts.answers import Answers
-from introbench.provider.calls import ProbeSpec, RoleAndContent
+from introbench.prompts.readable import RoleAndContent
+from introbench.provider.calls import ProbeSpec
 from introbench.provider.probe_record import probe_record
 from introbench.provider.questions import ReadableQuestion
 from introbench.provider.resident import current_queue, one_line_errors, resident

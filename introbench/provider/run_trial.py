@@ -10,8 +10,9 @@ from inspect_ai.model import ChatCompletionChoice, ModelOutput, ModelUsage
 from introbench.engine import Reading
 from introbench.errors import InputError
 from introbench.models.checkpoint import Checkpoint
+from introbench.prompts.readable import RoleAndContent
 from introbench.prompts.tokenized import TokenizedQuestion
-from introbench.provider.calls import TOGETHER, RoleAndContent, TrialSpec
+from introbench.provider.calls import TOGETHER, TrialSpec
 from introbench.provider.loaded_model import LoadedModel
 from introbench.provider.outputs import arm_choice
 from introbench.provider.questions import Questions, ReadableQuestion
