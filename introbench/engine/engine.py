@@ -9,10 +9,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from introbench.engine.continuation import Continuation, continue_chat
-from introbench.engine.kernels import Kernels
+from introbench.engine.kernels import Kernels, candidates
 from introbench.engine.memory import PassSize, default_budget, token_bytes
 from introbench.engine.packed_path import FastPath
 from introbench.engine.plan import EndStates, plan
+from introbench.engine.products import bytes_of_copies, ranking
 from introbench.engine.proof import proven_path, proven_readout
 from introbench.engine.readout import LOGITS_BYTES, summarise
 from introbench.engine.requests import Arms, Deltas, Reading, Request, Tokens, Want
@@ -23,6 +24,9 @@ FASTEST_PASS = {"cpu": 1536}
 """Most tokens of all rows in a forward pass, by type of device; more are no faster and only take memory."""
 
 _FASTEST_PASS_ELSEWHERE = 16_384
+
+COPIES_SHARE = 4
+"""Copies of weights may take one part in so many of the memory."""
 
 _Wants = Mapping[Want, list[int]]
 """What to read of one question, and the indices of the requests that ask for it."""
@@ -35,22 +39,39 @@ class Engine:
         model: A decoder-only transformers model, or one of its sets of weights.
         memory: Bytes that forward passes and their caches may take; by default half of the device's memory.
         fast: Whether the fast path may be used at all.
+        products: The kind of products in linear maps, a key of `products.PRODUCTS`; None for the fastest.
 
     Attributes:
         readout: The final norm and unembedding in float32, or None where they do not give the model's own logits.
-        notes: How numbers are computed: a line on the `readout` and a line on the `path`.
+        notes: How numbers are computed: a line each on the `readout`, the `path` and, where it is fast, the `products`.
 
     Raises:
         InputError: The architecture is not supported.
     """
 
-    def __init__(self, model: PreTrainedModel | Weights, memory: int | None = None, fast: bool = True) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel | Weights,
+        memory: int | None = None,
+        fast: bool = True,
+        products: str | None = None,
+    ) -> None:
         self.weights = model if isinstance(model, Weights) else Weights(model)
         self.model, self.parts = self.weights.model, self.weights.parts
         self._memory = memory or default_budget(self.parts.device)
         self.readout, on_readout = proven_readout(self.weights)
-        self._path, on_path = proven_path(self.weights, self.readout, self._fast_path if fast else None)
-        self.notes = {"readout": on_readout, "path": on_path}
+        self.notes = {"readout": on_readout}
+        kernels: Sequence[Kernels] = ()
+        if fast and self.readout is not None:
+            layers = self.parts.layers
+            ranked = ranking(self.parts.device, self.model.dtype, layers, self._memory // COPIES_SHARE, products)
+            kernels = candidates(ranked.products)
+            self.notes["products"] = ranked.note
+        self._path, self.notes["path"] = proven_path(
+            self.weights, self.readout, self._fast_path if fast else None, kernels
+        )
+        if not isinstance(self._path, FastPath):
+            self.notes.pop("products", None)
 
     @property
     def n_layers(self) -> int:
@@ -191,5 +212,6 @@ class Engine:
 
     def _fast_path(self, pass_tokens: int | None, kernels: Kernels) -> FastPath:
         fastest = pass_tokens or FASTEST_PASS.get(self.parts.device.type, _FASTEST_PASS_ELSEWHERE)
-        pass_size = PassSize(token_bytes(self.model), self._memory // 2, fastest)
-        return FastPath(self.weights, pass_size, keys_bytes=self._memory // 2, kernels=kernels)
+        memory = max(1, self._memory - bytes_of_copies(kernels.products, self.parts.layers))
+        pass_size = PassSize(token_bytes(self.model), memory // 2, fastest)
+        return FastPath(self.weights, pass_size, keys_bytes=memory // 2, kernels=kernels)

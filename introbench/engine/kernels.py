@@ -1,14 +1,9 @@
-"""Faster kernels for the same float32 arithmetic: private to torch, so the engine proves them on each model."""
+"""Faster kernels for the same arithmetic: private to torch, so the engine proves them on each model."""
 
-import platform
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from introbench.engine.products import BLAS, PRODUCTS
 
 
 @dataclass(frozen=True)
@@ -17,48 +12,22 @@ class Kernels:
 
     Attributes:
         fused_attention: The device's fused attention, which also returns the log-sum-exp.
-        onednn: oneDNN's float32 products in linear maps, in place of MKL's, which on some x86 CPUs are half as fast.
+        products: The kind of products in linear maps, a key of `products.PRODUCTS`.
     """
 
     fused_attention: bool
-    onednn: bool
+    products: str = BLAS
 
     def __str__(self) -> str:
         attention = "fused attention" if self.fused_attention else "attention in plain steps"
-        return f"{attention}, oneDNN products" if self.onednn else attention
+        return attention if self.products == BLAS else f"{attention}, {PRODUCTS[self.products]}"
 
 
-def candidates(device: torch.device, dtype: torch.dtype) -> list[Kernels]:
-    """The kernels to try on a device, the fastest first; the last ones are public operators only."""
-    x86 = platform.machine().lower() in ("x86_64", "amd64")
-    has_onednn = device.type == "cpu" and dtype == torch.float32 and x86 and torch.backends.mkldnn.is_available()
-    return [*([Kernels(True, True)] if has_onednn else []), Kernels(True, False), Kernels(False, False)]
+def candidates(products: Sequence[str]) -> list[Kernels]:
+    """The kernels to try, the fastest first; the last ones are public operators only.
 
-
-@contextmanager
-def onednn_products(enabled: bool) -> Iterator[None]:
-    """Let linear maps be computed by oneDNN while the context is open."""
-    if not enabled:
-        yield
-        return
-    with _OneDNN():
-        yield
-
-
-class _OneDNN(TorchFunctionMode):
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func is nn.functional.linear and not kwargs and all(map(_is_dense_float32, args[:2])):
-            bias: Tensor | None = args[2] if len(args) > 2 else None
-            return torch.ops.mkldnn._linear_pointwise(args[0], args[1], bias, "none", [], "")
-        return func(*args, **(kwargs or {}))
-
-
-def _is_dense_float32(tensor: Any) -> bool:
-    return (
-        isinstance(tensor, Tensor)
-        and tensor.dtype == torch.float32
-        and tensor.device.type == "cpu"
-        and tensor.layout == torch.strided
-    )
+    Args:
+        products: The kinds of products to try, the fastest first.
+    """
+    fused = [Kernels(True, name) for name in dict.fromkeys([*products, BLAS])]
+    return [*fused, Kernels(False)]

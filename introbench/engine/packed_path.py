@@ -17,10 +17,11 @@ from torch import Tensor
 from introbench.engine.attention import AttentionOfPass, EndOfPass, KeysAndValues, attending
 from introbench.engine.forks import Forks
 from introbench.engine.hooks import before_each, entering, input_of, looking_at, skipping, steering_arms
-from introbench.engine.kernels import Kernels, onednn_products
+from introbench.engine.kernels import Kernels
 from introbench.engine.memory import PassSize, free_memory, is_out_of_memory
 from introbench.engine.pieces import COMMON_TOKENS, Piece, PriorTurn, QuestionTries
 from introbench.engine.plan import EndStates, Job
+from introbench.engine.products import LinearMaps
 from introbench.engine.requests import NO_DELTAS, Arms, Deltas, Tokens
 from introbench.engine.weights import Weights
 from introbench.progress import tick
@@ -69,6 +70,7 @@ class FastPath:
         self._pass_size = pass_size
         self._keys_bytes = keys_bytes
         self._kernels = kernels
+        self._linear_maps = LinearMaps(kernels.products, weights.parts.layers)
         self.attended = False
         self._prior: tuple[Tokens, Weights, _CleanRun] | None = None
         self._filled: tuple[Tokens, Arms, KeysAndValues] | None = None
@@ -310,7 +312,7 @@ class FastPath:
         with ExitStack() as stack:
             stack.enter_context(weights.switched())
             stack.enter_context(attending(weights.model, attention))
-            stack.enter_context(onednn_products(self._kernels.onednn))
+            stack.enter_context(self._linear_maps)
             stack.enter_context(skipping(outside, as_tuples))
             stack.enter_context(before_each(layers[first : last + 1], tick))
             if entry is not None and first < self._n_layers:

@@ -4,7 +4,7 @@ The comparison is made on a handful of short conversations whose shapes cover wh
 positions, a common beginning, branches, a question that other questions begin with.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from introbench.engine.architecture import CHUNKED
-from introbench.engine.kernels import Kernels, candidates
+from introbench.engine.kernels import Kernels
 from introbench.engine.packed_path import FastPath
 from introbench.engine.plain_path import PlainPath, one_forward
 from introbench.engine.plan import EndStates, Job
@@ -109,6 +109,7 @@ def proven_path(
     weights: Weights,
     readout: Readout | None,
     fast_path: Callable[[int | None, Kernels], FastPath] | None,
+    kernels: Sequence[Kernels],
 ) -> tuple[PlainPath | FastPath, str]:
     """The fastest path that agrees with uncached forward passes, and a line that says which and why not a faster one.
 
@@ -117,6 +118,7 @@ def proven_path(
         readout: The float32 readout, or None to read the model's own logits.
         fast_path: Makes the fast path from the number of tokens in a pass (None for as many as are fast) and kernels;
             None to do without.
+        kernels: The kernels to try, the fastest first.
 
     Raises:
         InputError: Even the plain path disagrees, so the model's cache cannot be trusted.
@@ -146,13 +148,13 @@ def proven_path(
     if CHUNKED in (getattr(model.config.get_text_config(), "layer_types", None) or ()):
         return plain, f"{one_by_one} (the fast path does not cut attention into chunks)"
     given_up: list[str] = []
-    for kernels in candidates(parts.device, model.dtype):
-        candidate = fast_path(PASS_TOKENS, kernels)
+    for tried in kernels:
+        candidate = fast_path(PASS_TOKENS, tried)
         if not (reason := case.disagreement(candidate, logits)):
-            return fast_path(None, kernels), "; ".join([f"fast: shared prior turns, token tries, {kernels}", *given_up])
+            return fast_path(None, tried), "; ".join([f"fast: shared prior turns, token tries, {tried}", *given_up])
         if not candidate.attended:
             return plain, f"{one_by_one} (this model's attention does not go through transformers' attention interface)"
-        given_up.append(f"not with {kernels}: {reason}")
+        given_up.append(f"not with {tried}: {reason}")
     return plain, "; ".join([one_by_one, *given_up[-1:]])
 
 

@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 from introbench import progress
 from introbench.engine import Arms, Engine
 from introbench.engine.kernels import candidates
+from introbench.engine.products import available
 from introbench.errors import InputError
 from introbench.validation.tiny_models import OWN_ATTENTION, VOCABULARY, tiny_model
 
@@ -67,7 +68,9 @@ def test_a_part_of_the_prior_turn_is_steered_by_exactly_its_share(llama: PreTrai
     """The definition: each block's output at each token gets share x delta, against a hook of the test's own."""
     batch = in_part(3)
     engine = Engine(llama, fast=fast)
-    engine._path = engine._fast_path(16, candidates(torch.device("cpu"), torch.float32)[0]) if fast else engine._path
+    engine._path = (
+        engine._fast_path(16, candidates(available(torch.device("cpu"), torch.float32))[0]) if fast else engine._path
+    )
     readings = engine.read(requests_of(PRIOR, QUESTIONS, batch))
     assert batch.profile is not None
     for question, reading in zip(QUESTIONS, readings, strict=True):

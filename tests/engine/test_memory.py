@@ -50,7 +50,7 @@ exhaustions = given(
 
 def assert_nothing_is_lost(at: set[int], rows: int, pass_tokens: int) -> None:
     engine = Engine(tiny_model("llama"))
-    engine._path = engine._fast_path(pass_tokens, Kernels(fused_attention=True, onednn=False))
+    engine._path = engine._fast_path(pass_tokens, Kernels(fused_attention=True))
     before = hooks_and_patches(engine.model)
     requests = requests_of(PRIOR * 2, QUESTIONS, arms(rows)) + requests_of(PRIOR, QUESTIONS, arms(rows, seed=4))
     with Exploding(at, torch.OutOfMemoryError("CUDA out of memory")) as explosions:
@@ -81,7 +81,7 @@ def test_running_out_of_memory_cuts_the_batch_and_loses_nothing(at: set[int], ro
 
 def test_arms_are_split_from_the_right_block_though_the_clean_run_has_gone_on(llama: PreTrainedModel) -> None:
     engine = Engine(llama)
-    engine._path = engine._fast_path(PassSize.smallest, Kernels(fused_attention=True, onednn=False))
+    engine._path = engine._fast_path(PassSize.smallest, Kernels(fused_attention=True))
     batch = arms(4)
     engine.read(requests_of(PRIOR, QUESTIONS, batch))
     engine.read(requests_of(PRIOR, QUESTIONS, None))  # the clean run now stands at the end; the arms' keys are kept

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from introbench.engine import Arms, Engine, Request
 from introbench.engine.attention import AttentionOfPass
 from introbench.engine.kernels import Kernels, candidates
+from introbench.engine.products import available
 from introbench.engine.requests import Tokens
 from introbench.validation.tiny_models import VOCABULARY, tiny_model
 
@@ -41,7 +42,7 @@ trees = given(
     ),
     with_clean=st.booleans(),
     pass_tokens=st.sampled_from([16, 40, 1000]),
-    kernels=st.sampled_from(candidates(torch.device("cpu"), torch.float32)),
+    kernels=st.sampled_from(candidates(available(torch.device("cpu"), torch.float32))),
     order=st.randoms(use_true_random=False),
 )
 """Conversations in a tree: beginnings of each other, duplicates, one token; 1 to 64 arms, in different ranges of
