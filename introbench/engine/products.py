@@ -58,6 +58,23 @@ def available(device: torch.device, dtype: torch.dtype) -> list[str]:
     return [*([ONEDNN, PACKED] if torch.backends.mkldnn.is_available() else []), BLAS, TRANSPOSED]
 
 
+def can_multiply(dtype: torch.dtype) -> bool:
+    """Whether this CPU has instructions for products in a dtype; without them, products take over ten times as long.
+
+    oneDNN knows: it refuses half-precision products where they would be emulated.
+    """
+    if dtype not in (torch.bfloat16, torch.float16) or not torch.backends.mkldnn.is_available():
+        return True
+    factor = torch.ones(16, 16, dtype=dtype)
+    try:
+        torch.ops.mkldnn._linear_pointwise(factor, factor, None, "none", [], "")
+    except NotImplementedError:  # a build without this operator says nothing about the CPU
+        return True
+    except RuntimeError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class _Copy:
     """A weight in another layout.
@@ -153,12 +170,12 @@ def ranking(
     names = available(device, dtype)
     if asked is not None:
         if asked in names:
-            return Ranking([asked, *([BLAS] if asked != BLAS else [])], f"{PRODUCTS[asked]}, as asked")
-        return Ranking([BLAS], f"{PRODUCTS[BLAS]} ({asked} is for float32 on x86 CPUs)")
+            return Ranking([asked, *([BLAS] if asked != BLAS else [])], f"{asked}, as asked")
+        return Ranking([BLAS], f"{BLAS} ({asked} is for float32 on x86 CPUs)")
     if len(names) == 1:
-        return Ranking(names, f"{PRODUCTS[names[0]]}, which have no alternative here")
+        return Ranking(names, f"{names[0]}, which has no alternative here")
     if sum(weight.numel() for weight in _weights(blocks)) < _SMALL:
-        return Ranking([names[0], BLAS], f"{PRODUCTS[names[0]]} (not measured: the model is small)")
+        return Ranking([names[0], BLAS], f"{names[0]} (not measured: the model is small)")
     fitting = [name for name in names if bytes_of_copies(name, blocks) <= most_bytes]
     shapes = [(weight.shape[0], weight.shape[1]) for weight in _weights(blocks[len(blocks) // 2 :][:1])]
     speeds = measured_speeds(tuple(fitting), tuple(sorted(shapes)))
@@ -176,11 +193,11 @@ def by_speed(speeds: Mapping[str, float]) -> list[str]:
 
 
 def described(ordered: Sequence[str], speeds: Mapping[str, float]) -> str:
-    """What was measured, in a line: the speed of the first products, and that of the others as a share of it."""
+    """What was measured, in a line: the speed of the first kind, and that of the others as a share of it."""
     first, *others = ordered
-    shares = ", ".join(f"{PRODUCTS[name]} {speeds[name] / speeds[first]:.2f}" for name in others)
+    shares = ", ".join(f"{name} {speeds[name] / speeds[first]:.2f}" for name in others)
     beside = f"; of that speed, {shares}" if shares else ""
-    return f"{PRODUCTS[first]}: {speeds[first] / 1e9:.0f} GFLOP/s on this model's shapes{beside}"
+    return f"{first}: {speeds[first] / 1e9:.0f} GFLOP/s on this model's shapes{beside}"
 
 
 @lru_cache(maxsize=8)

@@ -15,8 +15,10 @@ from transformers.utils import logging as transformers_logging
 
 from introbench.engine.architecture import find_parts
 from introbench.engine.memory import parse_budget
+from introbench.engine.products import PRODUCTS, can_multiply
 from introbench.errors import InputError, first_line
 from introbench.models import smollm2
+from introbench.progress import tell
 from introbench.prompts import data
 
 CHATML = "chatml"
@@ -43,6 +45,8 @@ class Checkpoint:
             (for models such as Qwen3, whose own template rewrites earlier turns).
         memory: GiB that forward passes and their caches may take; by default half of what is free on the GPU once the
             model is there, or half of the machine's memory.
+        products: How linear maps are computed in float32 on an x86 CPU, one of `engine.products.PRODUCTS`; None is the
+            fastest, by measurement.
     """
 
     name: str
@@ -55,12 +59,17 @@ class Checkpoint:
     trust_remote_code: bool = False
     chat_template: str | None = None
     memory: float | None = None
+    products: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other or name nothing, before anything is loaded."""
         parse_budget(self.memory)
         if self.dtype is not None and self.dtype not in DTYPES:
             raise InputError(f"dtype={self.dtype!r}: expected one of {', '.join(DTYPES)}; pass e.g. -M dtype=bfloat16")
+        if self.products is not None and self.products not in PRODUCTS:
+            raise InputError(
+                f"products={self.products!r}: expected one of {', '.join(PRODUCTS)}; pass e.g. -M products=onednn"
+            )
         if self.device is not None and self.device_map is not None:
             raise InputError(
                 f"device={self.device!r} with device_map={self.device_map!r}: expected one of the two; drop one"
@@ -120,14 +129,17 @@ class Checkpoint:
     def check(self) -> None:
         """Refuse a model that cannot be run: architecture, attention implementation, missing files. Needs no weights.
 
+        A dtype that this CPU cannot multiply is not refused, but the user is told.
+
         Raises:
             InputError: The model was found, but cannot be run.
         """
+        self._tell_of_slow_products()
         folder = Path(self.source)
         if folder.is_dir() and not [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
             raise InputError(f"model inject/{self.name}: no weights in {folder}; expected *.safetensors; add them")
         try:
-            empty = self.empty()
+            empty = self._without_weights
         except (ValueError, ImportError, KeyError) as error:
             raise InputError(
                 f"model inject/{self.name}: cannot be set up ({first_line(error)}); expected a causal language model "
@@ -145,6 +157,46 @@ class Checkpoint:
                 self._full_config, trust_remote_code=self.trust_remote_code, **options
             )
 
+    @cached_property
+    def _without_weights(self) -> PreTrainedModel:
+        """What `empty` gave; it is only looked at."""
+        return self.empty()
+
+    @property
+    def weights_per_block(self) -> float:
+        """Number of weights of a decoder block that a token is multiplied with: of experts, those that it goes to.
+
+        Where the model cannot be built without its weights, that of a usual block of its width.
+        """
+        try:
+            blocks = find_parts(self._without_weights).layers
+        except Exception:
+            return 12.0 * float(self.config.hidden_size) ** 2
+        used = float(getattr(self.config, "num_experts_per_tok", None) or 0)
+        weights = [weight for weight in blocks[len(blocks) // 2].parameters() if weight.dim() > 1]
+        return sum(weight.numel() * (used / len(weight) if weight.dim() == 3 and used else 1.0) for weight in weights)
+
+    @property
+    def _device(self) -> str:
+        return self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def _on_cpu(self) -> bool:
+        return str(self.device_map or self._device).startswith("cpu") or not torch.cuda.is_available()
+
+    @property
+    def _dtype(self) -> str:
+        return self.dtype or ("float32" if self._on_cpu else "auto")
+
+    def _tell_of_slow_products(self) -> None:
+        """Tell the user where the CPU has no instructions for products in the model's dtype."""
+        dtype = getattr(self.config, "dtype", None) if self._dtype == "auto" else getattr(torch, self._dtype)
+        if self._on_cpu and isinstance(dtype, torch.dtype) and not can_multiply(dtype):
+            tell(
+                f"this CPU has no {str(dtype).removeprefix('torch.')} products, so the run can take ten times as long "
+                f"as in float32; pass -M dtype=float32"
+            )
+
     @property
     def n_layers(self) -> int:
         """Number of decoder blocks."""
@@ -152,9 +204,7 @@ class Checkpoint:
 
     def load(self) -> PreTrainedModel:
         """Load the weights, in evaluation mode, without gradients."""
-        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        on_cpu = str(self.device_map or device).startswith("cpu") or not torch.cuda.is_available()
-        dtype = self.dtype or ("float32" if on_cpu else "auto")
+        device, dtype = self._device, self._dtype
         options = {"attn_implementation": self.attn_implementation, "quantization_config": self.quantization_config}
         with without_progress_bars():
             model = AutoModelForCausalLM.from_pretrained(

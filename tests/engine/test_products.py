@@ -6,7 +6,17 @@ import pytest
 import torch
 
 from introbench.engine import Engine, products
-from introbench.engine.products import BLAS, ONEDNN, PACKED, TRANSPOSED, LinearMaps, available, by_speed, ranking
+from introbench.engine.products import (
+    BLAS,
+    ONEDNN,
+    PACKED,
+    TRANSPOSED,
+    LinearMaps,
+    available,
+    by_speed,
+    can_multiply,
+    ranking,
+)
 from introbench.validation.tiny_models import tiny_model
 
 CPU = torch.device("cpu")
@@ -54,11 +64,24 @@ def test_only_float32_linear_maps_go_through_onednn(monkeypatch: pytest.MonkeyPa
                 module(values)
             torch.nn.functional.linear(values.double(), linear.weight.double())
         assert [weight.is_mkldnn for weight in calls] == [packed, packed, False]
-        assert (calls[0] is calls[1]) and (calls[2] is other.weight)
+        assert calls[0] is calls[1]
+        assert calls[2] is other.weight
     for kind in (BLAS, TRANSPOSED):
         with LinearMaps(kind, [linear]):
             linear(values)
     assert len(calls) == 3
+
+
+def test_whether_the_cpu_multiplies_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> torch.Tensor:
+        raise RuntimeError("needs avx512")
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", refuse)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    assert can_multiply(torch.float32)
+    assert not can_multiply(torch.bfloat16)
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", lambda left, *_: left)
+    assert can_multiply(torch.bfloat16)
 
 
 def rank(asked: str | None = None, most_bytes: int = 10**9, small: float = 0) -> Sequence[str]:
@@ -75,24 +98,23 @@ def rank(asked: str | None = None, most_bytes: int = 10**9, small: float = 0) ->
 @several_kinds
 def test_the_fastest_products_that_fit_come_first() -> None:
     note = (
-        "default products with transposed weights: 2 GFLOP/s on this model's shapes; of that speed, oneDNN products "
-        "with packed weights 0.60, oneDNN products 0.50, default products 0.25"
+        "blas-transposed: 2 GFLOP/s on this model's shapes; of that speed, onednn-packed 0.60, onednn 0.50, blas 0.25"
     )
     assert rank() == [TRANSPOSED, PACKED, ONEDNN, BLAS, note]
     assert rank(most_bytes=8)[:-1] == [ONEDNN, BLAS]
-    assert rank(small=17) == [ONEDNN, BLAS, "oneDNN products (not measured: the model is small)"]
+    assert rank(small=17) == [ONEDNN, BLAS, "onednn (not measured: the model is small)"]
 
 
 @several_kinds
 def test_products_that_are_asked_for_are_not_measured() -> None:
-    assert rank(asked=TRANSPOSED) == [TRANSPOSED, BLAS, "default products with transposed weights, as asked"]
+    assert rank(asked=TRANSPOSED) == [TRANSPOSED, BLAS, "blas-transposed, as asked"]
     on_gpu = ranking(torch.device("cuda"), torch.float32, [], 0, ONEDNN)
-    assert (on_gpu.products, on_gpu.note) == ([BLAS], "default products (onednn is for float32 on x86 CPUs)")
+    assert (on_gpu.products, on_gpu.note) == ([BLAS], "blas (onednn is for float32 on x86 CPUs)")
     for kind in KINDS:
         notes = Engine(tiny_model("llama"), products=kind).notes
         assert notes["path"].startswith("fast: ")
         assert notes["path"].endswith(products.PRODUCTS[kind] if kind != BLAS else "fused attention")
-        assert notes["products"] == f"{products.PRODUCTS[kind]}, as asked"
+        assert notes["products"] == f"{kind}, as asked"
 
 
 def test_a_little_faster_than_onednn_is_not_enough() -> None:

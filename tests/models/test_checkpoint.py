@@ -8,6 +8,7 @@ import torch
 
 from introbench.engine.attention import attention_implementation
 from introbench.errors import InputError
+from introbench.models import checkpoint
 from introbench.models.checkpoint import Checkpoint, weights_fingerprint
 from introbench.validation.tiny_models import tiny_model
 
@@ -31,6 +32,11 @@ def test_options_reach_transformers(tiny_folder: Path) -> None:
         ("no-such/model", {}, "model inject/no-such/model: cannot be found or read"),
         ("smollm3", {}, "expected inject/smollm2, a local folder or a Hugging Face id"),
         ("smollm2", {"dtype": "float8"}, "dtype='float8': expected one of float32, bfloat16, float16, auto"),
+        (
+            "smollm2",
+            {"products": "mkl"},
+            "products='mkl': expected one of onednn, onednn-packed, blas, blas-transposed",
+        ),
         ("smollm2", {"device": "cpu", "device_map": "auto"}, "expected one of the two"),
         ("smollm2", {"chat_template": "/no/such.jinja"}, "no such file"),
     ],
@@ -53,6 +59,21 @@ def test_the_shipped_chat_template_keeps_every_turn(tiny_folder: Path) -> None:
         == texts[1]
         == "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n"
     )
+
+
+def test_a_dtype_that_this_cpu_cannot_multiply_is_told_before_the_run(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(checkpoint, "tell", told.append)
+    monkeypatch.setattr(checkpoint, "can_multiply", lambda dtype: dtype == torch.float32)
+    for dtype in (None, "float32", "auto"):
+        Checkpoint(str(tiny_folder), dtype=dtype, device="cpu").check()
+    assert told == []
+    Checkpoint(str(tiny_folder), dtype="bfloat16", device="cpu").check()
+    assert told == [
+        "this CPU has no bfloat16 products, so the run can take ten times as long as in float32; pass -M dtype=float32"
+    ]
 
 
 def test_encoder_decoders_are_refused_by_name(tmp_path: Path) -> None:
