@@ -301,17 +301,20 @@ def _difference(
 
 
 def _against_document(trials: Sequence[TrialShift], other: str) -> _Row:
-    """The same questions about the same concepts under two documents, paired trial by trial in the formats of both."""
+    """The same questions about the same concepts under two documents, paired trial by trial.
+
+    Fewer concepts, questions and formats may be asked under one document than under the other by design, so that what
+    was asked under one alone is not missing.
+    """
     asked = [
         [t for t in trials if t.document == document and t.family == "introspection"]
         for document in (REFERENCE_DOCUMENT, other)
     ]
-    formats = [{t.answer_format for t in under_document} for under_document in asked]
-    both = formats[0] & formats[1] or formats[0] | formats[1]
-    first, second = (
-        {(t.concept, t.item, t.answer_format): t for t in under_document if t.answer_format in both}
-        for under_document in asked
-    )
+    for factor in ("answer_format", "item", "concept"):
+        values = [{getattr(t, factor) for t in under_document} for under_document in asked]
+        both = values[0] & values[1] or values[0] | values[1]
+        asked = [[t for t in under_document if getattr(t, factor) in both] for under_document in asked]
+    first, second = ({(t.concept, t.item, t.answer_format): t for t in under_document} for under_document in asked)
     either = {**second, **first}
     differences = [
         replace(trial, shift=first[pair].shift - second[pair].shift if pair in first and pair in second else math.nan)

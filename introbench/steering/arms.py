@@ -137,6 +137,18 @@ class ArmPlan:
             arms[name] = Arm(kind, row, steering=self.steerings[0], matched=matched)
         return arms
 
+    def of_fewer(self, count: int) -> "ArmPlan":
+        """A plan of some of the concepts, spread over all, with as large a share of the random vectors of equal norm.
+
+        Args:
+            count: How many concepts; the plan stays as it is if it has no more.
+        """
+        total = len(self.vectors)
+        if count >= total:
+            return self
+        spread = tuple(self.vectors[number * total // count] for number in range(count))
+        return replace(self, vectors=spread, norm_arms=-(-self.norm_arms * count // total))
+
     def split(self) -> list["ArmPlan"]:
         """Plans of at most `CONCEPTS_PER_BATCH` concepts each, so that each fits a batch."""
         return [

@@ -38,7 +38,14 @@ class Trials:
     questions: Questions
 
 
-def concept_trials(name: str, conversations: Sequence[Conversation], arms: ArmPlan, plan: Plan) -> Trials:
+def concept_trials(
+    name: str,
+    conversations: Sequence[Conversation],
+    arms: ArmPlan,
+    plan: Plan,
+    *,
+    elsewhere: ArmPlan | None = None,
+) -> Trials:
     """Every conversation about every concept, in the order that lets an engine reuse most: by prior turn, then batch.
 
     Args:
@@ -46,17 +53,25 @@ def concept_trials(name: str, conversations: Sequence[Conversation], arms: ArmPl
         conversations: What is asked.
         arms: All concepts with their random vectors and control vectors.
         plan: What the run sets out to ask.
+        elsewhere: The concepts that are injected under documents other than the reference; all of them by default.
     """
-    parts = arms.split()
+    everywhere, fewer = arms.split(), (elsewhere or arms).split()
+    parts = everywhere if fewer == everywhere else [*everywhere, *fewer]
     questions, groups = question_groups(conversations)
     samples = [
-        trial(conversation, groups, concept, number, part.arms(concept), plan)
+        trial(conversation, groups, concept, parts.index(part), part.arms(concept), plan)
         for asked in _by_prior(conversations)
-        for number, part in enumerate(parts)
+        for part in (everywhere if _is_under_reference(asked, plan) else fewer)
         for conversation in asked
         for concept in part.concepts
     ]
     return Trials(MemoryDataset(samples, name=name), [part.batch.to_text() for part in parts], questions)
+
+
+def _is_under_reference(conversations: Sequence[Conversation], plan: Plan) -> bool:
+    """Whether conversations of one prior turn are under the reference document, or belong to none."""
+    document = conversations[0].factors.get("document")
+    return document is None or document == plan.ordered_documents[0]
 
 
 def trial(

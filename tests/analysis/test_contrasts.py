@@ -146,6 +146,17 @@ def test_what_was_planned_and_not_run_has_no_pairs_and_says_so() -> None:
     assert means_of(trials)[-1].pairs == 0
 
 
+def test_documents_are_compared_on_what_was_asked_under_both() -> None:
+    """Fewer concepts, questions and formats under other documents, by design, leave no gaps."""
+    trials = battery()
+    fewer = [t for t in trials if t.document == "info" or (t.concept in CONCEPTS[::2] and t.item != "c")]
+    digits = [replace(t, answer_format="one-zero", answer_kind="digits") for t in trials if t.document == "info"]
+    by_name = by_key(contrasts_of([*fewer, *digits]))
+    alike = [t for t in fewer if t.concept in CONCEPTS[::2] and t.item != "c"]
+    assert by_name["info - lorem"] == by_key(contrasts_of(alike))["info - lorem"]
+    assert (by_name["info - lorem"].pairs, by_name["info - lorem"].missing) == (10, 0)
+
+
 def test_formats_of_a_question_are_no_more_questions() -> None:
     """Asking the same questions in many formats with the same numbers must not make the interval narrower."""
     trials = battery()
