@@ -60,14 +60,13 @@ def _dtype(text: str) -> str:
 
 
 def _table(options: argparse.Namespace) -> int:
-    from inspect_ai.log import read_eval_log
-
     from introbench.report.find import find_log
     from introbench.report.log import log_table
+    from introbench.report.read_log import status_of
 
     location = find_log(options.log)
     print(log_table(location))
-    return 0 if read_eval_log(location, header_only=True).status == "success" else 1
+    return 0 if status_of(location) == "success" else 1
 
 
 def _plot(options: argparse.Namespace) -> int:

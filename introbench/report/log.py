@@ -1,11 +1,9 @@
 """Any log's tables and pictures: which experiment a log is of, and what is printed above and below its tables."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-from inspect_ai.log import EvalLog, EvalSample, read_eval_log
+from typing import TYPE_CHECKING, Any
 
 from introbench.analysis.noticed import ScoredTrial
 from introbench.analysis.sweep import group_trials
@@ -24,8 +22,12 @@ from introbench.report import (
     sweep,
     top_of_mind,
 )
+from introbench.report.read_log import LoggedRun, LoggedTrial, read_run
 from introbench.report.self_checks import summary
 from introbench.report.sweep_plot import draw_sweep
+
+if TYPE_CHECKING:  # logs are read without Inspect
+    from inspect_ai.log import EvalSample
 
 TABLES: dict[str, Callable[[Sequence[ScoredTrial]], list[str]]] = {
     "dose_response": calibrate.tables,
@@ -47,20 +49,20 @@ def log_table(location: str) -> str:
     Raises:
         InputError: The log holds no scored trials of an introbench task.
     """
-    log = read_eval_log(location, resolve_attachments=False)
+    run = read_run(location)
     for scorer, paragraphs in TABLES.items():
-        scored = [sample for sample in log.samples or [] if sample.scores and scorer in sample.scores]
+        scored = [trial for trial in run.trials if trial.scores and scorer in trial.scores]
         if scored:
             return "\n\n".join(
                 [
-                    _headline(log, len(scored)),
-                    *_older_verdict(log),
+                    _headline(run, len(scored)),
+                    *_older_verdict(run),
                     *paragraphs(scored_trials(scored, scorer)),
-                    *_self_checks(log, scored),
+                    *_self_checks(run, scored),
                 ]
             )
     raise InputError(
-        f"log {location}: no scored trials of an introbench task; status {log.status}; run the task to its end"
+        f"log {location}: no scored trials of an introbench task; status {run.status}; run the task to its end"
     )
 
 
@@ -70,44 +72,41 @@ def plot_log(location: str, path: Path) -> None:
     Raises:
         InputError: It is no log of a sweep with scored trials.
     """
-    log = read_eval_log(location, resolve_attachments=False)
-    scored = [sample for sample in log.samples or [] if sample.scores and "swept" in sample.scores]
+    run = read_run(location)
+    scored = [trial for trial in run.trials if trial.scores and "swept" in trial.scores]
     if not scored:
         raise InputError(f"log {location}: no scored trials of a sweep; run evals/sweep.py, and pass its log")
     trials = scored_trials(scored, "swept")
     plan = TrialFactors.from_json(trials[0][0]).plan
-    draw_sweep(group_trials(trials), plan.more, f"{log.eval.model}: shift in log-odds", path)
+    draw_sweep(group_trials(trials), plan.more, f"{run.model}: shift in log-odds", path)
 
 
-def scored_trials(samples: Sequence[EvalSample], scorer: str) -> list[ScoredTrial]:
+def scored_trials(samples: Sequence["LoggedTrial | EvalSample"], scorer: str) -> list[ScoredTrial]:
     """The metadata of every sample and of its score."""
     return [(sample.metadata, (sample.scores or {})[scorer].metadata or {}) for sample in samples]
 
 
-def _self_checks(log: EvalLog, scored: list[EvalSample]) -> list[str]:
+def _self_checks(run: LoggedRun, scored: Sequence[LoggedTrial]) -> list[str]:
     """What the run found out about itself."""
-    records: dict[int, dict[str, Any]] = {}
-    for sample in scored:
-        record, arm_batch = (sample.output.metadata or {}).get("self_checks"), sample.metadata.get("bank", 0)
+    records: dict[int, Mapping[str, Any]] = {}
+    for trial in scored:
+        record, arm_batch = trial.self_checks, trial.metadata.get("bank", 0)
         # Only the last trials of an arm batch record all the time that its checks took.
         if record and record[SECONDS] >= records.get(arm_batch, record)[SECONDS]:
             records[arm_batch] = record
     if not records:
         return []
-    times = [str(time) for time in (log.stats.started_at, log.stats.completed_at)]
     duration = 0.0
-    if all(times):  # a run that was cut off has no end
-        begun, ended = map(datetime.fromisoformat, times)
+    if all(run.times):  # a run that was cut off has no end
+        begun, ended = map(datetime.fromisoformat, run.times)
         duration = (ended - begun).total_seconds()
     return [summary(list(records.values()), duration)]
 
 
-def _older_verdict(log: EvalLog) -> list[str]:
+def _older_verdict(run: LoggedRun) -> list[str]:
     """The verdict that a log was given by older rules, where it differs from what the present rules are asked for."""
-    scores = log.results.scores if log.results else []
-    metrics = {name: metric.value for score in scores for name, metric in score.metrics.items()}
-    given = [verdict for verdict in VERDICTS if metrics.get(f"verdict: {verdict}") == 1]
-    rules = int(metrics.get("rules", 1))
+    given = [verdict for verdict in VERDICTS if run.metrics.get(f"verdict: {verdict}") == 1]
+    rules = int(run.metrics.get("rules", 1))
     if not given or rules >= RULES:
         return []
     return [
@@ -116,10 +115,10 @@ def _older_verdict(log: EvalLog) -> list[str]:
     ]
 
 
-def _headline(log: EvalLog, scored: int) -> str:
-    facts = log.eval.metadata or {}
-    total = log.results.total_samples if log.results else scored
+def _headline(run: LoggedRun, scored: int) -> str:
+    facts = run.facts
+    total = scored if run.planned is None else run.planned
     return (
-        f"{log.eval.model}: layers {facts.get('layers', '?')}, strength {facts.get('strength', '?')}, "
-        f"{facts.get('method', '?')}; {scored} of {total} trials scored ({log.status})"
+        f"{run.model}: layers {facts.get('layers', '?')}, strength {facts.get('strength', '?')}, "
+        f"{facts.get('method', '?')}; {scored} of {total} trials scored ({run.status})"
     )

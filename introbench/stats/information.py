@@ -11,8 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
-from scipy.special import entr
+from scipy.special import entr, stdtrit
 
 from introbench.stats.intervals import Array
 
@@ -205,7 +204,7 @@ def _adjusted(bits: Array, ceiling: float) -> float:
 
 
 def _t_quantile(level: float, orders: int) -> float:
-    return float(stats.t.ppf((1 + level) / 2, orders - 1))
+    return float(stdtrit(orders - 1, (1 + level) / 2))
 
 
 def _checked(reports: Array) -> Array:

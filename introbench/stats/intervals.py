@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 Array = NDArray[np.float64]
 
@@ -150,7 +150,7 @@ def simultaneous_intervals(
     # Cells without spread (below the first steered layer nothing differs) have no t; rounding is no spread either.
     spread = errors > 1e-9 * max(float(np.abs(means).max()), 1.0)
     if units < FEWEST_FOR_BOOTSTRAP or not spread.any():
-        reach = float(stats.t.ppf(1 - (1 - level) / 2 / max(1, count), units - 1))
+        reach = float(stdtrit(units - 1, 1 - (1 - level) / 2 / max(1, count)))
     else:
         flipped = rng.choice([-1.0, 1.0], (resamples, units)) @ residuals[:, spread] / units
         variances = (np.square(residuals[:, spread]).sum(axis=0) - units * flipped**2) / (units - 1)
@@ -186,7 +186,7 @@ def _studentised(samples: list[Array], level: float, resamples: int, rng: np.ran
     if proper.mean() < 1 - tail:  # many ties: too many resamples have no spread to studentise by
         return _welch(estimate, variances, samples, tail, units)
     # Near-ties give resamples with hardly any spread, hence the cap on how far an end may lie.
-    furthest = float(stats.t.ppf(0.9995, units - 1))
+    furthest = float(stdtrit(units - 1, 0.9995))
     quantiles = np.quantile((means[proper] - estimate) / errors[proper], [tail, 1 - tail])
     lower, upper = np.clip(quantiles, -furthest, furthest)
     return Interval(estimate, estimate - float(upper) * error, estimate - float(lower) * error, units)
@@ -196,7 +196,7 @@ def _welch(estimate: float, variances: Array, samples: list[Array], tail: float,
     """Student's t interval with Welch's degrees of freedom; for one sample these are n - 1."""
     shares = variances / variances.sum()
     freedom = 1 / sum(share**2 / (len(sample) - 1) for share, sample in zip(shares, samples, strict=True))
-    reach = float(stats.t.ppf(1 - tail, freedom)) * math.sqrt(variances.sum())
+    reach = float(stdtrit(freedom, 1 - tail)) * math.sqrt(variances.sum())
     return Interval(estimate, estimate - reach, estimate + reach, units)
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scipy import stats
+from scipy.special import stdtrit
 
 from introbench.stats.intervals import Interval
 
@@ -44,7 +44,7 @@ def hold_together(intervals: Sequence[Interval], freedoms: Sequence[int] | None 
     tail = (1 - simultaneous_level(intervals)) / 2
     widened = []
     for interval, freedom in zip(intervals, freedoms or map(_freedom, intervals), strict=True):
-        ratio = float(stats.t.ppf(1 - tail, freedom) / stats.t.ppf((1 + LEVEL) / 2, freedom))
+        ratio = float(stdtrit(freedom, 1 - tail) / stdtrit(freedom, (1 + LEVEL) / 2))
         low, high = (interval.estimate + ratio * (end - interval.estimate) for end in (interval.low, interval.high))
         widened.append(replace(interval, low=low, high=high))
     return widened

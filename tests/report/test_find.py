@@ -32,6 +32,17 @@ def test_of_a_folder_it_is_the_latest_log_of_a_task(folder: Path) -> None:
     assert find_log(str(folder), ("sweep",)).endswith("_sweep_sweep.eval")
 
 
+def test_a_renamed_log_is_known_by_its_header_and_other_files_are_none(folder: Path) -> None:
+    renamed = folder / "below" / "mine.eval"
+    renamed.parent.mkdir()
+    shutil.copy(OLD_LOGS / "probe.eval", renamed)
+    os.utime(renamed, (2000, 2000))
+    for name in ("no.eval", "2026-01-09T00-00-00+00-00_introspection_id.txt", "introspection.json"):
+        (folder / name).write_text("{}")
+    assert find_log(str(folder)) == str(renamed)
+    assert find_log(str(folder), ("introspection",)).endswith("_introspection_introspection.eval")
+
+
 def test_without_a_log_it_is_refused(folder: Path) -> None:
     for where, tasks in ((str(folder), ("probe",)), (str(folder / "nothing"), ("sweep",))):
         with pytest.raises(InputError, match="no introbench log there; expected a log file or a folder with one"):

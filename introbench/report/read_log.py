@@ -1,0 +1,198 @@
+"""What tables need of a log: a few facts of the run, and of each trial its factors, its score and its self-checks.
+
+An .eval log is a zip file with one JSON file for each sample, most of which are the events that the log viewer shows.
+Inspect's reader builds an object of every event, and its import takes longer than a table. Here a sample's JSON is read
+up to its events, and Inspect is asked only for logs of other formats.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile, ZipFile
+
+from pydantic_core import from_json
+
+if sys.version_info < (3, 14):  # older versions of Python cannot read what Inspect compresses without its dependency
+    import zipfile_zstd  # noqa: F401
+
+if TYPE_CHECKING:  # imported when a log of another format is read
+    from inspect_ai.log import EvalLog
+
+HEADER, START = "header.json", "_journal/start.json"
+"""Files of the zip file: what a finished run wrote of itself, and what a run writes when it begins."""
+_EVENTS = b',"events":'
+"""What stands in a sample's JSON between all that is read here and the events."""
+_READ = {"id", "epoch", "metadata", "scores", "output"}
+"""What is read of a sample's JSON."""
+
+
+@dataclass(frozen=True)
+class LoggedScore:
+    """A score of a trial.
+
+    Attributes:
+        metadata: The exact numbers; None if nothing could be read.
+    """
+
+    metadata: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class LoggedTrial:
+    """One trial of a log, with the names that Inspect's samples have for the same.
+
+    Attributes:
+        metadata: The trial's factors.
+        scores: The trial's scores, by scorer; None if it was not scored.
+        self_checks: What the run's checks of itself had found; None in logs that do not say it.
+    """
+
+    metadata: dict[str, Any]
+    scores: Mapping[str, LoggedScore] | None
+    self_checks: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class LoggedRun:
+    """A log, as far as tables need it.
+
+    Attributes:
+        model: The model's name in Inspect.
+        facts: What the log says about its run as a whole.
+        status: Inspect's word for how the run ended.
+        times: When the run began and when it ended, as text; empty where that is not known.
+        planned: How many trials were to be run; None if the run did not come to its end.
+        metrics: The values of all metrics, by name.
+        trials: The trials, in the order of their ids.
+    """
+
+    model: str
+    facts: Mapping[str, Any]
+    status: str
+    times: tuple[str, str]
+    planned: int | None
+    metrics: Mapping[str, float]
+    trials: Sequence[LoggedTrial]
+
+
+def read_run(location: str) -> LoggedRun:
+    """Read a log of any format.
+
+    Args:
+        location: The file.
+    """
+    if Path(location).suffix != ".eval":
+        from inspect_ai.log import read_eval_log  # noqa: PLC0415 (takes longer than a table)
+
+        return of_whole_log(read_eval_log(location, resolve_attachments=False))
+    with ZipFile(location) as file:
+        header = _header(file)
+        trials = [_trial(sample) for sample in _samples(file)]
+    results, stats = header.get("results") or {}, header.get("stats") or {}
+    scores = results.get("scores", [])
+    return LoggedRun(
+        model=header["eval"]["model"],
+        facts=header["eval"].get("metadata") or {},
+        status=header.get("status", "started"),
+        times=(stats.get("started_at") or "", stats.get("completed_at") or ""),
+        planned=results.get("total_samples"),
+        metrics={name: metric["value"] for score in scores for name, metric in score["metrics"].items()},
+        trials=trials,
+    )
+
+
+def of_whole_log(log: "EvalLog") -> LoggedRun:
+    """The same of a log that Inspect has read."""
+    scores = log.results.scores if log.results else []
+    return LoggedRun(
+        model=log.eval.model,
+        facts=log.eval.metadata or {},
+        status=log.status,
+        times=(str(log.stats.started_at or ""), str(log.stats.completed_at or "")),
+        planned=log.results.total_samples if log.results else None,
+        metrics={name: metric.value for score in scores for name, metric in score.metrics.items()},
+        trials=[
+            LoggedTrial(
+                metadata=sample.metadata,
+                scores=sample.scores and {name: LoggedScore(score.metadata) for name, score in sample.scores.items()},
+                self_checks=(sample.output.metadata or {}).get("self_checks"),
+            )
+            for sample in log.samples or []
+        ],
+    )
+
+
+def status_of(location: str) -> str:
+    """Inspect's word for how a log's run ended."""
+    if Path(location).suffix != ".eval":
+        from inspect_ai.log import read_eval_log  # noqa: PLC0415 (takes longer than a table)
+
+        return read_eval_log(location, header_only=True).status
+    with ZipFile(location) as file:
+        return str(_header(file).get("status", "started"))
+
+
+def task_of(location: Path) -> str:
+    """The name of the task that an .eval log is of, as its header says it; empty if the file is none."""
+    try:
+        with ZipFile(location) as file:
+            return str(_header(file)["eval"]["task"])
+    except (BadZipFile, KeyError, ValueError):
+        return ""
+
+
+def _trial(sample: Mapping[str, Any]) -> LoggedTrial:
+    scores = sample.get("scores")
+    return LoggedTrial(
+        metadata=sample["metadata"],
+        scores=scores and {name: LoggedScore(score.get("metadata")) for name, score in scores.items()},
+        self_checks=((sample.get("output") or {}).get("metadata") or {}).get("self_checks"),
+    )
+
+
+def _header(file: ZipFile) -> dict[str, Any]:
+    """What is known of the run as a whole; of one that was cut off, what it began with."""
+    header: dict[str, Any] = json.loads(file.read(HEADER if HEADER in file.namelist() else START))
+    return header
+
+
+def _samples(file: ZipFile) -> list[dict[str, Any]]:
+    """What is read of each sample, in Inspect's order; of a sample that was logged twice, the last one."""
+    samples = list(_parts_read(file))
+    samples.sort(key=lambda sample: (sample["epoch"], _ordered(sample["id"])))
+    return samples
+
+
+def _ordered(sample_id: str | int) -> str:
+    """A sample's id such that the numbers of samples without names are in order, as Inspect sorts them."""
+    return sample_id if isinstance(sample_id, str) else str(sample_id).zfill(20)
+
+
+def _parts_read(file: ZipFile) -> Iterator[dict[str, Any]]:
+    for name in dict.fromkeys(file.namelist()):
+        if name.startswith("samples/") and name.endswith(".json"):
+            sample = _up_to_events(file.read(name))
+            yield {key: sample[key] for key in _READ & sample.keys()}
+
+
+def _up_to_events(text: bytes) -> dict[str, Any]:
+    """A sample's values, at least those that stand before its events.
+
+    A cut elsewhere than at the sample's own events would leave brackets open, and a quoted text has no quotation mark
+    without a backslash before it: what can be read is the beginning of the sample. It is read whole where that lacks a
+    part, such as the scores of a trial that was not scored.
+    """
+    beginning, _, rest = text.partition(_EVENTS)
+    if rest:
+        try:
+            sample: dict[str, Any] = from_json(beginning + b"}")
+        except ValueError:
+            pass
+        else:
+            if sample.keys() >= _READ:
+                return sample
+    whole: dict[str, Any] = json.loads(text)
+    return whole
