@@ -47,8 +47,13 @@ class IntrospectionRun:
 
     @cached_property
     def live(self) -> Mapping[str, bool | None]:
-        """For each concept, whether its vector is live; None if that is not known."""
-        return {factors["concept"]: exact["live"] for factors, exact in self._trials if "live" in exact}
+        """For each concept, whether its vector is live; None if that is not known.
+
+        Fewer random vectors may stand beside a concept under other documents; what holds is found under the reference.
+        """
+        reference = self.plan.ordered_documents[:1]
+        in_order = sorted(self._trials, key=lambda trial: trial[0].get("document") in reference)
+        return {factors["concept"]: exact["live"] for factors, exact in in_order if "live" in exact}
 
     @cached_property
     def doses(self) -> dict[str, float]:

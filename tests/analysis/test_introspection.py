@@ -77,6 +77,15 @@ def test_evidence_and_verdict_are_those_of_the_reference_document() -> None:
     assert run.verdict == verdict(run.evidence, 0.25), "with the plan's margin"
 
 
+def test_whether_a_vector_is_live_is_found_under_the_reference_document() -> None:
+    elsewhere: Scored = [
+        (factors, {**exact, "live": False} if factors["document"] == "none" else exact)
+        for factors, exact in scored_trials()
+    ]
+    for trials in (elsewhere, elsewhere[::-1]):
+        assert IntrospectionRun(trials).live == {"cats": True, "bread": True, "love": False}
+
+
 def test_without_control_questions_there_is_no_headline() -> None:
     run = IntrospectionRun(scored_trials(Plan(["info"], ["introspection"])))
     assert run.headline is None
