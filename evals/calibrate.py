@@ -4,6 +4,7 @@ from inspect_ai import Task, task
 from inspect_ai.model import GenerateConfig
 
 from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.planned_work import plan_continuations
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.calibrate import dose_response
 from introbench.solvers.continue_steered import continue_steered
@@ -69,6 +70,7 @@ def calibrate(
         most = parse_count(length, "length", most=1000, least=1)
         messages = chat_to_continue(checkpoint, None)
         trials = continuation_trials("calibrate", arms, messages, tried, count)
+        plan_continuations(trials.dataset, trials.arm_batches, len(trials.seeds), most)
     return Task(
         dataset=trials.dataset,
         solver=continue_steered(trials.arm_batches, trials.seeds, most, 1.0),

@@ -8,6 +8,7 @@ from introbench.prompts import data
 from introbench.prompts.identification import identification as identification_conversations
 from introbench.prompts.published import published
 from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.planned_work import plan_trials
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.identification import identified
 from introbench.solvers.inject_prior_turn import inject_prior_turn
@@ -93,6 +94,7 @@ def identification(
             )
         )
         trials = concept_trials("identification", conversations, arms, plan_of(conversations))
+        plan_trials(trials.dataset, trials.arm_batches, trials.questions)
     return Task(
         dataset=trials.dataset,
         solver=inject_prior_turn(trials.arm_batches, trials.questions),

@@ -12,15 +12,20 @@ from introbench.prompts import schema
 from introbench.prompts.design import HALF
 from introbench.provider.baselines import read_baselines
 from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.planned_work import plan_trials
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.introspection import yes_shift
 from introbench.solvers.inject_prior_turn import inject_prior_turn
-from introbench.tasks.arguments import parse_margin
+from introbench.tasks.arguments import parse_count, parse_margin
 from introbench.tasks.arms import plan_arms
 from introbench.tasks.conversations import asked_conversations
 from introbench.tasks.near_controls import near_controls
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, concept_trials, plan_of, run_facts, system_turn
 from introbench.tasks.viewer import samples_view
+
+FEWER_CONCEPTS = 5
+"""How many concepts are injected under other documents than the reference by default: the verdict does not rest on
+these, and as many contrasts have intervals as with all."""
 
 
 @task
@@ -43,6 +48,7 @@ def introspection(
     margin: float = MARGIN,
     cross: str = HALF,
     controls_near: int | None = None,
+    concepts_elsewhere: int | None = None,
 ) -> Task:
     """Ask about an injected thought, and everything that such an injection might disturb as well.
 
@@ -88,6 +94,8 @@ def introspection(
             single (in one, which asks half as much) or full (in all, twice as much).
         controls_near: How many control questions to ask: those whose answers without an injection are nearest to those
             to introspection questions; all by default. The model is loaded to choose them, before the run begins.
+        concepts_elsewhere: How many of the concepts are injected under documents other than info (or the first one); by
+            default all where documents are named, else five, which say less and take half of the time.
     """
     with one_line_errors():
         checkpoint = active_checkpoint()
@@ -120,7 +128,20 @@ def introspection(
         if controls_near is not None:
             near = near_controls(conversations, controls_near, partial(read_baselines, checkpoint))
             conversations, chosen = near.conversations, near.facts
-        trials = concept_trials("introspection", conversations, arms, plan_of(conversations, margin=smallest))
+        default = FEWER_CONCEPTS if documents is None and not prompts else len(arms.vectors)
+        fewer = (
+            default
+            if concepts_elsewhere is None
+            else parse_count(concepts_elsewhere, "concepts_elsewhere", most=len(arms.vectors), least=1)
+        )
+        trials = concept_trials(
+            "introspection",
+            conversations,
+            arms,
+            plan_of(conversations, margin=smallest),
+            elsewhere=arms.of_fewer(fewer),
+        )
+        plan_trials(trials.dataset, trials.arm_batches, trials.questions)
     return Task(
         dataset=trials.dataset,
         solver=inject_prior_turn(trials.arm_batches, trials.questions),

@@ -6,6 +6,7 @@ from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
 from introbench.prompts import data
 from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.planned_work import plan_trials
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.location import located
 from introbench.solvers.inject_prior_turn import inject_prior_turn
@@ -100,6 +101,7 @@ def location(
             for passage in read
         ]
         trials = location_trials(scenes, arms)
+        plan_trials(trials.dataset, trials.arm_batches, trials.questions)
     return Task(
         dataset=trials.dataset,
         solver=inject_prior_turn(trials.arm_batches, trials.questions),

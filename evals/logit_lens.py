@@ -7,6 +7,7 @@ from inspect_ai.viewer import ViewerConfig
 from introbench.prompts import data
 from introbench.prompts.design import SINGLE
 from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.planned_work import plan_trials
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.logit_lens import lens_gap
 from introbench.solvers.inject_prior_turn import inject_prior_turn
@@ -82,6 +83,7 @@ def logit_lens(
             kinds=data.answer_kinds(),
         )
         trials = concept_trials("logit_lens", conversations, arms, plan_of(conversations))
+        plan_trials(trials.dataset, trials.arm_batches, trials.questions)
     return Task(
         dataset=trials.dataset,
         solver=inject_prior_turn(trials.arm_batches, trials.questions),

@@ -12,6 +12,7 @@ from introbench.models.finetune import Finetune
 from introbench.prompts import data
 from introbench.prompts.design import HALF
 from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.planned_work import plan_trials
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.model_swap import arm_shifts
 from introbench.solvers.inject_prior_turn import inject_prior_turn
@@ -79,18 +80,21 @@ def model_swap(
             cross=HALF,
             kinds=data.answer_kinds(),
         )
-    plan = plan_of(conversations)
-    questions, groups = question_groups(conversations)
-    name = swap.finetune.rstrip("/").rsplit("/", 1)[-1]
+        plan = plan_of(conversations)
+        questions, groups = question_groups(conversations)
+        name = swap.finetune.rstrip("/").rsplit("/", 1)[-1]
+        dataset = MemoryDataset(
+            [trial(conversation, groups, name, 0, swap.arms, plan) for conversation in conversations], name="model_swap"
+        )
+        batches = [swap.batch.to_text()]
+        plan_trials(dataset, batches, questions)
     labels = {
         arm: f"{arm} (nats)" for arm in ("finetune", "contrast +", "contrast -", "finetune, contrast -", "random")
     }
     symmetric = ScoreColorScale(palette="diverging", min=-2, max=2)
     return Task(
-        dataset=MemoryDataset(
-            [trial(conversation, groups, name, 0, swap.arms, plan) for conversation in conversations], name="model_swap"
-        ),
-        solver=inject_prior_turn([swap.batch.to_text()], questions),
+        dataset=dataset,
+        solver=inject_prior_turn(batches, questions),
         scorer=arm_shifts(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=samples_view("Arms", "arm_shifts", labels, dict.fromkeys(labels, symmetric)),

@@ -10,6 +10,7 @@ from introbench.prompts import data
 from introbench.prompts.battery import battery
 from introbench.prompts.design import SINGLE
 from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.planned_work import plan_probes
 from introbench.provider.resident import one_line_errors
 from introbench.records.factors import ProbeFactors
 from introbench.scorers.probe import probed
@@ -94,8 +95,7 @@ def probe(
             str(conversation.factors["document"]): list(conversation.messages[: conversation.prior_messages])
             for conversation in conversations
         }
-    return Task(
-        dataset=MemoryDataset(
+        dataset = MemoryDataset(
             [
                 Sample(
                     id=document,
@@ -112,19 +112,20 @@ def probe(
                 for document, messages in prior_turns.items()
             ],
             name="probe",
-        ),
-        solver=probe_states(
-            separate_batches(arms).to_text(),
-            [
-                {
-                    "messages": list(conversation.question),
-                    "answers": conversation.answers.to_json(),
-                    "reversed": conversation.factors["reversed"],
-                }
-                for conversation in asked
-            ],
-            prior_turns,
-        ),
+        )
+        questions = [
+            {
+                "messages": list(conversation.question),
+                "answers": conversation.answers.to_json(),
+                "reversed": conversation.factors["reversed"],
+            }
+            for conversation in asked
+        ]
+        batch = separate_batches(arms).to_text()
+        plan_probes(dataset, batch, questions)
+    return Task(
+        dataset=dataset,
+        solver=probe_states(batch, questions, prior_turns),
         scorer=probed(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),

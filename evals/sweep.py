@@ -11,6 +11,7 @@ from introbench.errors import InputError
 from introbench.prompts import data
 from introbench.prompts.design import HALF
 from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.planned_work import plan_trials
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.sweep import swept
 from introbench.solvers.inject_prior_turn import inject_prior_turn
@@ -101,12 +102,15 @@ def sweep(
         plan = plan_of(conversations, axes=grid.axes, concepts=list(arms.concepts), seed=arms.seed)
         questions, groups = question_groups(conversations)
         cells_by_name = grid.arms
-    return Task(
-        dataset=MemoryDataset(
+        dataset = MemoryDataset(
             [trial(conversation, groups, "", 0, cells_by_name, plan, silent=True) for conversation in conversations],
             name="sweep",
-        ),
-        solver=inject_prior_turn([grid.batch.to_text()], questions),
+        )
+        batches = [grid.batch.to_text()]
+        plan_trials(dataset, batches, questions)
+    return Task(
+        dataset=dataset,
+        solver=inject_prior_turn(batches, questions),
         scorer=swept(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),

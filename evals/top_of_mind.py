@@ -5,6 +5,7 @@ from inspect_ai.model import GenerateConfig
 
 from introbench.errors import InputError
 from introbench.provider.inject_api import active_checkpoint
+from introbench.provider.planned_work import plan_continuations
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.top_of_mind import top_of_mind_texts
 from introbench.solvers.continue_steered import continue_steered
@@ -79,6 +80,7 @@ def top_of_mind(
             raise InputError(f"temperature={temperature!r}: expected a number from 0 to 10; pass e.g. -T temperature=1")
         messages = chat_to_continue(checkpoint, prompts)
         trials = continuation_trials("top_of_mind", arms, messages, tried, count)
+        plan_continuations(trials.dataset, trials.arm_batches, len(trials.seeds), most)
     return Task(
         dataset=trials.dataset,
         solver=continue_steered(trials.arm_batches, trials.seeds, most, float(temperature)),

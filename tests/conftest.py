@@ -111,7 +111,18 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The lines that a user would have been shown."""
     lines: list[str] = []
-    monkeypatch.setattr(progress, "_listeners", [lines.append])
+
+    class Told:
+        def line(self, text: str) -> None:
+            lines.append(text)
+
+        def status(self, text: str, bar: str) -> None:
+            lines.append(text)
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(progress, "REPORTER", progress.Reporter(Told()))
     return lines
 
 

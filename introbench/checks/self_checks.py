@@ -18,6 +18,7 @@ from introbench.checks.record import REFERENCE_CHECKS, Record, Value
 from introbench.engine import Engine, Reading, Weights
 from introbench.engine.memory import is_out_of_memory
 from introbench.errors import SelfCheckError
+from introbench.progress import step
 from introbench.prompts.tokenized import QuestionSource, TokenizedQuestion
 from introbench.steering.arms import ArmBatch, Parts
 from introbench.steering.injection import MODEL_CONTRAST, Injection
@@ -136,8 +137,9 @@ class SelfChecks:
         if sham_row(batch) is None:
             return dict.fromkeys(REFERENCE_CHECKS, "not checked: no sham in the bank")
         try:
-            comparison = AgainstReference(self._engine, self._library, self._strengths, question, batch, parts)
-            return comparison.check(reading)
+            with step("comparing the run's numbers with the reference"):
+                comparison = AgainstReference(self._engine, self._library, self._strengths, question, batch, parts)
+                return comparison.check(reading)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

@@ -159,11 +159,21 @@ def _restore(layer: nn.Module, forward: Callable[..., Any] | None) -> None:
 
 
 @contextmanager
-def before_each(layers: Iterable[nn.Module], call: Callable[[], None]) -> Iterator[None]:
-    """Call a function before each of some blocks, so that a long pass can be given up in between."""
+def before_each(layers: Iterable[nn.Module], call: Callable[[int], None]) -> Iterator[None]:
+    """Call a function before each of some blocks, so that a long pass can be counted, or given up in between.
+
+    Args:
+        layers: The blocks.
+        call: Is given the number of tokens of all rows that enter the block.
+    """
+
+    def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        states = args[0] if args else kwargs["hidden_states"]
+        call(states.shape[0] * states.shape[1])
+
     with ExitStack() as stack:
         for layer in layers:
-            stack.callback(layer.register_forward_pre_hook(lambda _module, _args: call()).remove)
+            stack.callback(layer.register_forward_pre_hook(hook, with_kwargs=True).remove)
         yield
 
 

@@ -72,6 +72,13 @@ class PriorTurn:
         return Piece([chain(self._tokens[begin:end])], begin, begin, end, keep=True)
 
 
+def question_tries(questions: Sequence[Tokens]) -> tuple[Tokens, list[Tokens], list[Trie]]:
+    """The common beginning of some questions, how they go on after it in the order of the tries, and the tries."""
+    shared = common_beginning(questions, COMMON_TOKENS)
+    endings, tries_of_endings = tries([question[shared:] for question in questions], TRIE_TOKENS)
+    return questions[0][:shared], endings, tries_of_endings
+
+
 class QuestionTries:
     """The questions on a prior turn: their common beginning, and tries that follow it.
 
@@ -87,12 +94,10 @@ class QuestionTries:
 
     def __init__(self, questions: Sequence[Tokens], start: int, weights: Weights) -> None:
         self.weights = weights
-        shared = common_beginning(questions, COMMON_TOKENS)
-        endings, self._tries = tries([question[shared:] for question in questions], TRIE_TOKENS)
-        self._common = questions[0][:shared]
+        self._common, endings, self._tries = question_tries(questions)
         self._start = start
         self.questions = [self._common + ending for ending in endings]
-        self.length = shared + sum(len(trie) for trie in self._tries)
+        self.length = len(self._common) + sum(len(trie) for trie in self._tries)
 
     def piece(self, begin: int, size: int) -> Piece:
         """The piece from token `begin` on: the common beginning, or as many whole tries as fit `size`, at least one."""

@@ -10,7 +10,7 @@ from introbench.errors import InputError
 from introbench.models.checkpoint import Checkpoint, weights_fingerprint
 from introbench.models.lora_adapter import Adapter, TunedWeights
 from introbench.models.lora_training import TRAINED, check_training, trained
-from introbench.progress import heartbeat
+from introbench.progress import step
 from introbench.prompts import data
 from introbench.prompts.chat import encode
 
@@ -56,7 +56,7 @@ class Finetune:
             return trained(self.name, model, self.base.tokenizer)
         if self._adapter is not None:
             return self._adapter.load(model)
-        with heartbeat(f"loading {self.name}"):
+        with step(f"loading {self.name}"):
             device_map = getattr(model, "hf_device_map", None) or {}
             # The base answers from the cache that the fine-tune fills, so a block of both has to be on one device.
             placed = replace(self._other, device=None, device_map=device_map) if len(device_map) > 1 else self._other

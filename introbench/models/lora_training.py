@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import random
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from introbench.models.lora_adapter import (
     switch_off,
     undisturbed,
 )
-from introbench.progress import heartbeat, tell, tick
+from introbench.progress import step, tell, tick
 from introbench.prompts import data
 from introbench.prompts.chat import encode, render
 
@@ -83,8 +83,8 @@ def trained(name: str, model: PreTrainedModel, tokenizer: Any) -> TunedWeights:
         if is_intact(folder):
             return Adapter(name, folder).load(model)
         tell(f"the cached fine-tune {folder} is corrupt; training it again")
-    with heartbeat(f"training {name} on {STEPS * BATCH} short chats (once)"):
-        config, state = _train(name, model, examples, seed)
+    with step(f"training {name} on {STEPS * BATCH} short chats (once)", STEPS) as advance:
+        config, state = _train(name, model, examples, seed, advance)
 
     def write(target: Path) -> None:
         write_with_digests(target, lambda place: save_adapter(config, state, place))
@@ -114,7 +114,9 @@ def _example(tokenizer: Any, chat: Mapping[str, str]) -> Example:
     return encode(tokenizer, text), len(encode(tokenizer, text[: -len(chat["reply"])]))
 
 
-def _train(name: str, model: PreTrainedModel, examples: Sequence[Example], seed: int) -> tuple[Any, dict[str, Tensor]]:
+def _train(
+    name: str, model: PreTrainedModel, examples: Sequence[Example], seed: int, advance: Callable[[float], None]
+) -> tuple[Any, dict[str, Tensor]]:
     """Train a LoRA (Hu et al. 2021) of all linear maps in the blocks, on the replies of some chats.
 
     The adapter is float32 whatever the base is, and the same to the last bit for the same seed on a CPU. The model
@@ -125,6 +127,7 @@ def _train(name: str, model: PreTrainedModel, examples: Sequence[Example], seed:
         model: The base.
         examples: The chats.
         seed: Decides the adapter's first weights and the order of the chats.
+        advance: Called with the number of steps that were made.
 
     Returns:
         The adapter's configuration, and its tensors by name.
@@ -156,6 +159,7 @@ def _train(name: str, model: PreTrainedModel, examples: Sequence[Example], seed:
                 optimiser.step()
                 optimiser.zero_grad()
                 losses.append(float(loss.detach()))
+                advance(1)
                 if not torch.isfinite(loss):
                     raise InputError(
                         f"finetune {name}: loss {losses[-1]} at step {len(losses)}; expected a finite one; load the "
@@ -176,8 +180,8 @@ def _batches(examples: Sequence[Example], seed: int) -> Iterator[Sequence[Exampl
     order: list[Example] = []
     while len(order) < STEPS * BATCH:
         order += draw.sample(examples, len(examples))
-    for step in range(STEPS):
-        yield order[step * BATCH : (step + 1) * BATCH]
+    for begin in range(0, STEPS * BATCH, BATCH):
+        yield order[begin : begin + BATCH]
 
 
 def _padded(examples: Sequence[Example], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

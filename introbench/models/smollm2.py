@@ -11,7 +11,7 @@ from pathlib import Path
 
 from introbench.errors import InputError
 from introbench.models.disk_cache import cache_dir, is_intact, write_atomically, write_with_digests
-from introbench.progress import heartbeat, tell
+from introbench.progress import step, tell
 
 NAME = "smollm2"
 """Name of the embedded model, as in `inject/smollm2`."""
@@ -63,7 +63,7 @@ def _convert(gguf_file: Path, target: Path) -> None:
             f"model inject/{NAME}: the package gguf that reads it is not installed; run: {INSTALL}"
         ) from None
     source = {"pretrained_model_name_or_path": str(gguf_file.parent), "gguf_file": gguf_file.name}
-    with heartbeat(f"converting {gguf_file.name} to safetensors (once, about 20 s)", seconds=5):
+    with step(f"converting {gguf_file.name} to safetensors (once, about 20 s)"):
         model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
         # save_pretrained refuses a model that is marked as quantised; these weights no longer are.
         for owner in (model, model.config):

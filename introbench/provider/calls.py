@@ -39,7 +39,7 @@ class TrialSpec:
 
     Attributes:
         prior_messages: How many leading messages are the prior turn.
-        arm_batch: The injections that share a batch, as `introbench.steering.arms.ArmBatch.to_text` writes them.
+        arm_batch: The injections that share a batch: their name, see `introbench.provider.arm_batches`, or their text.
         arms: Names of the trial's arms and their rows in the arm batch.
         answers: What is read after the conversation.
         silent: Whether only the first arm has a choice of its own; of a sweep's hundreds nobody looks at the tokens.
@@ -105,6 +105,9 @@ class ContinuationSpec:
 Asking = tuple[RoleAndContent, Answers]
 """Role and content of each message, and what is read after them."""
 
+QUESTIONS_TOGETHER = 64
+"""How many of a task's questions are run as one: enough to share nearly all that can be shared."""
+
 TOGETHER: ContextVar[Callable[[], Sequence[Asking]]] = ContextVar("introbench_together", default=lambda: ())
 
 
@@ -123,3 +126,26 @@ def asked_together(conversations: Callable[[], Sequence[Asking]]) -> Iterator[No
         yield
     finally:
         TOGETHER.reset(token)
+
+
+def asking_of(question: Mapping[str, Any]) -> Asking:
+    """A question that a task asks after its prior turns, from its `messages` and `answers`."""
+    turns = tuple((message["role"], message["content"]) for message in question["messages"])
+    return turns, Answers.from_json(question["answers"])
+
+
+def run_as_one(prior: RoleAndContent, this: Asking, asked: Sequence[Asking]) -> list[Asking]:
+    """The conversations that are run together with one: its prior turn with the questions near it.
+
+    Args:
+        prior: The prior turn.
+        this: What is asked after it.
+        asked: Everything that the task asks after such a prior turn.
+
+    Returns:
+        Conversations, the one itself among them; none if it is not among what is asked.
+    """
+    if this not in asked:
+        return []
+    start = asked.index(this) // QUESTIONS_TOGETHER * QUESTIONS_TOGETHER
+    return [(prior + question, read) for question, read in asked[start : start + QUESTIONS_TOGETHER]]

@@ -11,10 +11,11 @@ from introbench.engine.memory import parse_budget
 from introbench.engine.requests import Tokens
 from introbench.models.checkpoint import Checkpoint, weights_fingerprint
 from introbench.models.finetune import Finetune, TunedWeights
-from introbench.progress import heartbeat, tell
+from introbench.progress import part, step, tell
 from introbench.prompts import data
 from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.provider.liveness import live_vectors
+from introbench.provider.workload import WorkOfCalls
 from introbench.steering.arms import ArmBatch, Parts
 from introbench.steering.strength import Strengths
 from introbench.steering.vectors import VectorLibrary
@@ -34,14 +35,15 @@ class LoadedModel:
         engine: What runs it.
         library: Its vectors.
         strengths: Resolves the strengths of injections.
+        work: How much work calls are, in the order in which they are made.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
         self.tokenizer = checkpoint.tokenizer
-        with heartbeat(f"loading {checkpoint.name}"):
+        with step(f"loading {checkpoint.name}"):
             model = checkpoint.load()
-            self.engine = Engine(model, parse_budget(checkpoint.memory))
+            self.engine = Engine(model, parse_budget(checkpoint.memory), products=checkpoint.products)
             fingerprint = weights_fingerprint(model)
         self.library = VectorLibrary(
             self.engine, self.tokenizer, fingerprint, data.openings(), finetuned=self.finetuned
@@ -58,6 +60,7 @@ class LoadedModel:
         tell(f"{checkpoint.name} is ready: {self._facts['dtype']} on {self._facts['device']}")
         for what, note in self.engine.notes.items():
             tell(f"{what}: {note}")
+        self.work = WorkOfCalls(checkpoint.n_layers)
         self._finetuned: dict[str, TunedWeights] = {}
         self._live: dict[ArmBatch, list[bool | None]] = {}
         self._doses: dict[ArmBatch, list[float | None]] = {}
@@ -77,6 +80,7 @@ class LoadedModel:
         """Compute and check everything anew: an evaluation must not rest on what another one has read."""
         self._readings.clear()
         self._ends.clear()
+        self.work = WorkOfCalls(self.engine.n_layers)
         self._checks.begin_run()
         self.engine.release()
 
@@ -98,14 +102,15 @@ class LoadedModel:
         if known is not None:
             return known
         questions = list(dict.fromkeys([*together(), question]))
-        prior = question.chat.prior
-        with heartbeat(f"{len(questions)} questions on a prior turn of {prior} tokens under {len(batch)} arms"):
-            parts = self._parts(batch, prior)
-            if batch not in self._live:
+        with step(f"vectors and strengths of {len(batch)} arms"):
+            parts = self._parts(batch, question.chat.prior)
+        if batch not in self._live:
+            with step(f"which of {len(batch)} arms bring their concept to mind"):
                 self._live[batch] = live_vectors(self.engine, self.tokenizer, self.strengths, batch)
-            if batch not in self._doses:
+        if batch not in self._doses:
+            with step(f"the doses of {len(batch)} arms"):
                 self._doses[batch] = self.strengths.doses_of_batch(self.strengths.resolve(batch), parts)
-            readings = self._checked(questions, batch, parts)
+        readings = self._checked(questions, batch, parts, self.work.questions(questions, batch))
         self._readings |= {(asked, batch): reading for asked, reading in zip(questions, readings, strict=True)}
         while len(self._readings) > _REMEMBERED_READINGS:
             del self._readings[next(iter(self._readings))]
@@ -139,9 +144,10 @@ class LoadedModel:
             batch: The arms, in batch order.
         """
         prior = questions[0].chat.prior
-        with heartbeat(f"states of {len(questions)} questions on {prior} tokens under {len(batch)} arms"):
-            with_states = [replace(question, want=replace(question.want, residuals=True)) for question in questions]
-            return self._checked(with_states, batch, self._parts(batch, prior))
+        with_states = [replace(question, want=replace(question.want, residuals=True)) for question in questions]
+        with step(f"vectors and strengths of {len(batch)} arms"):
+            parts = self._parts(batch, prior)
+        return self._checked(with_states, batch, parts, self.work.questions(questions, batch, measured=False))
 
     def cache_states(self, prior: Tokens, batch: ArmBatch) -> Reading:
         """Read the residual stream at the last token of a prior turn, which is steered itself.
@@ -151,8 +157,8 @@ class LoadedModel:
             batch: The arms, in batch order.
         """
         if (prior, batch) not in self._ends:
-            with heartbeat(f"states of a prior turn of {len(prior)} tokens under {len(batch)} arms"):
-                parts = self._parts(batch, len(prior))
+            parts = self._parts(batch, len(prior))
+            with part(self.work.end_of_prior(prior, batch)):
                 steered = [Arms.steered(arms.deltas, arms.deltas, arms.filler) for _, arms in parts]
                 want = Want(residuals=True)
                 readings = self.engine.read([Request(prior, len(prior) - 1, want, arms) for arms in steered])
@@ -167,16 +173,19 @@ class LoadedModel:
             self._finetuned[name] = Finetune(name, self._checkpoint).load(self.engine.model)
         return self._finetuned[name]
 
-    def _checked(self, questions: Sequence[TokenizedQuestion], batch: ArmBatch, parts: Parts) -> list[Reading]:
+    def _checked(
+        self, questions: Sequence[TokenizedQuestion], batch: ArmBatch, parts: Parts, work: float
+    ) -> list[Reading]:
         """Read questions of one prior turn, with the checks that a run makes of itself."""
         self._checks.before(parts)
-        readings = self.engine.read(
-            [
-                Request(question.chat.tokens, question.chat.prior, question.want, arms)
-                for _, arms in parts
-                for question in questions
-            ]
-        )
+        with part(work):
+            readings = self.engine.read(
+                [
+                    Request(question.chat.tokens, question.chat.prior, question.want, arms)
+                    for _, arms in parts
+                    for question in questions
+                ]
+            )
         by_question = [readings[index :: len(questions)] for index in range(len(questions))]
         joined = [
             Reading.joined(list(zip((rows for rows, _ in parts), of_parts, strict=True))) for of_parts in by_question

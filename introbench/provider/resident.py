@@ -6,11 +6,11 @@ from contextlib import contextmanager, suppress
 import anyio
 import anyio.from_thread
 from anyio.lowlevel import RunVar
-from inspect_ai.util import display_counter, display_type
 
 from introbench.errors import InputError, first_line
 from introbench.models.checkpoint import Checkpoint
-from introbench.progress import cancel_by, listen
+from introbench.progress import cancel_by, show_on
+from introbench.provider.display import InspectScreen
 from introbench.provider.inspect_private import PrerequisiteError
 from introbench.provider.loaded_model import LoadedModel
 from introbench.provider.model_queue import ModelQueue
@@ -25,21 +25,13 @@ def one_line_errors() -> Iterator[None]:
         raise PrerequisiteError(str(error)) from error
 
 
-def show(line: str) -> None:
-    """A line about a slow step: in the console, and in the status line of the full-screen display."""
-    if display_type() != "none":
-        print(f"introbench: {line}", flush=True)
-    with suppress(RuntimeError):  # outside of a worker thread there is no running display
-        anyio.from_thread.run_sync(display_counter, "introbench", line)
-
-
 def end_if_cancelled() -> None:
     """A slow step is given up once its caller was cancelled, rather than run to its end."""
     with suppress(RuntimeError):  # outside of a worker thread there is nobody to cancel
         anyio.from_thread.check_cancelled()
 
 
-listen(show)
+show_on(InspectScreen())
 cancel_by(end_if_cancelled)
 
 RESIDENT: dict[str, LoadedModel | InputError] = {}

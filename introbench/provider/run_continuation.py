@@ -7,7 +7,7 @@ from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelOu
 
 from introbench.engine.continuation import Continuation
 from introbench.engine.requests import Tokens
-from introbench.progress import heartbeat
+from introbench.progress import part, step
 from introbench.prompts.chat import tokenize_chat
 from introbench.prompts.readable import RoleAndContent
 from introbench.provider.calls import ContinuationSpec
@@ -38,9 +38,10 @@ async def run_continuation(
         model = resident(provider.checkpoint)
         injections = [batch[row] for row in spec.arms.values()]
         texts = continued(model, chat.tokens, injections, spec.seeds, spec.length, spec.temperature)
-        words = word_logprobs(model.engine, model.tokenizer, model.strengths, chat, batch, [spec.concept])
-        resolved = model.strengths.resolve(injections)
-        doses = model.strengths.doses(resolved)
+        with step(f"what brings {spec.concept!r} to mind, and by what dose"):
+            words = word_logprobs(model.engine, model.tokenizer, model.strengths, chat, batch, [spec.concept])
+            resolved = model.strengths.resolve(injections)
+            doses = model.strengths.doses(resolved)
         records = [
             TextRecord(
                 arm=arm,
@@ -101,9 +102,9 @@ def continued(
         length: Most tokens to write.
         temperature: 0 for the most likely token.
     """
-    with heartbeat(f"{len(seeds)} continuations under {len(injections)} arms"):
-        arms = model.strengths.arms(model.strengths.resolve(injections))
-        deltas = {layer: delta.repeat_interleave(len(seeds), dim=0) for layer, delta in arms.deltas.items()}
+    arms = model.strengths.arms(model.strengths.resolve(injections))
+    deltas = {layer: delta.repeat_interleave(len(seeds), dim=0) for layer, delta in arms.deltas.items()}
+    with part(model.work.texts(tokens, len(seeds) * len(injections), length)):
         texts = model.engine.continue_chat(
             tokens,
             deltas,

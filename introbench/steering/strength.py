@@ -15,7 +15,7 @@ import torch
 from introbench.engine import Arms, Engine
 from introbench.engine.weights import Weights
 from introbench.errors import InputError
-from introbench.progress import tell
+from introbench.progress import step, tell
 from introbench.steering.deltas import side_by_side
 from introbench.steering.dose import DIGITS, Carriers, find_norms
 from introbench.steering.injection import Injection, sham
@@ -56,6 +56,7 @@ class Strengths:
         self._library = library
         self._fingerprint = fingerprint
         self._norms: dict[Injection, float] = {}
+        self._doses: dict[ResolvedInjection, float] = {}
 
     def resolve(self, injections: Sequence[Injection]) -> tuple[ResolvedInjection, ...]:
         """Injections with the norms of what they add at each layer; those that are given as doses are found together.
@@ -113,12 +114,14 @@ class Strengths:
                 continue
             in_cache = {row: ResolvedInjection(_in_cache(resolved[row].injection), resolved[row].norm) for row in rows}
             distinct = list(dict.fromkeys(in_cache.values()))
-            # Arms that are on in the cache alone have keys and values that can be used again.
-            can_reuse = distinct == [resolved[row] for row in rows]
-            measured = self._carriers.doses(arms if can_reuse else self.arms(distinct))
-            by_injection = dict(zip(distinct, measured, strict=True))
+            # A batch of some of the concepts has doses that are known already.
+            if not self._doses.keys() >= set(distinct):
+                # Arms that are on in the cache alone have keys and values that can be used again.
+                can_reuse = distinct == [resolved[row] for row in rows]
+                measured = self._carriers.doses(arms if can_reuse else self.arms(distinct))
+                self._doses |= dict(zip(distinct, measured, strict=True))
             for row, injection in in_cache.items():
-                doses[row] = by_injection[injection] if math.isfinite(by_injection[injection]) else None
+                doses[row] = self._doses[injection] if math.isfinite(self._doses[injection]) else None
         return doses
 
     def _resolve_given(self, injections: Sequence[Injection]) -> None:
@@ -197,7 +200,6 @@ class Strengths:
                 self._norms[injection] = _sign(injection) * float(kept)
         if not wanted:
             return
-        tell(f"finding the strength of {len(wanted)} vectors by their doses")
 
         def measure(norms: Mapping[int, float]) -> list[float]:
             injections = [wanted[number] for number in norms]
@@ -207,7 +209,8 @@ class Strengths:
 
         begin = BEGINNING * self._library.residual_norm(next(iter(doses)).layers)
         starts = [beginnings[injection] if beginnings else begin for injection in wanted]
-        norms = find_norms(measure, [doses[injection] for injection in wanted], starts)
+        with step(f"finding the strength of {len(wanted)} vectors by their doses"):
+            norms = find_norms(measure, [doses[injection] for injection in wanted], starts)
         for injection, norm in zip(wanted, norms, strict=True):
             if math.isnan(norm):
                 start, stop = injection.layers

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from introbench.engine.architecture import find_parts
 from introbench.engine.hooks import entering, looking_at, skipping, steering
 from introbench.errors import InputError
-from introbench.progress import tick
+from introbench.progress import step, tick
 from introbench.steering.injection import LayerRange
 from introbench.validation.lessons import Course, Lesson, lesson_deltas, lessons
 
@@ -113,13 +113,15 @@ def prepare(pupil: Pupil, tokenizer: Any, vectors: Tensor, norm: float, course: 
         course: How the model is taught.
     """
     prepared = []
-    for number, lesson in zip(range(course.lessons), lessons(tokenizer, course), strict=False):
-        tick()
-        deltas = lesson_deltas(vectors, norm, number, course)
-        with torch.no_grad():
-            states = pupil.states(lesson, {block: deltas[:, block] for block in range(*pupil.layers)})
-            before = pupil.log_odds(lesson, states[:1])[0]
-        shifts = torch.zeros(2, len(lesson.questions))
-        shifts[0] = course.shift * lesson.signs
-        prepared.append(PreparedLesson(lesson, states, before, shifts.to(before.device)))
+    with step(f"preparing {course.lessons} lessons (once)", course.lessons) as advance:
+        for number, lesson in zip(range(course.lessons), lessons(tokenizer, course), strict=False):
+            tick()
+            deltas = lesson_deltas(vectors, norm, number, course)
+            with torch.no_grad():
+                states = pupil.states(lesson, {block: deltas[:, block] for block in range(*pupil.layers)})
+                before = pupil.log_odds(lesson, states[:1])[0]
+            shifts = torch.zeros(2, len(lesson.questions))
+            shifts[0] = course.shift * lesson.signs
+            prepared.append(PreparedLesson(lesson, states, before, shifts.to(before.device)))
+            advance(1)
     return prepared

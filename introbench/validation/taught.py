@@ -25,7 +25,7 @@ from introbench.models.checkpoint import Checkpoint, weights_fingerprint
 from introbench.models.disk_cache import cache_dir, is_intact, write_atomically, write_with_digests
 from introbench.models.lora_adapter import PACKAGE, require_peft
 from introbench.models.smollm2 import NAME
-from introbench.progress import heartbeat, listen, tell
+from introbench.progress import screen_for, show_on, tell
 from introbench.prompts import data
 from introbench.prompts.conversation import yes_no_turns
 from introbench.steering.injection import LayerRange, VectorRecipe, parse_layers, parse_strength
@@ -66,11 +66,9 @@ def taught(checkpoint: Checkpoint, course: Course | None = None) -> Path:
             return folder
         tell(f"the cached model {folder} is corrupt; teaching it again")
     pupil = Pupil(model, parse_layers(None, checkpoint.n_layers))
-    with heartbeat(f"preparing {course.lessons} lessons (once)"):
-        vectors, norm = _vectors(model, tokenizer, pupil.layers, course)
-        prepared = prepare(pupil, tokenizer, vectors, norm, course)
-    with heartbeat(f"teaching each of them {course.epochs} times (once)"):
-        taught_model = teach(model, pupil, prepared, course)
+    vectors, norm = _vectors(model, tokenizer, pupil.layers, course)
+    prepared = prepare(pupil, tokenizer, vectors, norm, course)
+    taught_model = teach(model, pupil, prepared, course)
 
     def save(target: Path) -> None:
         taught_model.save_pretrained(target)
@@ -95,7 +93,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also copy the model to this folder")
     options = parser.parse_args()
     # Progress goes to stderr, so that a shell can read the folder from stdout.
-    listen(lambda line: print(f"introbench: {line}", file=sys.stderr, flush=True))
+    show_on(screen_for(sys.stderr))
     folder = taught(Checkpoint(NAME))
     if options.out:
         shutil.copytree(folder, options.out, dirs_exist_ok=True)

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from introbench.engine.architecture import find_parts
 from introbench.errors import InputError
 from introbench.models.lora_adapter import undisturbed
-from introbench.progress import tell, tick
+from introbench.progress import step, tell, tick
 from introbench.steering.injection import LayerRange
 from introbench.validation.lessons import Course
 from introbench.validation.pupil import PreparedLesson, Pupil
@@ -36,7 +36,8 @@ def teach(model: PreTrainedModel, pupil: Pupil, prepared: Sequence[PreparedLesso
 
     draw, steps = random.Random(course.seed), course.epochs * len(prepared)
     losses: list[float] = []
-    with undisturbed(), torch.enable_grad():
+    name = f"teaching {len(prepared)} lessons {course.epochs} times (once)"
+    with step(name, steps) as advance, undisturbed(), torch.enable_grad():
         torch.default_generator.manual_seed(course.seed)
         maps = linear_maps_above(model, pupil.layers)
         adapted = get_peft_model(model, LoraConfig(r=course.rank, lora_alpha=course.alpha, target_modules=maps))
@@ -58,6 +59,7 @@ def teach(model: PreTrainedModel, pupil: Pupil, prepared: Sequence[PreparedLesso
             optimiser.zero_grad()
             schedule.step()
             losses.append(float(step_loss.detach()))
+            advance(1)
             if not torch.isfinite(step_loss):
                 raise InputError(f"loss {losses[-1]} at step {len(losses)}: expected a finite one; load it in float32")
         merged = cast(PreTrainedModel, adapted.merge_and_unload())

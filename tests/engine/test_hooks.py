@@ -126,9 +126,9 @@ def test_skipped_blocks_hand_on_their_input(architecture: str) -> None:
 
 
 def test_a_function_is_called_before_every_block(llama: PreTrainedModel) -> None:
-    calls: list[str] = []
-    after_blocks(llama, before_each(find_parts(llama).layers[1:], lambda: calls.append("call")))
-    assert calls == ["call"] * 3
+    calls: list[int] = []
+    after_blocks(llama, before_each(find_parts(llama).layers[1:], calls.append), rows=3)
+    assert calls == [3 * 4] * 3
 
 
 def test_no_hook_stays_after_an_error(llama: PreTrainedModel) -> None:
@@ -139,7 +139,7 @@ def test_no_hook_stays_after_an_error(llama: PreTrainedModel) -> None:
         entering(layers[1], torch.zeros(1, 4, 32), 1),
         forking(layers[2], torch.tensor([0])),
         skipping([layers[3]], as_tuples=False),
-        before_each(layers, lambda: None),
+        before_each(layers, lambda _: None),
         looking_at(layers, [0], [0]),
         input_of(layers[1]),
     ]

@@ -14,7 +14,7 @@ from introbench.engine import Engine
 from introbench.errors import InputError
 from introbench.models.disk_cache import sha256_of
 from introbench.models.finetune import TunedWeights
-from introbench.progress import tell
+from introbench.progress import step
 from introbench.prompts.chat import Messages, render
 from introbench.steering.injection import FROM_FILE, MODEL_CONTRAST, Injection, LayerRange, VectorRecipe
 from introbench.steering.vectors.control_file import read_control_file
@@ -121,8 +121,8 @@ class VectorLibrary:
         kept = self.store.load(key)
         if kept is not None:
             return kept
-        tell(f"extracting the vector for {recipe.concept!r} ({recipe.method})")
-        vectors = _EXTRACTORS[recipe.method](self._opening_residuals(recipe.concept) - self._neutral_residuals())
+        with step(f"extracting the vector for {recipe.concept!r} ({recipe.method})"):
+            vectors = _EXTRACTORS[recipe.method](self._opening_residuals(recipe.concept) - self._neutral_residuals())
         self.store.save(key, vectors)
         return vectors
 
@@ -143,9 +143,9 @@ class VectorLibrary:
         kept = self.store.load(key)
         if kept is not None:
             return kept
-        tell(f"extracting the vector from the model to {name}")
-        base = self._neutral_residuals()
-        difference = opening_residuals(Engine(weights), self._tokenizer, NEUTRAL, self._openings) - base
+        with step(f"extracting the vector from the model to {name}"):
+            base = self._neutral_residuals()
+            difference = opening_residuals(Engine(weights), self._tokenizer, NEUTRAL, self._openings) - base
         # Below the first block that was tuned, and everywhere if the fine-tune is the model itself, there is nothing to
         # inject: what is left there is rounding, which has no direction.
         moved = difference.norm(dim=(0, 2)) > ROUNDING * base.norm(dim=(0, 2))
