@@ -1,109 +1,134 @@
-"""(a) the engine's time beside the naive schedule's, (b) its share of the ideal, (g) how both scale.
+"""(a) the engine's time beside that of what people use, (b) its share of the ideal, (g) how both scale; memory.
 
-python bench/battery.py                 # 4, 10 and 20 arms, 70 questions on a 600-token prior turn
-python bench/battery.py --scaling       # a table and bench/scaling.png as well
+python bench/battery.py                          # 1, 5 and 19 arms, 70 questions on a 600-token prior turn
+python bench/battery.py --model 0.5B --arms 5    # random weights in the shape of a model of half a billion
+python bench/battery.py --memory                 # peak memory, every number in a process of its own
+python bench/battery.py --scaling                # a table and bench/scaling.png as well
+
+See `contestants` for what is compared.
 """
 
 import argparse
-import random
+import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from measure import gemm_peak, medians, seconds, show_peak
-from naive import one_arm, passes
-from transformers import PreTrainedModel
-from workload import LAYERS, conversations, random_arms, requests
+from contestants import CONTESTANTS, READ, Workload, able
+from measure import gemm_peak, load, show_peak, used_by
+from naive import one_arm
+from workload import layers_to_steer
 
-from introbench.engine import Engine, Request
 from introbench.engine.pieces import TRIE_TOKENS
 from introbench.engine.trie import tries
-from introbench.models.checkpoint import Checkpoint
+
+OTHERS = [name for name in CONTESTANTS if name != "engine"]
 
 
-def ideal_flops(model: PreTrainedModel, battery: Sequence[Request], rows: int) -> float:
+def ideal_flops(workload: Workload) -> float:
     """FLOPs of each distinct token once: below the first steered block in one row, above it in every arm."""
-    config = model.config
-    per_block = 2 * sum(p.numel() for p in model.model.layers[0].parameters())
-    prior = battery[0].prior
-    _, (trie,) = tries([request.question for request in battery], size=10**9)
-    blocks = LAYERS[0] + rows * (config.num_hidden_layers - LAYERS[0])
+    config, requests, rows = workload.model.config, workload.requests, workload.rows
+    per_block = 2 * sum(p.numel() for p in workload.model.model.layers[0].parameters())
+    prior = requests[0].prior
+    _, (trie,) = tries([request.question for request in requests], size=10**9)
+    first = layers_to_steer(workload.model)[0]
+    blocks = first + rows * (config.num_hidden_layers - first)
     attended = prior * prior / 2 + float((prior + trie.depths + 1).sum())
-    unembedding = 2 * rows * len(battery) * config.hidden_size * config.vocab_size
+    unembedding = 2 * rows * len(requests) * config.hidden_size * config.vocab_size
     return blocks * ((prior + len(trie)) * per_block + 4 * config.hidden_size * attended) + unembedding
 
 
-def compare(checkpoint: Checkpoint, engine: Engine, rows: int, questions: int, prior: int, samples: int) -> list[str]:
-    """One row of the table."""
-    model, parts = engine.model, engine.parts
-    arms = random_arms(model, rows)
-    battery = requests(conversations(checkpoint, questions, prior), arms, tokens=(10, 11, 12, 13))
-    chosen = random.Random(0).sample(battery, min(samples, len(battery)))
-    slow: list[float] = []
-    slow_last: list[float] = []
-    fast: list[float] = []
-    worst = 0.0
-    for request in chosen:  # interleaved: a run of the engine, then a sample of what it is compared with
-        engine.release()
-        fast.append(seconds(lambda: engine.read(battery)))
-        for row in (0, rows - 1):
-            full, last = medians(
-                [
-                    lambda row=row, request=request: one_arm(model, parts, request, arms, row, last_only=False),
-                    lambda row=row, request=request: one_arm(model, parts, request, arms, row, last_only=True),
-                ],
-                repeats=1,
-            )
-            slow.append(full)
-            slow_last.append(last)
-        expected = one_arm(model, parts, request, arms, rows - 1, last_only=True)[0, list(request.want.tokens)]
-        logprobs = engine.read([request])[0].logprobs[rows - 1]
-        worst = max(worst, float((logprobs - expected).abs().max()))
-    peak = gemm_peak()
-    taken = sorted(fast)[len(fast) // 2]
-    naive, naive_last = (sorted(times)[len(times) // 2] * passes(len(battery), rows) for times in (slow, slow_last))
-    share = ideal_flops(model, battery, rows) / taken
+def compare(workload: Workload, samples: int) -> list[str]:
+    """One row of the table; the contestants take turns."""
+    times: dict[str, list[float]] = {name: [] for name in able(workload)}
+    for sample in range(samples):
+        for name, contestant in able(workload).items():
+            times[name].append(contestant(workload, sample))
+    medians = {name: statistics.median(taken) for name, taken in times.items()}
+    taken = medians["engine"]
+    share = ideal_flops(workload) / taken
     return [
-        str(rows),
-        str(len(battery)),
-        str(battery[0].prior),
+        str(workload.rows),
+        str(len(workload.requests)),
+        str(workload.requests[0].prior),
         f"{taken:.1f}",
-        f"{naive / taken:.0f}",
-        f"{naive_last / taken:.0f}",
-        *(f"{share / flops:.2f}" for flops in peak.values()),
-        f"{worst:.0e}",
+        *(f"{medians[name] / taken:.1f}" if name in medians else "-" for name in OTHERS),
+        *(f"{share / flops:.2f}" for flops in gemm_peak().values()),
+        f"{largest_difference(workload):.0e}",
     ]
+
+
+def largest_difference(workload: Workload) -> float:
+    """How far the engine's log-probabilities of one conversation are from an uncached pass, in nats."""
+    request, row = workload.requests[-1], workload.rows - 1
+    assert request.arms is not None
+    expected = one_arm(workload.model, workload.engine.parts, request, request.arms, row, last_only=True)
+    return float((workload.engine.read([request])[0].logprobs[row] - expected[0, list(READ)]).abs().max())
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--model", default="smollm2", help="smollm2, or a shape of random_models.SHAPES")
+    parser.add_argument("--arms", type=int, nargs="+", default=[1, 5, 19])
+    parser.add_argument("--questions", type=int, default=70)
+    parser.add_argument("--prior", type=int, default=600)
     parser.add_argument("--samples", type=int, default=5)
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--only", choices=CONTESTANTS, help="run one contestant once and print nothing")
     parser.add_argument("--scaling", action="store_true")
     options = parser.parse_args()
-    checkpoint = Checkpoint(options.model)
-    engine = Engine(checkpoint.load())
+    first = Workload(options.model, options.arms[0], options.questions, options.prior)
+    if options.only:
+        able(first)[options.only](first, 0)
+    elif options.memory:
+        memory(options)
+    else:
+        times(options, first)
+
+
+def times(options: argparse.Namespace, workload: Workload) -> None:
+    """Print times, and plot how they scale if asked to."""
     peak = gemm_peak()
-    print(show_peak(peak), "|", torch.get_num_threads(), "threads |", engine.notes["path"], "| tries of", TRIE_TOKENS)
+    notes = [f"{name}: {note}" for name, note in workload.engine.notes.items()]
+    print(show_peak(peak), f"{torch.get_num_threads()} threads", load(), f"tries of {TRIE_TOKENS}", *notes, sep=" | ")
     shares = [f"share of ideal ({name})" for name in peak]
-    print(
-        " | ".join(["arms", "questions", "prior", "seconds", "x naive", "x naive, last logits", *shares, "difference"])
-    )
-    cells = [(rows, 70, 600) for rows in (4, 10, 20)]
+    columns = ["arms", "questions", "prior", "seconds", *(f"x {name}" for name in OTHERS), *shares, "difference"]
+    print(" | ".join(columns))
+    cells = [(rows, options.questions, options.prior) for rows in options.arms]
     if options.scaling:
-        cells += [(rows, 70, 600) for rows in (2, 40)] + [(4, n, 600) for n in (5, 20, 40)]
+        cells += [(rows, 70, 600) for rows in (2, 4, 10, 20, 40)] + [(4, n, 600) for n in (5, 20, 40)]
         cells += [(4, 70, prior) for prior in (150, 300, 1200)]
     table = []
     for rows, questions, prior in cells:
-        table.append(compare(checkpoint, engine, rows, questions, prior, options.samples))
+        if (questions, prior) == (workload.questions, workload.prior):
+            cell = workload.same_model(rows)
+        else:
+            cell = Workload(options.model, rows, questions, prior)
+            cell.__dict__ |= {"model": workload.model, "engine": workload.engine}
+        table.append(compare(cell, options.samples))
         print(" | ".join(table[-1]), flush=True)
+    print(load())
     if options.scaling:
         plot(table, Path(__file__).parent / "scaling.png")
 
 
+def memory(options: argparse.Namespace) -> None:
+    """Print the peak memory of every contestant, in MiB, by number of arms."""
+    print(" | ".join(["arms", *CONTESTANTS]))
+    for rows in options.arms:
+        can = able(Workload(options.model, rows, options.questions, options.prior))
+        peaks = []
+        for name in CONTESTANTS:
+            size = ["--arms", str(rows), "--questions", str(options.questions), "--prior", str(options.prior)]
+            command = [sys.executable, __file__, "--model", options.model, "--only", name, *size]
+            peaks.append(f"{used_by(command).mebibytes:.0f}" if name in can else "-")
+        print(" | ".join([str(rows), *peaks]), flush=True)
+
+
 def plot(table: Sequence[Sequence[str]], path: Path) -> None:
-    """How many times faster than naive, by arms, questions and length of the prior turn."""
+    """How many times faster than the published schedule, by arms, questions and length of the prior turn."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -120,7 +145,7 @@ def plot(table: Sequence[Sequence[str]], path: Path) -> None:
         axis.plot([p[0] for p in points], [p[2] for p in points], "s--", label="last logits only")
         axis.set(xlabel=name, ylim=(0, None))
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("times faster than naive")
+    axes[0].set_ylabel("times faster than the published schedule")
     axes[0].legend()
     figure.savefig(path, dpi=120)
     print("wrote", path.name)

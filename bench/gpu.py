@@ -1,50 +1,33 @@
 """The engine on a GPU: random weights in the shape of Qwen2.5-Coder-32B, bfloat16; needs torch and transformers only.
 
     python bench/gpu.py                     # on a GPU
-    python bench/gpu.py --layers 2 --hidden 64 --device cpu --prior 40 --questions 4    # what it does, on a CPU
+    python bench/gpu.py --shape tiny --device cpu --prior 40 --questions 4    # what it does, on a CPU
 
-Prints trials per second, the share of the peak (MFU) of the cache fills and of the whole, the naive schedule's
-time beside it, peak memory; and how far a small model's shifts in bfloat16 are from float32.
+Prints trials per second, the share of the peak (MFU) of the cache fills and of the whole, beside it the time of the
+published schedule and of a user's script, peak memory; and how far a small model's shifts in bfloat16 are from float32.
 """
 
 import argparse
 import random
+import statistics
 import sys
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config
+from transformers import PreTrainedModel
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # introbench itself need not be installed
 
 from measure import gemm_peak, seconds, show_peak
 from naive import one_arm, passes
+from random_models import SHAPES, Shape, random_model
+from users_script import UsersScript
 
 from introbench.engine import Arms, Engine, Request, Want
 from introbench.engine.trie import tries
 
-
-def qwen(layers: int, hidden: int, device: str, dtype: torch.dtype, seed: int = 0) -> PreTrainedModel:
-    """Random weights in the proportions of Qwen2.5-Coder-32B."""
-    heads = max(1, hidden // 128)
-    torch.manual_seed(seed)
-    config = Qwen2Config(
-        vocab_size=152064 if hidden > 1000 else 997,
-        hidden_size=hidden,
-        intermediate_size=27648 * hidden // 5120,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=max(1, heads // 5),
-        max_position_embeddings=32768,
-    )
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with torch.device(device):
-            model = AutoModelForCausalLM.from_config(config)
-    finally:
-        torch.set_default_dtype(before)
-    return model.eval().requires_grad_(False)
+SMALL = Shape(layers=8, hidden=512, inner=2764, heads=4, key_heads=1, vocabulary=997)
+"""The shape of the model that is also run in float32."""
 
 
 def arms_of(model: PreTrainedModel, rows: int, strength: float) -> Arms:
@@ -83,50 +66,53 @@ def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--layers", type=int, default=64)
-    parser.add_argument("--hidden", type=int, default=5120)
+    parser.add_argument("--shape", choices=SHAPES, default="32B")
     parser.add_argument("--rows", type=int, default=10)
     parser.add_argument("--questions", type=int, default=70)
     parser.add_argument("--prior", type=int, default=600)
     options = parser.parse_args()
     speed(options)
-    readout_error(options.device, min(options.layers, 8), min(options.hidden, 512))
+    readout_error(options.device, SMALL if options.device != "cpu" else SHAPES["tiny"])
 
 
 def speed(options: argparse.Namespace) -> None:
     """Trials per second, MFU and memory, beside the naive schedule."""
     peak = gemm_peak(options.device, torch.bfloat16)
-    model = qwen(options.layers, options.hidden, options.device, torch.bfloat16)
+    model = random_model(SHAPES[options.shape], options.device, torch.bfloat16)
     engine = Engine(model)
     arms = arms_of(model, options.rows, strength=20)
     requests = battery(model, arms, options.questions, options.prior)
     one = [Request(requests[0].tokens[: options.prior + 2], options.prior, Want((1,), top=1), arms)]
     _, (trie,) = tries([request.question for request in requests], size=10**9)
     engine.read(requests)  # warm
-    taken, fill, slow = [], [], []
+    script = UsersScript(model, requests)
+    taken, fill, slow, scripted = [], [], [], []
     for request in requests[:5]:
         engine.release()
         taken.append(seconds(lambda: engine.read(requests)))
         engine.release()
         fill.append(seconds(lambda: engine.read(one)))
         slow.append(seconds(lambda request=request: one_arm(model, engine.parts, request, arms, 1, last_only=False)))
-    all_, fill_, naive = (sorted(times)[len(times) // 2] for times in (taken, fill, slow))
+        engine.release()
+        scripted.append(seconds(script.run))
+    all_, fill_, naive, by_script = (statistics.median(times) for times in (taken, fill, slow, scripted))
     best = max(peak.values())
     print(show_peak(peak), "|", engine.notes["path"])
     print(f"{len(requests) / all_:.1f} trials of {options.rows} arms per second")
     print(f"MFU of a fill {flops(model, arms, options.prior, 1) / fill_ / best:.2f}")
     total = flops(model, arms, options.prior + len(trie), len(requests))
     print(
-        f"MFU of the whole {total / all_ / best:.2f}; {naive * passes(len(requests), options.rows) / all_:.0f} x naive"
+        f"MFU of the whole {total / all_ / best:.2f}; x script {by_script / all_:.1f}, "
+        f"x published {naive * passes(len(requests), options.rows) / all_:.0f}"
     )
     if torch.cuda.is_available():
         print(f"peak memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
 
 
-def readout_error(device: str, layers: int, hidden: int) -> None:
+def readout_error(device: str, shape: Shape) -> None:
     """How far shifts of a small model in bfloat16 are from the same weights in float32."""
-    rounded = qwen(layers, hidden, device, torch.bfloat16, seed=2)
-    exact = qwen(layers, hidden, device, torch.float32, seed=2)
+    rounded = random_model(shape, device, torch.bfloat16, seed=2)
+    exact = random_model(shape, device, torch.float32, seed=2)
     exact.load_state_dict({name: value.float() for name, value in rounded.state_dict().items()})
     shifts = []
     for model in (rounded, exact):

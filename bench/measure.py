@@ -1,10 +1,74 @@
-"""Timing for the benchmarks: medians of interleaved runs, beside what the machine's matrix products reach."""
+"""Measurements that the benchmarks share: interleaved times, times and memory of processes, what products reach."""
 
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a process and those that it started took.
+
+    Attributes:
+        seconds: Wall time.
+        mebibytes: Largest resident memory of any of them.
+        printed: What it printed.
+    """
+
+    seconds: float
+    mebibytes: float
+    printed: str
+
+
+_WAIT = """
+import os, subprocess, sys, time
+begun = time.perf_counter()
+process = subprocess.Popen(sys.argv[2:])
+_, status, used = os.wait4(process.pid, 0)
+with open(sys.argv[1], "w") as found:
+    print(os.waitstatus_to_exitcode(status), time.perf_counter() - begun, used.ru_maxrss, file=found)
+os._exit(0)
+"""
+"""Runs a program from a small process of its own: a new process counts the memory of the one that starts it."""
+
+
+def used_by(
+    command: Sequence[str | Path], folder: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Used:
+    """Run a process to its end.
+
+    Args:
+        command: The program and its arguments.
+        folder: Where to run it; None for the current folder.
+        environment: Variables that it is given besides those of this process.
+
+    Raises:
+        RuntimeError: It failed; with the last lines that it printed.
+    """
+    with tempfile.NamedTemporaryFile("r") as found:
+        printed = subprocess.run(
+            [sys.executable, "-S", "-c", _WAIT, found.name, *map(str, command)],
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=True,
+        ).stdout
+        status, seconds, kibibytes = found.read().split()
+    if int(status):
+        last = "\n".join(printed.splitlines()[-15:])
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with status {status}:\n{last}")
+    return Used(float(seconds), int(kibibytes) / 1024, printed)
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -25,6 +89,12 @@ def medians(runs: Sequence[Callable[[], object]], repeats: int) -> list[float]:
         for run, times_of_run in zip(runs, times, strict=True):
             times_of_run.append(seconds(run))
     return [statistics.median(times_of_run) for times_of_run in times]
+
+
+def load() -> str:
+    """How busy the machine has been, in words; on an idle one, the numbers are as many as there are threads at work."""
+    minute, _, quarter = os.getloadavg()
+    return f"load {minute:.1f} in the last minute, {quarter:.1f} in the last quarter of an hour, {os.cpu_count()} cores"
 
 
 def gemm_peak(device: str = "cpu", dtype: torch.dtype = torch.float32, size: int | None = None) -> dict[str, float]:

@@ -31,5 +31,5 @@ def one_arm(
 
 
 def passes(requests: int, rows: int) -> int:
-    """Number of passes that a run takes: two for every vector and conversation."""
-    return 2 * requests * (rows - 1)
+    """Number of passes that a run takes: two for every vector and conversation, one for each without a vector."""
+    return requests * max(1, 2 * (rows - 1))

@@ -54,6 +54,12 @@ def conversations(checkpoint: Checkpoint, questions: int, prior: int) -> list[Ch
     return chats(fewest, endings[:questions])
 
 
+def layers_to_steer(model: PreTrainedModel) -> tuple[int, int]:
+    """The layers that are steered: the usual ones, or the middle third of a model that is too small for them."""
+    count = int(model.config.num_hidden_layers)
+    return LAYERS if count >= LAYERS[1] else (count // 3, max(count // 3 + 1, 2 * count // 3))
+
+
 def random_arms(model: PreTrainedModel, rows: int, layers: tuple[int, int] = LAYERS, seed: int = 0) -> Arms:
     """A sham and random vectors of norm `STRENGTH`."""
     draw = torch.Generator().manual_seed(seed)

@@ -27,10 +27,11 @@ def run(*arguments: str, **environment: str) -> str:
 
 @pytest.mark.slow
 def test_the_gpu_benchmark_runs_on_a_cpu() -> None:
-    small = ["--device", "cpu", "--layers", "3", "--hidden", "128", "--rows", "3", "--questions", "6", "--prior", "40"]
+    small = ["--device", "cpu", "--shape", "tiny", "--rows", "3", "--questions", "6", "--prior", "40"]
     printed = run("gpu.py", *small)
     assert "fast: shared prior turns, token tries" in printed
     assert "trials of 3 arms per second" in printed
+    assert "x script" in printed
     assert "shifts in bfloat16: median error 0.0" in printed
 
 
