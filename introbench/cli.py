@@ -26,8 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="introbench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    table = commands.add_parser("table", help="print the result table of a log")
+    table = commands.add_parser("table", help="print what a log says: the conclusion, and its main tables")
     table.add_argument("log", nargs="?", default="logs", help="a log file, or a folder whose latest log is taken")
+    table.add_argument("--full", action="store_true", help="print all other tables as well")
     plot = commands.add_parser("plot", help="draw the maps of a sweep")
     plot.add_argument("log", nargs="?", default="logs", help="a log file, or a folder whose latest sweep is taken")
     plot.add_argument("--out", type=Path, default=Path("sweep.png"), help="PNG, PDF or SVG file; sweep.png by default")
@@ -65,7 +66,7 @@ def _table(options: argparse.Namespace) -> int:
     from introbench.report.read_log import status_of
 
     location = find_log(options.log)
-    print(log_table(location))
+    print(log_table(location, full=options.full))
     return 0 if status_of(location) == "success" else 1
 
 

@@ -1,5 +1,7 @@
 """Dose and response: what each strength does to neutral answers and to steered texts, and which one to take."""
 
+import math
+
 import numpy as np
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
@@ -10,20 +12,21 @@ from introbench.scorers.top_of_mind import top_of_mind_texts
 
 @metric(scores="unreduced")
 def proposal() -> Metric:
-    """The proposed strength as a norm and as a dose, and every strength's dose, live vectors and coherent texts."""
+    """The proposed strength, as a norm and as a dose in nats; how many vectors are live there, and how many coherent.
+
+    NaN where no strength is proposed. `vectors` is how many vectors were tried.
+    """
 
     def compute(scores: list[SampleScore]) -> Value:
         by_strength = responses([score.score.metadata or {} for score in scores])
         best = proposed(by_strength)
-        values = {
-            "proposed norm": float(np.mean(best.norms)) if best else float("nan"),
-            "proposed dose": float(np.mean(best.doses)) if best else float("nan"),
+        return {
+            "proposed norm": float(np.mean(best.norms)) if best else math.nan,
+            "proposed dose": float(np.mean(best.doses)) if best else math.nan,
+            "live": best.live if best else math.nan,
+            "coherent": best.coherent if best else math.nan,
+            "vectors": len(scores) if scores else math.nan,
         }
-        for response in by_strength:
-            values[f"dose | {response.strength}"] = float(np.mean(response.doses))
-            values[f"live | {response.strength}"] = response.live
-            values[f"coherent | {response.strength}"] = response.coherent
-        return values
 
     return compute
 

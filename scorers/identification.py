@@ -8,52 +8,39 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 
 from introbench.analysis.arm_reading import ArmReading
-from introbench.analysis.identification import NOTHING, Identification, identifications, lens_trials
-from introbench.analysis.logit_lens import peak
+from introbench.analysis.identification import NOTHING, Identification, first_of_parts
 from introbench.provider.outputs import read_output
 from introbench.records.factors import TrialFactors
 from introbench.report.markdown import options_table
-from introbench.scorers.logit_lens import peak_values
-from introbench.scorers.metric_values import scored_trials
+from introbench.scorers.metric_values import MOST_METRICS, scored_trials
+
+METRICS = ("bits beyond random", "p-value", "bits", "ceiling", "accuracy", "missing")
+"""Names of the metrics of a part."""
 
 
 @metric(scores="unreduced")
-def reported_information(seed: int = 0) -> Metric:
-    """Mutual information between what was injected and what was reported, by part and document; see the table too.
+def reported_information() -> Metric:
+    """Bits about concepts beyond those about random vectors, in each part, under the reference document; see the table.
 
-    What counts is `bits beyond random`, with its p-value: random vectors shift answers, too.
-
-    Args:
-        seed: Seed of permutations and bootstrap.
+    `bits beyond random` is what counts, with its p-value: random vectors shift answers, too. `bits` is the mutual
+    information between what was injected and what was reported, `ceiling` that of a perfect reporter, and `accuracy`
+    the mean probability of the injected concept.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
+        trials = scored_trials(scores)
+        parts = (first_of_parts(trials) if trials else {}) or {"": None}
         values: dict[str, float] = {}
-        for (part, document), identified_cell in identifications(scored_trials(scores), seed=seed).items():
-            values |= _values(f"{part} | {document}", identified_cell)
+        for part, identified in list(parts.items())[: MOST_METRICS // len(METRICS)]:
+            suffix = f" | {part}" if part else ""
+            numbers = _numbers(identified) if identified else dict.fromkeys(METRICS, math.nan)
+            values |= {f"{name}{suffix}": number for name, number in numbers.items()}
         return values
 
     return compute
 
 
-@metric(scores="unreduced")
-def concept_peaks(seed: int = 0) -> Metric:
-    """At which layer the injected concept's own token gains most, by part and document.
-
-    Args:
-        seed: Seed of the bootstrap.
-    """
-
-    def compute(scores: list[SampleScore]) -> Value:
-        grouped = lens_trials(scored_trials(scores))
-        return peak_values(
-            [peak(f"{part} | {document}", of_cell, seed=seed) for (part, document), of_cell in grouped.items()]
-        )
-
-    return compute
-
-
-@scorer(metrics=[reported_information(), concept_peaks()])
+@scorer(metrics=[reported_information()])
 def identified() -> Scorer:
     """Score a trial by how probable the injected concept is among the options.
 
@@ -110,27 +97,14 @@ def _lens_among(reading: ArmReading, options: Mapping[str, str]) -> dict[str, li
     return dict(zip(options.values(), (weights / weights.sum(axis=0)).tolist(), strict=True))
 
 
-def _values(cell: str, identified_cell: Identification) -> dict[str, float]:
-    bits, beyond = identified_cell.information, identified_cell.beyond_random
-    return {
-        f"bits | {cell}": bits.bits,
-        f"bits | {cell} | low": bits.low,
-        f"bits | {cell} | high": bits.high,
-        f"bits | {cell} | plug-in": bits.plug_in,
-        f"bits | {cell} | p-value": bits.p_value,
-        f"bits | {cell} | ceiling": bits.ceiling,
-        f"bits, random vectors | {cell}": identified_cell.random_bits,
-        f"bits beyond random | {cell}": bits.bits - identified_cell.random_bits,
-        f"bits beyond random | {cell} | p-value": beyond.p_value if beyond else math.nan,
-        f"accuracy | {cell}": bits.accuracy,
-        f"missing | {cell}": identified_cell.missing,
-        **(
-            {}
-            if math.isnan(identified_cell.nothing.estimate)
-            else {
-                f"nothing, injected - sham | {cell}": identified_cell.nothing.estimate,
-                f"nothing, injected - sham | {cell} | low": identified_cell.nothing.low,
-                f"nothing, injected - sham | {cell} | high": identified_cell.nothing.high,
-            }
-        ),
-    }
+def _numbers(identified: Identification) -> dict[str, float]:
+    bits, beyond = identified.information, identified.beyond_random
+    values = (
+        bits.bits - identified.random_bits,
+        beyond.p_value if beyond else math.nan,
+        bits.bits,
+        bits.ceiling,
+        bits.accuracy,
+        identified.missing,
+    )
+    return dict(zip(METRICS, values, strict=True))

@@ -7,144 +7,49 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 
 from introbench.analysis.arm_reading import ArmReading
-from introbench.analysis.contrasts import active_contrasts, contrasts, control_contrasts, mean_shifts
+from introbench.analysis.evidence import Evidence
 from introbench.analysis.introspection import IntrospectionRun
 from introbench.analysis.noticed import exact_numbers, shifts_of_arms
-from introbench.analysis.verdict import RULES, VERDICTS
+from introbench.analysis.verdict import RULES
 from introbench.provider.outputs import arm_records, read_output
 from introbench.records.arm import steerings_of
 from introbench.records.arm_record import ArmRecord
 from introbench.records.factors import TrialFactors
 from introbench.report.markdown import arm_table, published_form
-from introbench.scorers.metric_values import interval_values, result_values, scored_trials
-from introbench.stats.intervals import NOT_MEASURED
-
-
-@metric(scores="unreduced")
-def shift_by_document_and_family(seed: int = 0) -> Metric:
-    """Mean shift in log-odds for every document and question family, with a 95% interval.
-
-    Args:
-        seed: Seed of the bootstrap.
-    """
-
-    def compute(scores: list[SampleScore]) -> Value:
-        run = IntrospectionRun(scored_trials(scores))
-        return result_values(mean_shifts(run.shifts, run.plan, seed=seed))
-
-    return compute
-
-
-@metric(scores="unreduced")
-def introspection_contrasts(seed: int = 0) -> Metric:
-    """Introspection against control questions, documents, random vectors and salience, with 95% intervals.
-
-    Args:
-        seed: Seed of the bootstrap.
-    """
-
-    def compute(scores: list[SampleScore]) -> Value:
-        run = IntrospectionRun(scored_trials(scores))
-        return result_values(contrasts(run.shifts, run.plan, seed=seed))
-
-    return compute
+from introbench.scorers.metric_values import scored_trials
 
 
 @metric(scores="unreduced")
 def headline() -> Metric:
-    """The numbers to look at first: `noticed` with its interval, what it rests on, and the verdict.
+    """The verdict, and the numbers to look at first, under the document info (under the first one, if info is not run).
 
-    `noticed` is the excess of introspection over what control questions do, under the document info (under the first
-    one, if info is not run), averaged over kinds of answers; `spread` is how far these lie apart. See
-    `introbench.stats.control_curve`. `beyond salience` is how much more that is than the excess of questions on what
-    stands out in the text, in the answer formats of both. Of the verdicts, the one that holds is 1; `rules` is the
-    version of the rules that it was drawn by.
+    The verdict that holds is the name of the first metric, and its value is 1. `noticed` is the excess of introspection
+    over what control questions do, averaged over kinds of answers, with its interval (`low`, `high`); see
+    `introbench.stats.control_curve`. `beyond random` is how much more that is than the excess under random vectors of
+    equal dose, `beyond salience` than that of questions on what stands out in the text. `not finite` is how many trials
+    have no finite numbers, `rules` the version of the rules of the verdict. All other numbers follow from the records:
+    see `introbench table LOG --full` and `introbench.analysis.named_values`.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
         run = IntrospectionRun(scored_trials(scores))
-        headline = run.headline.fit if run.headline else None
-        excess = headline.excess if headline else NOT_MEASURED
-        by_kind = [interval.estimate for interval in headline.by_kind.values()] if headline else []
+        evidence = run.evidence or Evidence()
         name = run.verdict.name if run.verdict else "inconclusive"
         return {
-            "noticed": excess.estimate,
-            "low": excess.low,
-            "high": excess.high,
-            **interval_values("beyond salience", run.evidence.beyond_salience if run.evidence else NOT_MEASURED),
-            "spread": max(by_kind) - min(by_kind) if by_kind else math.nan,
-            "concepts": excess.units,
+            **({f"verdict: {name}": 1.0} if scores else {}),
+            "noticed": evidence.excess.estimate,
+            "low": evidence.excess.low,
+            "high": evidence.excess.high,
+            "beyond random": evidence.beyond_random.estimate,
+            "beyond salience": evidence.beyond_salience.estimate,
             "not finite": run.not_finite,
             "rules": RULES,
-            **{f"verdict: {verdict}": float(verdict == name) for verdict in VERDICTS},
         }
 
     return compute
 
 
-@metric(scores="unreduced")
-def excess_over_controls() -> Metric:
-    """Introspection in excess of what control questions with its baseline do, by document and by kind of vector."""
-
-    def compute(scores: list[SampleScore]) -> Value:
-        values: dict[str, float] = {}
-        for excess in IntrospectionRun(scored_trials(scores)).excesses:
-            intervals = {
-                "excess": excess.fit.excess,
-                "bias": excess.fit.bias,
-                "flattening": excess.fit.flattening,
-                **({"behind concepts": excess.beside_concepts.difference} if excess.beside_concepts else {}),
-                **{f"excess in {kind}": interval for kind, interval in excess.fit.by_kind.items()},
-            }
-            for name, interval in intervals.items():
-                values |= interval_values(f"{name} | {excess.vectors} | {excess.document}", interval)
-        return values
-
-    return compute
-
-
-@metric(scores="unreduced")
-def control_vectors(seed: int = 0) -> Metric:
-    """What control vectors do (-T controls=...), norm- and impact-matched, on every family; nothing without them.
-
-    Args:
-        seed: Seed of the bootstrap.
-    """
-
-    def compute(scores: list[SampleScore]) -> Value:
-        run = IntrospectionRun(scored_trials(scores))
-        return result_values(control_contrasts(run.shifts, run.plan, seed=seed))
-
-    return compute
-
-
-@metric(scores="unreduced")
-def active_steering(seed: int = 0) -> Metric:
-    """The same trials steered while the model answers, too (-T steering=both); nothing without them.
-
-    Args:
-        seed: Seed of the bootstrap.
-    """
-
-    def compute(scores: list[SampleScore]) -> Value:
-        run = IntrospectionRun(scored_trials(scores))
-        if not run.active_shifts:
-            return {}
-        return result_values(active_contrasts(run.shifts, run.active_shifts, run.plan, seed=seed))
-
-    return compute
-
-
-@scorer(
-    metrics=[
-        headline(),
-        excess_over_controls(),
-        introspection_contrasts(),
-        shift_by_document_and_family(),
-        control_vectors(),
-        active_steering(),
-    ]
-)
+@scorer(metrics=[headline()])
 def yes_shift() -> Scorer:
     """Score a trial by its shift in log-odds against the sham.
 

@@ -8,7 +8,7 @@ from inspect_ai.solver import TaskState
 
 from introbench.analysis.arm_reading import ArmReading
 from introbench.analysis.location import (
-    CONTRASTS,
+    HEADLINE,
     NOT_KNOWN,
     LocationResult,
     Scores,
@@ -18,65 +18,44 @@ from introbench.analysis.location import (
     placed,
     planned_parts,
 )
+from introbench.analysis.named_values import SHORT, interval_values
 from introbench.provider.outputs import read_output
 from introbench.records.arm import CONCEPT, RANDOM, Arm
 from introbench.records.factors import TrialFactors
 from introbench.report.markdown import markdown
-from introbench.scorers.metric_values import interval_values, scored_trials
+from introbench.scorers.metric_values import MOST_METRICS, scored_trials
 
 KINDS = (CONCEPT, RANDOM)
 """The vectors that are injected at each place: the concept's own, and a random rotation of it."""
 
 VALUES = ("accuracy", "nats", "random_accuracy", "random_nats", "mass")
 
-SHORT = dict(zip(CONTRASTS, ("gain beyond random", "gain", "beyond random"), strict=True))
-"""What contrasts are called in the metrics: the viewer has little room for their names."""
-
 
 @metric(scores="unreduced")
-def location_contrasts(seed: int = 0) -> Metric:
-    """The score that counts, and the two differences that it is made of.
+def location_contrasts() -> Metric:
+    """The score that counts of each part: the gain in the share of right places, beyond random vectors.
 
-    `halves: gain beyond random` is how much larger the gain of introspective questions on halves is under concepts'
-    vectors than under random ones; this is the score that counts. `halves: gain` is by how much a larger share of right
-    places introspective questions have than others (`introspective - other` in the tables), `halves: beyond random`
-    concepts' vectors than random ones; each with its interval (`| low`, `| high`), and in nats (`| nats`).
-
-    Args:
-        seed: Seed of the bootstrap.
+    It is how much more often introspective questions name the right place than other questions do under concepts'
+    vectors, minus the same under random ones. Ends of its interval (`| low`, `| high`) follow while there is room for
+    twelve numbers in all, so with up to four parts. See the tables for nats and for what it is made of.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
+        headlines = [result for result in _results(scores) if result.is_headline]
+        if not headlines:
+            return {SHORT[HEADLINE]: math.nan}
+        named = {f"{result.part}: {SHORT[HEADLINE]}": result.accuracy for result in headlines}
+        if 3 * len(named) > MOST_METRICS:
+            return {name: interval.estimate for name, interval in named.items()}
         values: dict[str, float] = {}
-        for result in _results(scores, seed):
-            if result.is_contrast:
-                name = f"{result.part}: {SHORT[result.name]}"
-                values |= _values(result, name, accuracy=name)
+        for name, interval in named.items():
+            values |= interval_values(name, interval)
         return values
 
     return compute
 
 
-@metric(scores="unreduced")
-def location_scores(seed: int = 0) -> Metric:
-    """Accuracy and nats of each kind of question with each kind of vector, beside chance.
-
-    Args:
-        seed: Seed of the bootstrap.
-    """
-
-    def compute(scores: list[SampleScore]) -> Value:
-        values: dict[str, float] = {}
-        for result in _results(scores, seed):
-            if not result.is_contrast:
-                name = f"{result.part} | {result.name}"
-                values |= _values(result, name, accuracy=f"{name} | accuracy") | {f"{name} | chance": result.chance}
-        return values
-
-    return compute
-
-
-@scorer(metrics=[location_contrasts(), location_scores()])
+@scorer(metrics=[location_contrasts()])
 def located() -> Scorer:
     """Score a trial by how often the label that gains most is that of the place where the thought was.
 
@@ -136,17 +115,12 @@ def score_of(options: Mapping[str, str], arms: Mapping[str, Arm], readings: Mapp
     )
 
 
-def _results(scores: Sequence[SampleScore], seed: int) -> list[LocationResult]:
+def _results(scores: Sequence[SampleScore]) -> list[LocationResult]:
     if not scores:
         return []
     trials = scored_trials(scores)
     plan = TrialFactors.from_json(trials[0][0]).plan
-    return location_results([location_trial(trial) for trial in trials], planned_parts(plan), seed=seed)
-
-
-def _values(result: LocationResult, name: str, accuracy: str) -> dict[str, float]:
-    values = interval_values(accuracy, result.accuracy) | interval_values(f"{name} | nats", result.nats)
-    return values | {f"{name} | missing": result.missing}
+    return location_results([location_trial(trial) for trial in trials], planned_parts(plan))
 
 
 def _changes(options: Mapping[str, str], readings: Mapping[str, ArmReading]) -> dict[str, dict[str, float]]:

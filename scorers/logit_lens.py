@@ -1,14 +1,14 @@
 """At which layers an injection moves the answer, read by the logit lens."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
 from introbench.analysis.arm_reading import ArmReading, log_odds
-from introbench.analysis.logit_lens import Peak, by_document, lens_trial, peak
+from introbench.analysis.logit_lens import by_document, lens_trial, peak
+from introbench.analysis.named_values import interval_values
 from introbench.provider.outputs import read_output
 from introbench.records.factors import TrialFactors
 from introbench.report.markdown import lens_table
@@ -16,34 +16,26 @@ from introbench.scorers.metric_values import scored_trials
 
 
 @metric(scores="unreduced")
-def lens_peaks(seed: int = 0) -> Metric:
-    """For every document: the layer where the gap peaks, the gap there, in the answer, and what is lost in between.
+def lens_peaks() -> Metric:
+    """How much of the gap the last layers take away, in which layer it peaks, and how large it is there and at the end.
 
-    Args:
-        seed: Seed of the bootstrap.
+    All are under the reference document, in nats. `lost` is the gap at the peak minus `final`, the gap in the answer.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        if not scores:
-            return {}
         trials = scored_trials(scores)
-        documents = TrialFactors.from_json(trials[0][0]).plan.documents
-        grouped = by_document([lens_trial(trial) for trial in trials], documents)
-        return peak_values([peak(document, of_document, seed=seed) for document, of_document in grouped.items()])
+        documents = TrialFactors.from_json(trials[0][0]).plan.ordered_documents[:1] if trials else [""]
+        (document,) = documents
+        top = peak(document, by_document([lens_trial(trial) for trial in trials], documents)[document])
+        return {
+            **interval_values("lost", top.suppression),
+            "peak layer": top.layer.estimate,
+            **interval_values("peak gap", top.gap),
+            **interval_values("final", top.final),
+            "missing": top.missing,
+        }
 
     return compute
-
-
-def peak_values(peaks: Sequence[Peak]) -> dict[str, float]:
-    """Metric values by readable name."""
-    values: dict[str, float] = {}
-    for lens_peak in peaks:
-        for name in ("layer", "gap", "final", "suppression"):
-            interval = getattr(lens_peak, name)
-            key = f"{'peak ' if name in ('layer', 'gap') else ''}{name} | {lens_peak.document}"
-            values |= {key: interval.estimate, f"{key} | low": interval.low, f"{key} | high": interval.high}
-        values[f"missing | {lens_peak.document}"] = lens_peak.missing
-    return values
 
 
 @scorer(metrics=[lens_peaks()])

@@ -9,38 +9,34 @@ from introbench.analysis.model_swap import SwapRun, compared_arms, exact_numbers
 from introbench.provider.outputs import read_output
 from introbench.records.factors import TrialFactors
 from introbench.report.markdown import arm_table, published_form
-from introbench.scorers.metric_values import result_values, scored_trials
+from introbench.scorers.metric_values import MOST_METRICS, scored_trials
+from introbench.stats.intervals import NOT_MEASURED
 
 
 @metric(scores="unreduced")
-def introspection_by_arm(seed: int = 0) -> Metric:
-    """Introspection against control questions for every arm, with 95% intervals over questions.
+def introspection_by_arm() -> Metric:
+    """How much more introspection moves than control questions under the reference document, in nats.
 
-    Args:
-        seed: Seed of the bootstrap.
+    `noticed` is the contrast of the fine-tune's arm, with its interval over questions; beside it the same contrast of
+    the other arms, without intervals. The control questions are the matched ones where they were asked.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        return result_values(SwapRun(scored_trials(scores), seed).contrasts()) if scores else {}
+        headlines = SwapRun(scored_trials(scores)).headlines() if scores else []
+        first = headlines[0].interval if headlines else NOT_MEASURED
+        others = {headline.name: headline.interval.estimate for headline in headlines[1 : MOST_METRICS - 3]}
+        return {
+            "noticed": first.estimate,
+            "low": first.low,
+            "high": first.high,
+            **others,
+            "questions": first.units,
+        }
 
     return compute
 
 
-@metric(scores="unreduced")
-def shift_by_arm(seed: int = 0) -> Metric:
-    """Mean shift of every arm for every document and question family, with a 95% interval over questions.
-
-    Args:
-        seed: Seed of the bootstrap.
-    """
-
-    def compute(scores: list[SampleScore]) -> Value:
-        return result_values(SwapRun(scored_trials(scores), seed).shifts()) if scores else {}
-
-    return compute
-
-
-@scorer(metrics=[introspection_by_arm(), shift_by_arm()])
+@scorer(metrics=[introspection_by_arm()])
 def arm_shifts() -> Scorer:
     """Score a trial by the shift in log-odds of every arm against the sham.
 

@@ -6,14 +6,18 @@ from collections.abc import Mapping, Sequence
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from introbench.analysis.probe import COMPARISONS, aurocs, balanced_weights, json_lists, scores_of
+from introbench.analysis.named_values import interval_values
+from introbench.analysis.probe import COMPARISONS, Detection, aurocs, balanced_weights, json_lists, scores_of
 from introbench.analysis.probe_results import Result, answer_results, probe_results
 from introbench.records.factors import ProbeFactors
 from introbench.report.markdown import markdown
 from introbench.scorers.metric_values import scored_trials
-from introbench.stats.intervals import Interval
+from introbench.stats.intervals import NOT_MEASURED
 
 VALUES = ("probe", "report", "recovered", "random", "cache")
+
+NOTHING_DETECTED = Detection(NOT_MEASURED, NOT_MEASURED, NOT_MEASURED, "")
+"""What stands for the headline before a document is scored."""
 
 
 @metric(scores="unreduced")
@@ -22,38 +26,18 @@ def headline() -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         results = probe_results(scored_trials(scores))
-        if not results:
-            return {}
-        headline_of = results[0].last
-        values = _with_ends("recovered", headline_of.recovered) | _with_ends("probe", headline_of.probe)
-        values |= _with_ends("report", headline_of.report)
+        first = results[0].last if results else NOTHING_DETECTED
+        values = interval_values("recovered", first.recovered) | interval_values("probe", first.probe)
+        values |= interval_values("report", first.report)
         return values | {
-            "concepts": headline_of.probe.units,
+            "concepts": first.probe.units,
             "missing": sum(result.missing for result in answer_results(results)),
         }
 
     return compute
 
 
-@metric(scores="unreduced")
-def detections() -> Metric:
-    """Probe, report and what is recovered, with 95% intervals, for every state, document, kind of vector and sham."""
-
-    def compute(scores: list[SampleScore]) -> Value:
-        values: dict[str, float] = {}
-        for result in probe_results(scored_trials(scores)):
-            key = f"{result.state} | {result.vectors} | {result.comparison} sham | {result.document}"
-            values |= _with_ends(f"report | {key}", result.last.report)
-            for name, detection in (("last layer", result.last), ("mean of layers", result.mean)):
-                values |= _with_ends(f"probe, {name} | {key}", detection.probe)
-                values |= _with_ends(f"recovered, {name} | {key}", detection.recovered)
-            values[f"missing | {key}"] = result.missing
-        return values
-
-    return compute
-
-
-@scorer(metrics=[headline(), detections()])
+@scorer(metrics=[headline()])
 def probed() -> Scorer:
     """Score a document by how well its injections are detected.
 
@@ -98,10 +82,6 @@ def probed() -> Scorer:
         )
 
     return score
-
-
-def _with_ends(key: str, interval: Interval) -> dict[str, float]:
-    return {key: interval.estimate, f"{key} | low": interval.low, f"{key} | high": interval.high}
 
 
 def _sentences(results: Sequence[Result]) -> list[str]:

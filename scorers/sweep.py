@@ -8,58 +8,58 @@ import numpy as np
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from introbench.analysis.sweep import EXCESS, SweepTrial, broken_from, group_trials, held_out, map_cells, map_names
+from introbench.analysis.named_values import interval_values
+from introbench.analysis.sweep import broken_from, group_trials, held_out, map_cells, map_names
 from introbench.provider.outputs import arm_records, read_arms
 from introbench.records.factors import TrialFactors
 from introbench.report.markdown import markdown
-from introbench.scorers.metric_values import interval_values, scored_trials
+from introbench.scorers.metric_values import scored_trials
+from introbench.stats.intervals import NOT_MEASURED
+
+METRICS = (
+    *("held out", "held out | low", "held out | high"),
+    *("introspection", "introspection | low", "introspection | high"),
+    *("largest excess", "marked cells", "cells", "broken ranges", "concepts"),
+)
+"""Names of the metrics, which are NaN before there are trials."""
 
 
 @metric(scores="unreduced")
 def best_cell_held_out() -> Metric:
-    """The best cell, chosen on half of the concepts and questions, read on the others; where controls break."""
+    """The excess of the best cell, chosen on half of the concepts and questions and read on the others.
+
+    It is that of the reference document, with its interval. `introspection` is the shift of introspection questions
+    there; `largest excess` that of the whole map, which flatters, since it was picked; `marked cells` how many of the
+    `cells` differ from 0 with all of them taken together; `broken ranges` in how many ranges of layers control
+    questions break.
+    """
 
     def compute(scores: list[SampleScore]) -> Value:
-        values: dict[str, float] = {}
-        for document, trials in by_document(scores).items():
-            plan = plan_of(scores)
-            concepts = plan["concepts"]
-            held = held_out(document, trials, concepts, seed=plan["seed"])
-            if held is None:
-                continue
-            named = {EXCESS: held.excess, **held.families}
-            for name, interval in named.items():
-                key = f"held out: {name} | {document}"
-                values |= {key: interval.estimate, f"{key} | low": interval.low, f"{key} | high": interval.high}
-            values[f"whole map: largest excess | {document}"] = held.at_best
-            first = [value for value in broken_from(trials, range(len(concepts))) if value is not None]
-            values[f"ranges where controls break | {document}"] = len(first)
-        return values
+        values = dict.fromkeys(METRICS, math.nan)
+        grouped = group_trials(scored_trials(scores))
+        if not grouped:
+            return values
+        plan = TrialFactors.from_json(scores[0].sample_metadata or {}).plan
+        concepts, seed = plan.more["concepts"], plan.more["seed"]
+        document = next(document for document in plan.ordered_documents if document in grouped)
+        trials, of_concepts = grouped[document], range(len(concepts))
+        held = held_out(document, trials, concepts, seed=seed)
+        if held is not None:
+            introspection = held.families.get("introspection", NOT_MEASURED)
+            values |= interval_values("held out", held.excess) | interval_values("introspection", introspection)
+            values["largest excess"] = held.at_best
+        cells = map_cells(map_names(trials)[0], trials, of_concepts, seed)
+        return values | {
+            "marked cells": sum(cell.is_marked for cell in cells.values()),
+            "cells": len(cells),
+            "broken ranges": sum(first is not None for first in broken_from(trials, of_concepts)),
+            "concepts": len(concepts),
+        }
 
     return compute
 
 
-@metric(scores="unreduced")
-def cells() -> Metric:
-    """Mean over concepts of every family's shift and of the excess, in every cell, with a 95% interval."""
-
-    def compute(scores: list[SampleScore]) -> Value:
-        values: dict[str, float] = {}
-        for document, trials in by_document(scores).items():
-            plan = plan_of(scores)
-            layers, strengths = plan["axes"]["layers"], plan["axes"]["strength"]
-            for name in map_names(trials):
-                cells = map_cells(name, trials, range(len(plan["concepts"])), plan["seed"])
-                for (row, column), cell in cells.items():
-                    values |= interval_values(
-                        f"{name} | {layers[row]} x{strengths[column]} | {document}", cell.interval
-                    )
-        return values
-
-    return compute
-
-
-@scorer(metrics=[best_cell_held_out(), cells()])
+@scorer(metrics=[best_cell_held_out()])
 def swept() -> Scorer:
     """Score a question by its shift in log-odds in every cell.
 
@@ -102,16 +102,6 @@ def swept() -> Scorer:
         )
 
     return score
-
-
-def plan_of(scores: Sequence[SampleScore]) -> Mapping[str, Any]:
-    """What the run set out to do: `axes`, `concepts`, `seed`."""
-    return TrialFactors.from_json(scores[0].sample_metadata or {}).plan.more
-
-
-def by_document(scores: Sequence[SampleScore]) -> dict[str, list[SweepTrial]]:
-    """The trials of each document."""
-    return group_trials(scored_trials(scores))
 
 
 def _plain(values: Any) -> Any:

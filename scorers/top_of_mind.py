@@ -7,38 +7,41 @@ import numpy as np
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from introbench.analysis.top_of_mind import Texts, VectorEffect, judged_by_strength, judged_strengths, measure
+from introbench.analysis.top_of_mind import Texts, VectorEffect, judged_by_strength, measure, reference_effects
 from introbench.records.arm_record import TextRecord, number_or_nan
 from introbench.records.factors import ContinuationFactors
 from introbench.report.markdown import markdown
+from introbench.scorers.metric_values import scored_trials
+
+METRICS = (
+    *("live vectors", "coherent", "vectors", "gain of the word", "gain of the word, random"),
+    *("concept words", "concept words, random", "repetition", "log-prob per token"),
+)
+"""Names of the metrics."""
 
 
 @metric(scores="unreduced")
 def liveness() -> Metric:
-    """How many vectors are live at the reference strength; for every strength, how many, and the means behind it."""
+    """How many vectors are live at the reference strength, how many leave texts coherent, and the means behind it.
+
+    `vectors` is how many wrote texts. `gain of the word` is how much likelier the concept's word is than under the
+    sham, in nats; `random` the largest gain under a random vector, on average; `concept words` the share of the words.
+    """
 
     def compute(scores: list[SampleScore]) -> Value:
-        judged = [judged_strengths(score.score.metadata or {}) for score in scores]
-        reference = [ContinuationFactors.from_json(score.sample_metadata or {}).reference for score in scores]
-        values: dict[str, float] = {
-            "live vectors": sum(
-                strengths[name].live for strengths, name in zip(judged, reference, strict=True) if strengths
-            )
-        }
-        for strength in dict.fromkeys(name for by_strength in judged for name in by_strength):
-            effects = [by_strength[strength] for by_strength in judged if strength in by_strength]
-            means = {
-                "gain of the word": [effect.gain for effect in effects],
-                "gain of the word, random": [effect.random_gain for effect in effects],
-                "concept words": [effect.texts.share for effect in effects],
-                "concept words, random": [effect.random_texts.share for effect in effects],
-                "repetition": [effect.texts.repetition for effect in effects],
-                "log-prob per token": [effect.texts.logprob for effect in effects],
-            }
-            values[f"live | {strength}"] = sum(effect.live for effect in effects)
-            values[f"coherent | {strength}"] = sum(effect.coherent for effect in effects)
-            values |= {f"{name} | {strength}": float(np.mean(numbers)) for name, numbers in means.items()}
-        return values
+        effects = [effect for _, effect in reference_effects(scored_trials(scores))]
+        if not effects:
+            return dict.fromkeys(METRICS, math.nan)
+        means = (
+            [effect.gain for effect in effects],
+            [effect.random_gain for effect in effects],
+            [effect.texts.share for effect in effects],
+            [effect.random_texts.share for effect in effects],
+            [effect.texts.repetition for effect in effects],
+            [effect.texts.logprob for effect in effects],
+        )
+        counts = (sum(effect.live for effect in effects), sum(effect.coherent for effect in effects), len(effects))
+        return dict(zip(METRICS, (*counts, *(float(np.mean(numbers)) for numbers in means)), strict=True))
 
     return compute
 

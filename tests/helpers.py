@@ -10,6 +10,9 @@ from inspect_ai.log import EvalLog, EvalSample
 from torch.utils.hooks import RemovableHandle
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast
 
+from introbench.analysis.named_values import named_values
+from introbench.report.log import scored_trials
+
 
 def evaluate(
     task: str, folder: Path, logs: Path, model_args: dict[str, Any] | None = None, **arguments: object
@@ -32,6 +35,16 @@ def evaluate(
         **options,  # type: ignore[arg-type]
     )
     return log
+
+
+def numbers(log: EvalLog) -> dict[str, float]:
+    """Every number of a log by name: its metrics, and all that its trials say, of which the metrics are a part."""
+    assert log.results
+    metrics = {name: metric.value for each in log.results.scores for name, metric in each.metrics.items()}
+    (scorer,) = {name for sample in log.samples or [] for name in sample.scores or {}}
+    named = named_values(scorer, scored_trials(log.samples or [], scorer))
+    assert all(repr(float(metrics[name])) == repr(float(named[name])) for name in metrics.keys() & named.keys())
+    return named | metrics
 
 
 def two_passes(

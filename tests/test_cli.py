@@ -32,7 +32,9 @@ def test_help_loads_nothing_heavy() -> None:
 def test_tables_pictures_and_comparisons_of_logs_load_no_torch(tmp_path: Path) -> None:
     baseline = OLD_LOG.replace("sweep.eval", "baseline.json")
     picture = tmp_path / "x.svg"
-    text, heavy = loaded(["table", OLD_LOG], ["plot", OLD_LOG, "--out", str(picture)], ["compare", baseline, baseline])
+    text, heavy = loaded(
+        ["table", OLD_LOG, "--full"], ["plot", OLD_LOG, "--out", str(picture)], ["compare", baseline, baseline]
+    )
     assert "Document info: every cell" in text
     assert picture.stat().st_size
     assert "verdict: no effect, as before" in text

@@ -8,6 +8,7 @@ from inspect_ai.log import EvalLog, read_eval_log
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from introbench.analysis.named_values import introspection_values
 from introbench.stats.robust_curve import curve_basis, heights, robust_fits
 
 DOCUMENT, FORMAT = "info", "yes-no"
@@ -83,8 +84,9 @@ def draw_answers(axes: Axes, points: dict[str, list[tuple[float, float]]], conce
 
 def draw_excess(axes: Axes, log: EvalLog) -> None:
     """What introspection questions move beyond the curve, with intervals, by kind of vector."""
-    assert log.results
-    values = {name: metric.value for score in log.results.scores for name, metric in score.metrics.items()}
+    values = introspection_values(
+        [(s.metadata, (s.scores or {})["yes_shift"].metadata or {}) for s in log.samples or []]
+    )
     start, end = "excess | ", f" | {DOCUMENT}"
     rows = [name for name in values if name.startswith(start) and name.endswith(end) and "(impact)" not in name]
     for at, name in enumerate(rows):

@@ -198,6 +198,14 @@ def identifications(
     return {cell: result for cell, result in identified.items() if result is not None}
 
 
+def first_of_parts(trials: Sequence[ScoredTrial]) -> dict[str, Identification]:
+    """What is reported in each part under the reference document, or the first one in which it has reports."""
+    plan = TrialFactors.from_json(trials[0][0]).plan
+    by_cell = identifications(trials)
+    parts = {part: [by_cell.get((part, document)) for document in plan.ordered_documents] for part in plan.families}
+    return {part: next(filter(None, of_part)) for part, of_part in parts.items() if any(of_part)}
+
+
 def lens_trials(trials: Sequence[ScoredTrial]) -> dict[tuple[str, str], list[LensTrial]]:
     """How much the token of the injected concept gains after every block, for each part and document."""
     read = [(TrialFactors.from_json(factors), exact) for factors, exact in trials]

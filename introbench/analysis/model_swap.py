@@ -235,3 +235,14 @@ class SwapRun:
     def contrasts(self) -> list[Result]:
         """Introspection against every family of control questions, for every arm and document."""
         return arm_contrasts(self._trials, self._arms, self._plan, seed=self._seed)
+
+    def headlines(self) -> list[Result]:
+        """Introspection beyond control questions under the reference document: the fine-tune's arm, then the others.
+
+        The control questions are the matched ones, or else the first family of them.
+        """
+        documents = self._plan.ordered_documents[:1]
+        under_reference = [result for result in self.contrasts() if result.document in documents]
+        comparisons = [result.name.partition(": ")[2] for result in under_reference]
+        name = MATCHED if MATCHED in comparisons else next(iter(comparisons), "")
+        return [result for result in under_reference if result.name.partition(": ")[2] == name]

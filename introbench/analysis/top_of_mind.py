@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from introbench.analysis.coherence import score_text
+from introbench.analysis.noticed import ScoredTrial
 from introbench.records.arm_record import number_or_nan
+from introbench.records.factors import ContinuationFactors
 
 MOST_LOGPROB_LOST = 1.5
 """Largest loss of log-probability against the sham's texts, in nats per token, at which texts count as coherent."""
@@ -144,3 +146,13 @@ def judged_by_strength(exact: Mapping[str, Any]) -> dict[str, VectorEffect]:
         )
         for strength, (concept, *random) in exact["strengths"].items()
     }
+
+
+def reference_effects(trials: Sequence[ScoredTrial]) -> list[tuple[str, VectorEffect]]:
+    """What every concept's vector does at the reference strength; without concepts whose texts were not written.
+
+    Args:
+        trials: For each concept its sample's metadata and its score's.
+    """
+    read = [(ContinuationFactors.from_json(metadata), judged_strengths(exact)) for metadata, exact in trials]
+    return [(factors.concept, judged[factors.reference]) for factors, judged in read if judged]

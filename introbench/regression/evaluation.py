@@ -7,7 +7,8 @@ from inspect_ai.log import EvalLog, EvalSample
 
 from introbench.analysis.contrasts import contrasts, mean_shifts
 from introbench.analysis.introspection import IntrospectionRun
-from introbench.analysis.noticed import Result
+from introbench.analysis.named_values import introspection_values
+from introbench.analysis.noticed import Result, ScoredTrial
 from introbench.errors import InputError
 from introbench.prompts.schema import reference_document
 from introbench.regression.baseline import Record
@@ -44,9 +45,18 @@ class Evaluation:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The log's metrics by name, as `inspect view` shows them."""
+        """The log's metrics by name, as `inspect view` shows them: the verdict, and the numbers to look at first."""
         scores = self.log.results.scores if self.log.results else []
         return {name: float(metric.value) for score in scores for name, metric in score.metrics.items()}
+
+    @cached_property
+    def values(self) -> dict[str, float]:
+        """Every number of the introspection task's tables by name, such as `introspection - always_no | info | low`.
+
+        Raises:
+            InputError: The evaluation is of another task.
+        """
+        return introspection_values(self._trials)
 
     def mean(self, family: str, document: str | None = None) -> Interval:
         """Mean shift of a question family, in nats, with its 95% interval.
@@ -92,6 +102,10 @@ class Evaluation:
         )
 
     @property
+    def _trials(self) -> list[ScoredTrial]:
+        return [(sample.metadata, (sample.scores or {})["yes_shift"].metadata or {}) for sample in self._samples]
+
+    @property
     def _samples(self) -> list[EvalSample]:
         scored = [sample for sample in self.log.samples or [] if sample.scores and "yes_shift" in sample.scores]
         if not scored:
@@ -102,9 +116,7 @@ class Evaluation:
 
     @cached_property
     def _run(self) -> IntrospectionRun:
-        return IntrospectionRun(
-            [(sample.metadata, (sample.scores or {})["yes_shift"].metadata or {}) for sample in self._samples]
-        )
+        return IntrospectionRun(self._trials)
 
     def _document(self, document: str | None) -> str:
         return document or reference_document(self._run.plan.documents)

@@ -6,44 +6,100 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from introbench.analysis.contrasts import active_contrasts, contrasts, control_contrasts, mean_shifts
-from introbench.analysis.excess import Excess
+from introbench.analysis.excess import CONCEPTS, RANDOM, Excess
 from introbench.analysis.introspection import IntrospectionRun
 from introbench.analysis.noticed import ScoredTrial
+from introbench.analysis.probabilities import mean_probabilities
+from introbench.report.probabilities import first_table, full_table
+from introbench.report.report import Report, counted, listed, plain_table
 from introbench.report.text import estimate_and_interval, number_text, results_table, share_text
-from introbench.report.verdict import ladder, settlement_lines, verdict_text
+from introbench.report.verdict import change_lines, interval_text, ladder, settlement_lines, verdict_text
 
 
-def tables(trials: Sequence[ScoredTrial]) -> list[str]:
-    """The paragraphs of the task's tables."""
+def report(trials: Sequence[ScoredTrial]) -> Report:
+    """What the task says about its trials."""
     run = IntrospectionRun(trials)
+    probabilities = mean_probabilities(trials)
+    return Report(
+        conclusion=_conclusion(run),
+        tables=[*first_table(probabilities), *_first_excesses(run)],
+        further=[
+            *_ladder(run),
+            *_excess(run.excesses),
+            *_wordings(run),
+            *full_table(probabilities),
+            "Mean shift toward yes under the concept's vector, against the sham; for introspection toward 'noticed',\n"
+            "for salience toward 'something stands out'",
+            results_table(mean_shifts(run.shifts, run.plan)),
+            "Contrasts: does introspection move more than what has nothing to do with it?",
+            results_table(contrasts(run.shifts, run.plan)),
+            *_control_part(run),
+            *_active_part(run),
+            *_doses(run),
+            *_not_live(run),
+            _legend(),
+        ],
+    )
+
+
+def _conclusion(run: IntrospectionRun) -> list[str]:
+    """Verdict, excess, what these rest on, what random vectors and salience do, and what would change the verdict."""
+    lost = f"{counted(run.not_finite, 'trial')} without finite numbers: lower the strength." if run.not_finite else ""
+    verdict, evidence = run.verdict, run.evidence
+    if verdict is None or evidence is None:
+        return [
+            "No verdict: no introspection question was asked with the injection (families=...).",
+            *filter(None, [lost]),
+        ]
+    text = verdict_text(verdict)
+    name = "NONE" if verdict.lack else verdict.name.upper()
+    rest = [
+        counted(evidence.concepts, "concept"),
+        counted(evidence.questions, "introspection question"),
+        counted(evidence.controls, "control question"),
+    ]
+    live = f"; {evidence.live:g} of {counted(evidence.tested, 'vector')} live" if evidence.tested else ""
     return [
-        *_verdict(run),
-        *_excess(run.excesses),
-        *_wordings(run),
-        "Mean shift toward yes under the concept's vector, against the sham; for introspection toward 'noticed',\n"
-        "for salience toward 'something stands out'",
-        results_table(mean_shifts(run.shifts, run.plan)),
-        "Contrasts: does introspection move more than what has nothing to do with it?",
-        results_table(contrasts(run.shifts, run.plan)),
-        *_control_part(run),
-        *_active_part(run),
-        *_doses(run),
-        *_not_live(run),
-        _legend(),
+        f"Verdict under document {run.plan.ordered_documents[0]}: {name}. {text[0].upper()}{text[1:]}.",
+        f"Excess over control questions: {interval_text(evidence.excess, ' nats')} (95% interval; margin "
+        f"{run.margin:g} nats).",
+        f"Beside it: random vectors {interval_text(evidence.random, '')}, salience questions "
+        f"{interval_text(evidence.salience, '') if evidence.salience_asked else 'not asked'}.",
+        f"It rests on {listed(rest)}{live}.",
+        *change_lines(verdict, evidence.salience_asked),
+        *filter(None, [lost]),
     ]
 
 
-def _verdict(run: IntrospectionRun) -> list[str]:
-    """The verdict, with every step of the ladder."""
+def _ladder(run: IntrospectionRun) -> list[str]:
+    """Every step that led to the verdict, and what would settle those that are open."""
     verdict = run.verdict
     if verdict is None:
         return []
-    name = "none" if verdict.lack else verdict.name
     return [
-        f"Verdict under document {run.plan.ordered_documents[0]}: {name.upper()}\n{verdict_text(verdict)}",
+        f"The steps to the verdict, under document {run.plan.ordered_documents[0]}",
         tabulate(ladder(verdict), ["question", "answer", "numbers"], tablefmt="simple", disable_numparse=True),
         *(["\n".join(["What would settle the open steps:", *settlement_lines(verdict)])] if verdict.open_steps else []),
     ]
+
+
+def _first_excesses(run: IntrospectionRun) -> list[str]:
+    """The excess of concepts' vectors under the reference document, and of the two things that it is compared with."""
+    rows = [
+        [
+            f"introspection, {excess.vectors}",
+            "" if math.isnan(excess.dose) else f"{excess.dose:.3f}",
+            interval_text(excess.fit.excess, ""),
+            interval_text(excess.beside_concepts.difference, "") if excess.beside_concepts else "",
+        ]
+        for excess in run.reference_excesses
+        if excess.vectors in (CONCEPTS, RANDOM)
+    ]
+    if run.evidence and run.evidence.salience_asked:
+        intervals = (run.evidence.salience, run.evidence.beyond_salience)
+        rows.append(["salience, concepts", rows[0][1], *(interval_text(interval, "") for interval in intervals)])
+    headers = ["questions, vectors", "dose (nats)", "excess over controls (nats)", "the first minus this"]
+    return [plain_table(headers, rows)] if rows else []
 
 
 def _excess(excesses: Sequence[Excess]) -> list[str]:

@@ -23,42 +23,45 @@ from introbench.report import (
     top_of_mind,
 )
 from introbench.report.read_log import LoggedRun, LoggedTrial, read_run
-from introbench.report.self_checks import summary
+from introbench.report.report import Report, wrapped
+from introbench.report.self_checks import short_summary, summary
 from introbench.report.sweep_plot import draw_sweep
 
 if TYPE_CHECKING:  # logs are read without Inspect
     from inspect_ai.log import EvalSample
 
-TABLES: dict[str, Callable[[Sequence[ScoredTrial]], list[str]]] = {
-    "dose_response": calibrate.tables,
-    "yes_shift": introspection.tables,
-    "lens_gap": logit_lens.tables,
-    "identified": identification.tables,
-    "located": location.tables,
-    "arm_shifts": model_swap.tables,
-    "probed": probe.tables,
-    "swept": sweep.tables,
-    "top_of_mind_texts": top_of_mind.tables,
+REPORTS: dict[str, Callable[[Sequence[ScoredTrial]], Report]] = {
+    "dose_response": calibrate.report,
+    "yes_shift": introspection.report,
+    "lens_gap": logit_lens.report,
+    "identified": identification.report,
+    "located": location.report,
+    "arm_shifts": model_swap.report,
+    "probed": probe.report,
+    "swept": sweep.report,
+    "top_of_mind_texts": top_of_mind.report,
 }
-"""For the name of each task's scorer, what makes the paragraphs of its tables."""
+"""For the name of each task's scorer, what makes the report of its trials."""
 
 
-def log_table(location: str) -> str:
-    """Everything that a log's trials say.
+def log_table(location: str, *, full: bool = False) -> str:
+    """What a log's trials say: the conclusion, and the tables of the first screen.
+
+    Args:
+        location: The log.
+        full: Whether all other tables follow.
 
     Raises:
         InputError: The log holds no scored trials of an introbench task.
     """
     run = read_run(location)
-    for scorer, paragraphs in TABLES.items():
+    for scorer, report in REPORTS.items():
         scored = [trial for trial in run.trials if trial.scores and scorer in trial.scores]
         if scored:
             return "\n\n".join(
                 [
-                    _headline(run, len(scored)),
-                    *_older_verdict(run),
-                    *paragraphs(scored_trials(scored, scorer)),
-                    *_self_checks(run, scored),
+                    *report(scored_trials(scored, scorer)).paragraphs(full=full),
+                    *_below(run, scored, full=full),
                 ]
             )
     raise InputError(
@@ -86,32 +89,40 @@ def scored_trials(samples: Sequence["LoggedTrial | EvalSample"], scorer: str) ->
     return [(sample.metadata, (sample.scores or {})[scorer].metadata or {}) for sample in samples]
 
 
-def _self_checks(run: LoggedRun, scored: Sequence[LoggedTrial]) -> list[str]:
-    """What the run found out about itself."""
+def _below(run: LoggedRun, scored: Sequence[LoggedTrial], *, full: bool) -> list[str]:
+    """By which rules an older log was judged, what was run, what it found out about itself, and where there is more."""
+    records, duration = _self_checks(run, scored)
+    if full:
+        return [*_older_verdict(run), _headline(run, len(scored)), *([summary(records, duration)] if records else [])]
+    more = "All tables, and what their columns mean: introbench table --full."
+    below = " ".join([*([short_summary(records)] if records else []), more])
+    return ["\n".join(map(wrapped, (*_older_verdict(run), _headline(run, len(scored)), below)))]
+
+
+def _self_checks(run: LoggedRun, scored: Sequence[LoggedTrial]) -> tuple[list[Mapping[str, Any]], float]:
+    """The record of the self-checks of every arm batch, and how long the run took, in seconds; 0 if it has no end."""
     records: dict[int, Mapping[str, Any]] = {}
     for trial in scored:
         record, arm_batch = trial.self_checks, trial.metadata.get("bank", 0)
         # Only the last trials of an arm batch record all the time that its checks took.
         if record and record[SECONDS] >= records.get(arm_batch, record)[SECONDS]:
             records[arm_batch] = record
-    if not records:
-        return []
     duration = 0.0
     if all(run.times):  # a run that was cut off has no end
         begun, ended = map(datetime.fromisoformat, run.times)
         duration = (ended - begun).total_seconds()
-    return [summary(list(records.values()), duration)]
+    return list(records.values()), duration
 
 
 def _older_verdict(run: LoggedRun) -> list[str]:
-    """The verdict that a log was given by older rules, where it differs from what the present rules are asked for."""
+    """The verdict that a log was given by older rules than those of the verdict above."""
     given = [verdict for verdict in VERDICTS if run.metrics.get(f"verdict: {verdict}") == 1]
     rules = int(run.metrics.get("rules", 1))
     if not given or rules >= RULES:
         return []
     return [
-        f"This log's own verdict, by version {rules} of the rules: {given[0].upper()}\n"
-        f"What follows is by version {RULES}, which asks for random vectors of the concepts' doses."
+        f"This log's own verdict, by version {rules} of the rules: {given[0].upper()}. The one above is by version "
+        f"{RULES}, which asks for random vectors of the concepts' doses."
     ]
 
 

@@ -28,3 +28,20 @@ def summary(records: Sequence[Mapping[str, Value]], duration: float) -> str:
     took = f"{seconds / duration:.1%} of the time" if duration > 0 else f"{seconds:.1f} s"
     sentences = [f"Self-checks: {len(passed)} passed ({'; '.join(passed.values())}), {took}."]
     return " ".join([*sentences, *(f"{name}: {why}." for name, why in skipped.items())])
+
+
+def short_summary(records: Sequence[Mapping[str, Value]]) -> str:
+    """How many of the self-checks were passed and how many were not made, in a sentence.
+
+    Args:
+        records: Of each arm batch, as JSON.
+    """
+    names = dict.fromkeys(name for record in records for name in record if name != SECONDS)
+    made = [name for name in names if any(_is_made(record[name]) for record in records if name in record)]
+    left = len(names) - len(made)
+    return f"Self-checks: {len(made)} passed{f', {left} not made' if left else ''}."
+
+
+def _is_made(value: Value) -> bool:
+    """Whether a check was made, and not why it was left out."""
+    return value == "ok" or not isinstance(value, str)

@@ -10,6 +10,7 @@ from introbench.analysis.noticed import ScoredTrial
 from introbench.analysis.sweep import (
     EXCESS,
     HeldOut,
+    MapCell,
     SweepTrial,
     broken_from,
     excess_map,
@@ -19,47 +20,152 @@ from introbench.analysis.sweep import (
     map_names,
 )
 from introbench.records.factors import TrialFactors
+from introbench.report.report import Report, counted, listed, plain_table
 from introbench.report.text import interval_text, number_text
 
 NEEDED = "Needs two concepts, two introspection questions and six control questions in one format."
 
 
-def sweep_paragraphs(grouped: Mapping[str, Sequence[SweepTrial]], plan: Mapping[str, Any]) -> list[str]:
-    """The paragraphs of a sweep's table.
+def report(trials: Sequence[ScoredTrial]) -> Report:
+    """What the task says about its trials."""
+    plan, grouped = TrialFactors.from_json(trials[0][0]).plan, group_trials(trials)
+    documents = [_Document(name, grouped[name], plan.more) for name in plan.ordered_documents if name in grouped]
+    return Report(
+        conclusion=_conclusion(documents[0]),
+        tables=[_grid(documents[0]), *_held_table(documents[0])] if documents else [],
+        further=[paragraph for document in documents for paragraph in _paragraphs(document)],
+    )
 
-    Args:
-        grouped: Its trials by document.
-        plan: What the run set out to do: `axes`, `concepts`, `seed`.
+
+class _Document:
+    """The maps of one document.
+
+    Attributes:
+        name: The document.
+        trials: Its trials.
+        axes: The names of ranges, strengths and vectors.
+        of_concepts: The concepts' vectors, by number.
+        held: What the best cell shows for others than chose it; None if there are too few.
+        maps: The cells of every map, by the map's name.
+        broken: For each range the first strength at which control questions break.
     """
-    return [paragraph for document, trials in grouped.items() for paragraph in _of_document(document, trials, plan)]
+
+    def __init__(self, name: str, trials: Sequence[SweepTrial], plan: Mapping[str, Any]) -> None:
+        self.name, self.trials, self.axes = name, trials, plan["axes"]
+        self.of_concepts = range(len(plan["concepts"]))
+        self.held = held_out(name, trials, plan["concepts"], seed=plan["seed"])
+        self.maps = {each: map_cells(each, trials, self.of_concepts, plan["seed"]) for each in map_names(trials)}
+        self.broken = broken_from(trials, self.of_concepts)
+
+    def cell(self, where: tuple[int, int]) -> str:
+        """The name of a cell."""
+        return f"{self.axes['layers'][where[0]]} x{self.axes['strength'][where[1]]}"
+
+    @property
+    def random(self) -> str:
+        """What random vectors do at most."""
+        vectors = np.arange(len(self.of_concepts), len(self.axes["vector"]))
+        return _random_paragraph(self.trials, vectors) if vectors.size else "No random vector was run."
 
 
-def _of_document(document: str, trials: Sequence[SweepTrial], plan: Mapping[str, Any]) -> list[str]:
-    concepts, axes = plan["concepts"], plan["axes"]
-    of_concepts = range(len(concepts))
-    held = held_out(document, trials, concepts, seed=plan["seed"])
-    by_name = {name: map_cells(name, trials, of_concepts, plan["seed"]) for name in map_names(trials)}
-    broken = broken_from(trials, of_concepts)
+def _conclusion(document: _Document) -> list[str]:
+    """Where introspection moves beyond control questions, how much of it holds out, and where controls break."""
+    name, cells = next(iter(document.maps.items()))
+    marked = [document.cell(where) for where, cell in cells.items() if cell.is_marked]
+    what = "the excess over control questions" if name == EXCESS else f"the shift of {name}"
+    where = f"{listed(marked[:6])}{f' and {len(marked) - 6} more' if len(marked) > 6 else ''}" if marked else "no cell"
+    held = document.held
+    if held is None:
+        headline = [f"No cell could be chosen and held out under document {document.name}. {NEEDED}"]
+    else:
+        interval = held.excess
+        shown = (
+            "Introspection moves beyond control questions"
+            if interval.low > 0
+            else "Introspection moves the other way"
+            if interval.high < 0
+            else "It is not shown that introspection moves beyond control questions in any cell"
+        )
+        headline = [
+            f"{shown}: held out, the best cell has an excess of {number_text(interval.estimate)} "
+            f"{interval_text(interval)} nats (95% interval, document {document.name}).",
+            f"Halves of the concepts and questions chose {listed(_chosen(document, held))}; over all, "
+            f"{document.cell(held.best)} is largest with {held.at_best:+.3f} nats, which flatters: it was picked.",
+        ]
+    layers = document.axes["layers"]
+    broken = [
+        f"layers {layers[row]} from {document.axes['strength'][first]} on"
+        for row, first in enumerate(document.broken)
+        if first is not None
+    ]
+    return [
+        *headline,
+        f"Of {counted(len(cells), 'cell')}, {what} differs from 0 in {where}, all cells taken together. "
+        f"{document.random}",
+        f"Control questions break in {listed(broken)}: there, shifts say little."
+        if broken
+        else "No control question breaks.",
+        f"It rests on {counted(len(document.of_concepts), 'concept')} and "
+        f"{counted(len({trial.item for trial in document.trials}), 'question')}.",
+        "What would change it: more concepts and wordings; the introspection task in the cell found, which asks more "
+        "(-T layers=... -T strength=...).",
+    ]
+
+
+def _chosen(document: _Document, held: HeldOut) -> list[str]:
+    return list(dict.fromkeys(document.cell(choice.cell) for choice in held.chosen))
+
+
+def _grid(document: _Document) -> str:
+    """The first map, layers by strengths; marked cells have stars."""
+    name, cells = next(iter(document.maps.items()))
+    strengths = document.axes["strength"]
+    rows = [
+        [layers, *(_short(cells[row, column]) for column in range(len(strengths)))]
+        for row, layers in enumerate(document.axes["layers"])
+    ]
+    return plain_table([f"{name} (nats)", *(f"x{strength}" for strength in strengths)], rows)
+
+
+def _short(cell: MapCell) -> str:
+    estimate = number_text(cell.interval.estimate) if cell.interval.units else "not finite"
+    return f"{estimate} *" if cell.is_marked else estimate
+
+
+def _held_table(document: _Document) -> list[str]:
+    if document.held is None:
+        return []
+    rows = [
+        [name, number_text(interval.estimate), interval_text(interval), interval.units]
+        for name, interval in {EXCESS: document.held.excess, **document.held.families}.items()
+    ]
+    return [plain_table(["held out", "mean (nats)", "95% interval", "concepts"], rows)]
+
+
+def _paragraphs(document: _Document) -> list[str]:
+    """What was held out, and every cell of every map of a document."""
+    axes = document.axes
     rows = []
     for row, layers in enumerate(axes["layers"]):
         for column, strength in enumerate(axes["strength"]):
             numbers = []
-            for name, cells in by_name.items():
+            for name, cells in document.maps.items():
                 cell = cells[row, column]
                 shown = number_text(cell.interval.estimate) if cell.interval.units else "not finite"
                 if name in (EXCESS, "introspection"):
                     shown = f"{shown} {interval_text(cell.interval)}"
                 numbers.append(f"{shown} *" if cell.is_marked else shown)
-            first = broken[row]
+            first = document.broken[row]
             rows.append([layers, strength, *numbers, "broken" if first is not None and column >= first else ""])
-    headers = ["layers", "strength", *by_name, "controls"]
-    random = np.arange(len(concepts), len(axes["vector"]))
+    headers = ["layers", "strength", *document.maps, "controls"]
+    held = [_choices(document, document.held), *_held_table(document)] if document.held else [NEEDED]
     return [
-        f"Document {document}: the best cell, chosen on half of the concepts and questions, read on the other halves",
-        *(_held_paragraphs(held, axes) if held else [NEEDED]),
-        f"Document {document}: every cell, mean shift over concepts in nats (introspection toward 'noticed')",
+        f"Document {document.name}: the best cell, chosen on half of the concepts and questions, read on the other "
+        "halves",
+        *held,
+        f"Document {document.name}: every cell, mean shift over concepts in nats (introspection toward 'noticed')",
         tabulate(rows, headers, tablefmt="simple", disable_numparse=True),
-        *([_random_paragraph(trials, random)] if random.size else []),
+        document.random,
         "Intervals: 95%, over concepts and questions, each by itself. *: differs from 0 also where all cells of a\n"
         f"column are to hold together (Bonferroni, {len(rows)} cells); without a mark, it may be what chance gives.\n"
         "With few concepts hardly any cell can have a mark: then look at what was held out. excess: introspection\n"
@@ -68,26 +174,16 @@ def _of_document(document: str, trials: Sequence[SweepTrial], plan: Mapping[str,
     ]
 
 
-def _held_paragraphs(held: HeldOut, axes: Mapping[str, Sequence[str]]) -> list[str]:
-    def cell(where: tuple[int, int]) -> str:
-        return f"{axes['layers'][where[0]]} x{axes['strength'][where[1]]}"
-
+def _choices(document: _Document, held: HeldOut) -> str:
+    """Which concepts chose which cells."""
     by_concepts: dict[tuple[str, ...], list[str]] = {}
     for choice in held.chosen:
-        by_concepts.setdefault(choice.concepts, []).append(cell(choice.cell))
+        by_concepts.setdefault(choice.concepts, []).append(document.cell(choice.cell))
     choices = "; ".join(
         f"{', '.join(concepts)} choose {' and '.join(dict.fromkeys(cells))}" for concepts, cells in by_concepts.items()
     )
-    rows = [
-        [name, number_text(interval.estimate), interval_text(interval), interval.units]
-        for name, interval in {EXCESS: held.excess, **held.families}.items()
-    ]
-    return [
-        f"{choices}. Over all concepts {cell(held.best)} is largest; its excess of {held.at_best:+.3f} flatters.",
-        tabulate(
-            rows, ["held out", "mean (nats)", "95% interval", "concepts"], tablefmt="simple", disable_numparse=True
-        ),
-    ]
+    best = document.cell(held.best)
+    return f"{choices}. Over all concepts {best} is largest; its excess of {held.at_best:+.3f} flatters."
 
 
 def _random_paragraph(trials: Sequence[SweepTrial], vectors: Any) -> str:
@@ -95,8 +191,3 @@ def _random_paragraph(trials: Sequence[SweepTrial], vectors: Any) -> str:
     if not np.isfinite(excess).any():
         return "Random vectors: no finite excess."
     return f"Random vectors: the mean excess of a cell is at most {np.nanmax(excess.mean(axis=2)):+.3f} nats."
-
-
-def tables(trials: Sequence[ScoredTrial]) -> list[str]:
-    """The paragraphs of the task's tables."""
-    return sweep_paragraphs(group_trials(trials), TrialFactors.from_json(trials[0][0]).plan.more)

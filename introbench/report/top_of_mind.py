@@ -2,14 +2,74 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from tabulate import tabulate
 
 from introbench.analysis.noticed import ScoredTrial
-from introbench.analysis.top_of_mind import LEAST_WORDS, MOST_LOGPROB_LOST, MOST_REPETITION, judged_strengths
+from introbench.analysis.top_of_mind import (
+    LEAST_WORDS,
+    MOST_LOGPROB_LOST,
+    MOST_REPETITION,
+    judged_strengths,
+    reference_effects,
+)
+from introbench.records.factors import ContinuationFactors
+from introbench.report.report import Report, counted, plain_table
 
 
-def tables(trials: Sequence[ScoredTrial]) -> list[str]:
-    """The paragraphs of the task's tables."""
+def report(trials: Sequence[ScoredTrial]) -> Report:
+    """What the task says about its trials."""
+    return Report(_conclusion(trials), [_by_strength(trials)], _by_concept(trials))
+
+
+def _conclusion(trials: Sequence[ScoredTrial]) -> list[str]:
+    """How many vectors are live at the reference strength, by how much, and what would change that."""
+    effects = [effect for _, effect in reference_effects(trials)]
+    if not effects:
+        return ["No vector was judged: the model wrote nothing."]
+    factors = next(ContinuationFactors.from_json(metadata) for metadata, exact in trials if exact)
+    live, coherent = sum(effect.live for effect in effects), sum(effect.coherent for effect in effects)
+    random = len(factors.strengths[factors.reference]) - 1
+    chance = (
+        f"a vector that does no more than {counted(random, 'random vector')} would be live once in {random + 1} times"
+        if random
+        else "no random vector was run, so that any push of this norm may do the same"
+    )
+    return [
+        f"At strength {factors.reference}, {live} of {counted(len(effects), 'vector')} "
+        f"{'brings its concept' if live == 1 else 'bring their concepts'} to mind while the model is steered (live).",
+        f"The concept's word is {np.mean([effect.gain for effect in effects]):+.2f} nats likelier than under the sham, "
+        f"on average; under random vectors at most {np.mean([effect.random_gain for effect in effects]):+.2f}.",
+        f"Texts stay coherent under {coherent} of {len(effects)}.",
+        f"It rests on {counted(len(effects), 'concept')}; {chance}.",
+        "What would change it: other layers, or a strength that brings more to mind and leaves texts coherent "
+        "(evals/calibrate.py looks for it).",
+    ]
+
+
+def _by_strength(trials: Sequence[ScoredTrial]) -> str:
+    """Counts and means over concepts at every strength."""
+    judged = [judged_strengths(exact) for _, exact in trials]
+    rows = []
+    for strength in dict.fromkeys(name for by_strength in judged for name in by_strength):
+        effects = [by_strength[strength] for by_strength in judged if strength in by_strength]
+        rows.append(
+            [
+                strength,
+                f"{sum(effect.live for effect in effects)} of {len(effects)}",
+                f"{sum(effect.coherent for effect in effects)} of {len(effects)}",
+                f"{np.mean([effect.gain for effect in effects]):+.2f}",
+                f"{np.mean([effect.random_gain for effect in effects]):+.2f}",
+                f"{np.mean([effect.texts.share for effect in effects]):.1%}",
+                f"{np.mean([effect.texts.repetition for effect in effects]):.1%}",
+                f"{np.mean([effect.texts.logprob for effect in effects]):+.2f}",
+            ]
+        )
+    headers = ["strength", "live", "coherent", "gain (nats)", "of random", "concept words", "repeats", "log-prob"]
+    return plain_table(headers, rows)
+
+
+def _by_concept(trials: Sequence[ScoredTrial]) -> list[str]:
     rows = []
     for factors, exact in trials:
         for strength, effect in judged_strengths(exact).items():

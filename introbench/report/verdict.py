@@ -1,9 +1,10 @@
 """A verdict in words: the steps of its ladder as rows of a table, what it says, and what would settle what is open."""
 
 import math
+from collections.abc import Sequence
 
 from introbench.analysis.settlement import Settlement
-from introbench.analysis.verdict import TRACKS, TRACKS_LITTLE, Lack, Step, StepName, Verdict
+from introbench.analysis.verdict import TRACKS, TRACKS_LITTLE, Lack, Step, StepAnswer, StepName, Verdict
 from introbench.report.text import share_text
 from introbench.stats.intervals import Interval
 from introbench.stats.power import POWER
@@ -62,6 +63,24 @@ SAYS = {
     "inconclusive": "the intervals do not decide",
 }
 """What each verdict licenses."""
+
+_NARROWER = "a narrower margin (margin=...), within which introspection may still move"
+_MORE_CONTROLS = "one more family of control questions that moves as much"
+OVERTURNED_BY = {
+    "not live": "layers or a strength at which they do (evals/calibrate.py)",
+    "no effect": "a sweep that finds layers and a strength at which introspection moves",
+    "moves the other way": "wordings on which the model does not report less",
+    "yes-bias": _NARROWER,
+    "no-bias": _NARROWER,
+    "flattening": _NARROWER,
+    "sharpening": _NARROWER,
+    "notices any perturbation": "random vectors that do less than half as much on other wordings",
+    "reads salience": "questions on what stands out that move less than half as much",
+    "document alone": _NARROWER,
+    TRACKS: _MORE_CONTROLS,
+    TRACKS_LITTLE: _MORE_CONTROLS,
+}
+"""What would overturn each verdict; one that is inconclusive has open steps instead."""
 
 LACKS = {
     Lack.CONTROLS: "no control question was asked with the injection, so that nothing tells introspection from what an "
@@ -131,11 +150,56 @@ def verdict_text(verdict: Verdict) -> str:
 
 def settlement_lines(verdict: Verdict) -> list[str]:
     """For each open step, the cheapest run that would settle it; steps that the same run would settle share a line."""
-    steps: dict[str, list[str]] = {}
-    for step in verdict.open_steps:
-        if step.settlement is not None:
-            steps.setdefault(settlement_text(step.name, step.settlement), []).append(SHORT[step.name])
-    return [f"- {', '.join(names)}: {text}" for text, names in steps.items()]
+    return [f"- {line}" for line in _settlements(verdict.open_steps)]
+
+
+def _settlements(steps: Sequence[Step]) -> list[str]:
+    names: dict[str, list[str]] = {}
+    for step in steps:
+        text = (
+            settlement_text(step.name, step.settlement) if step.settlement else f"{step.answer}, {numbers_text(step)}"
+        )
+        names.setdefault(text, []).append(SHORT[step.name])
+    return [f"{', '.join(of_text)}: {text}" for text, of_text in names.items()]
+
+
+def change_lines(verdict: Verdict, salience_asked: bool) -> list[str]:
+    """What would change a verdict, in sentences: what would overturn it, or what an inconclusive run leaves undecided.
+
+    Args:
+        verdict: The verdict; if a run allows none, `verdict_text` says what it lacks.
+        salience_asked: Whether the run asked questions on what stands out in the text.
+    """
+    if verdict.lack:
+        return []
+    if verdict.name in OVERTURNED_BY:
+        return [f"What would overturn it: {OVERTURNED_BY[verdict.name]}."]
+    return [f"What would decide it: {line}." for line in _settlements(undecided(verdict, salience_asked))]
+
+
+def undecided(verdict: Verdict, salience_asked: bool) -> list[Step]:
+    """The steps that keep a run from a verdict: the excess, or, if it is above 0, what would make it introspection."""
+    steps = {step.name: step for step in verdict.steps}
+    if not steps[StepName.EXCESS].intervals["excess"].low > 0:
+        return [steps[StepName.EXCESS]]
+    return [
+        steps[name]
+        for name, asked_for in _TRACKING.items()
+        if steps[name].answer not in asked_for and (salience_asked or name not in _OF_SALIENCE)
+    ]
+
+
+_SHOWN = (StepAnswer.YES, StepAnswer.YES_LITTLE)
+_OF_SALIENCE = (StepName.SALIENCE, StepName.BEYOND_SALIENCE)
+_TRACKING = {
+    StepName.NEAR: _SHOWN,
+    StepName.DOSE: _SHOWN,
+    StepName.RANDOM: (StepAnswer.LESS_THAN_HALF,),
+    StepName.BEYOND_RANDOM: _SHOWN,
+    StepName.SALIENCE: (StepAnswer.LESS_THAN_HALF,),
+    StepName.BEYOND_SALIENCE: _SHOWN,
+}
+"""The answers that an excess above 0 needs to be one that tracks the concept."""
 
 
 def settlement_text(name: StepName, settlement: Settlement) -> str:

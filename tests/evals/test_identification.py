@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import evaluate, tokens_of, two_passes
+from helpers import evaluate, numbers, tokens_of, two_passes
 from inspect_ai.log import EvalLog
 
 from introbench.models.checkpoint import Checkpoint
@@ -22,7 +22,7 @@ SMALL: dict[str, Any] = {"concepts": CONCEPTS, "layers": "1:3", "strength": 3, "
 
 def test_a_table_of_few_orders(tiny_folder: Path, tmp_path: Path) -> None:
     part = evaluate("identification", tiny_folder, tmp_path, documents="none", parts="list", limit=6, **SMALL)
-    assert "list" in log_report.log_table(part.location)
+    assert "list" in log_report.log_table(part.location, full=True)
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,7 @@ def test_every_option_stands_at_each_place_equally_often(log: EvalLog) -> None:
 
 
 def test_metrics_and_table(log: EvalLog) -> None:
-    assert log.results
-    found = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
+    found = numbers(log)
     for cell in ("list | none", "list | info", "naming | none", "naming | info"):
         assert found[f"bits | {cell} | low"] <= found[f"bits | {cell}"] <= found[f"bits | {cell} | high"]
         assert 0 < found[f"bits | {cell} | p-value"] <= 1
@@ -81,7 +80,7 @@ def test_metrics_and_table(log: EvalLog) -> None:
         assert f"peak layer | {cell}" in found
     assert "nothing, injected - sham | list | info" in found
     assert "nothing, injected - sham | naming | info" not in found
-    table = log_report.log_table(log.location)
+    table = log_report.log_table(log.location, full=True)
     assert "What is reported, document info (list)" in table
     assert "Document none (naming), layer by layer" in table
 
@@ -132,6 +131,6 @@ def test_published_lists(tiny_folder: Path, tmp_path: Path) -> None:
     assert first.metadata["options"]["1"] == ""
     assert first.metadata["options"]["2"] == "music"
     assert_equals_a_plain_computation(log, tiny_folder, every=2)
-    assert "bits" in log_report.log_table(log.location)
+    assert "bits" in log_report.log_table(log.location, full=True)
     with pytest.raises(PrerequisiteError, match="concepts='volcanoes': expected one of cats"):
         evaluate("identification", tiny_folder, tmp_path, concepts="volcanoes", prompts=str(folder))

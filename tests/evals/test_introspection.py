@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import evaluate, two_passes
+from helpers import evaluate, numbers, two_passes
 from inspect_ai import eval, eval_retry, score
-from inspect_ai.log import EvalLog, read_eval_log
+from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from inspect_ai.model import get_model
 from scipy.special import logsumexp
 from transformers import PreTrainedTokenizerFast
@@ -74,16 +74,11 @@ def values(log: EvalLog) -> dict[str, dict[str, Any]]:
     return {str(s.id): {"value": s.scores["yes_shift"].value, **s.scores["yes_shift"].metadata} for s in log.samples}
 
 
-def metrics(log: EvalLog) -> dict[str, float]:
-    assert log.results
-    return {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
-
-
 def test_every_trial_is_run_and_scored(log: EvalLog) -> None:
     assert log.status == "success"
     assert log.eval.task == "introbench/introspection"
     assert len(log.samples or []) == 2 * 3 * (2 * 12 + 2 * 4)
-    measured = metrics(log)
+    measured = numbers(log)
     assert measured["concepts"] == 3
     assert measured["low"] < measured["noticed"] < measured["high"]
     assert measured["not finite"] == 0
@@ -94,6 +89,11 @@ def test_every_trial_is_run_and_scored(log: EvalLog) -> None:
     assert measured["concept - random vector | none | low"] < measured["concept - random vector | none | high"]
 
 
+def metadata_of(sample: EvalSample) -> dict[str, Any]:
+    """What the model's output says of a trial."""
+    return sample.output.metadata or {}
+
+
 def test_the_log_says_what_ran(log: EvalLog) -> None:
     facts = log.eval.metadata or {}
     assert facts["layers"] == "1:3 of 4"
@@ -101,18 +101,20 @@ def test_the_log_says_what_ran(log: EvalLog) -> None:
     assert set(facts["versions"]) >= {"torch", "transformers", "introbench"}
     sample = (log.samples or [])[0]
     output = sample.output.metadata or {}
-    assert output["model"]["dtype"] == "float32"
-    assert output["model"]["device"] == "cpu"
+    (of_model, *others) = [said["model"] for said in map(metadata_of, log.samples or []) if "model" in said]
+    assert (of_model["dtype"], of_model["device"]) == ("float32", "cpu")
+    assert len(others) < len(log.samples or []) / 4, "trials that are read together say it once"
     arms = {arm["arm"]: arm for arm in output["arms"]}
     of_dose = [f"random {number}{IMPACT_SUFFIX}" for number in (1, 2, 3)]
     assert list(arms) == ["sham", "concept", *of_dose, "random 1"]
     assert len({arm["sha256"] for arm in arms.values() if arm["sha256"]}) == 4
     assert arms["random 1"]["sha256"] in {arms[name]["sha256"] for name in of_dose}, "the same rotation"
-    assert len(sample.output.choices) == 6
+    (choice,) = sample.output.choices
+    assert choice.message.text == arms["sham"]["top"][0][0]
+    assert all(len(arm["top"]) == 4 for arm in arms.values())
     explanation = sample.scores["yes_shift"].explanation
     assert "% -> " in explanation
     assert "| random 3 (impact) |" in explanation
-    assert any(event.event == "info" and event.source == "arms" for event in sample.events)
 
 
 def test_scores_equal_a_plain_computation(log: EvalLog, tiny_folder: Path) -> None:
@@ -151,7 +153,7 @@ def test_scores_equal_a_plain_computation(log: EvalLog, tiny_folder: Path) -> No
 def test_the_same_run_twice_gives_the_same_values(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
     again = run(tiny_folder, tmp_path)
     assert values(again) == values(log)
-    assert repr(metrics(again)) == repr(metrics(log)), "NaN included"
+    assert repr(numbers(again)) == repr(numbers(log)), "NaN included"
 
 
 @pytest.mark.usefixtures("nothing_loaded")
@@ -179,12 +181,12 @@ def test_strength_zero_moves_nothing(tiny_folder: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_limit_leaves_contrasts_without_pairs_and_says_so(tiny_folder: Path, tmp_path: Path) -> None:
     part = run(tiny_folder, tmp_path, documents=["info", "none"], limit=3)
-    measured = metrics(part)
+    measured = numbers(part)
     for unmatched in ("noticed", "introspection - always_yes | info", "info - none", "always_yes | none"):
         assert math.isnan(measured[unmatched]), unmatched
     assert measured["info - none | pairs"] == 0
     assert measured["info - none | missing"] == 3
-    table = log_report.log_table(part.location)
+    table = log_report.log_table(part.location, full=True)
     assert "3 of 3 trials scored" in table
     contrasts_listed = table[table.index("Mean shift toward yes") :]
     assert len([line for line in contrasts_listed.splitlines() if "no pairs" in line]) == 3 + 2 + 1 + 1
@@ -198,9 +200,9 @@ def test_numbers_that_are_not_finite_are_shown_and_counted(tiny_folder: Path, tm
     scores = [sample.scores["yes_shift"] for sample in broken.samples or []]
     assert all(math.isnan(s.value["shift"]) for s in scores)
     assert "not finite under: concept (" in scores[0].explanation
-    assert metrics(broken)["not finite"] == 12
-    assert math.isnan(metrics(broken)["introspection | none"])
-    assert "no pairs" in log_report.log_table(broken.location)
+    assert numbers(broken)["not finite"] == 12
+    assert math.isnan(numbers(broken)["introspection | none"])
+    assert "no pairs" in log_report.log_table(broken.location, full=True)
 
 
 def test_relative_strength_is_a_share_of_the_residual_norm(tiny_folder: Path, tmp_path: Path) -> None:
@@ -215,7 +217,7 @@ def test_rescoring_needs_no_model_and_changes_nothing(log: EvalLog) -> None:
     again = score(read_eval_log(log.location), yes_shift(), action="overwrite", display="none")
     assert resident.RESIDENT == {}
     assert values(again) == values(log)
-    assert repr(metrics(again)) == repr(metrics(log)), "NaN included"
+    assert repr(numbers(again)) == repr(numbers(log)), "NaN included"
 
 
 @pytest.mark.slow
@@ -374,14 +376,14 @@ def run_of(log: EvalLog) -> IntrospectionRun:
 def test_the_table_recomputes_what_the_log_says(log: EvalLog) -> None:
     run = run_of(log)
     for result in contrasts(run.shifts, run.plan):
-        assert metrics(log)[result.key] == result.interval.estimate
-        assert metrics(log)[f"{result.key} | low"] == result.interval.low
+        assert numbers(log)[result.key] == result.interval.estimate
+        assert numbers(log)[f"{result.key} | low"] == result.interval.low
 
 
 def test_the_excess_is_recomputed_from_the_log_and_heads_it(log: EvalLog) -> None:
     own = {(each.document, each.vectors): each for each in run_of(log).excesses}
     assert set(own) == {(d, v) for d in ("info", "none") for v in (CONCEPTS, RANDOM, RANDOM_BY_NORM)}
-    measured = metrics(log)
+    measured = numbers(log)
     head = own["info", CONCEPTS].fit
     assert measured["noticed"] == head.excess.estimate == measured["excess | concepts | info"]
     assert measured["spread"] == pytest.approx(abs(head.by_kind["words"].estimate - head.by_kind["digits"].estimate))
@@ -391,7 +393,7 @@ def test_the_excess_is_recomputed_from_the_log_and_heads_it(log: EvalLog) -> Non
     random = own["info", RANDOM].fit.excess
     assert beside.difference.estimate == pytest.approx(head.excess.estimate - random.estimate)
     assert (head.questions, head.controls, random.units) == (24, 8, 3)
-    table = log_report.log_table(log.location)
+    table = log_report.log_table(log.location, full=True)
     assert "Introspection in excess of what control questions" in table
     doses = {vectors: excess.dose for (document, vectors), excess in own.items() if document == "info"}
     assert doses[RANDOM] == pytest.approx(doses[CONCEPTS], rel=0.05)
@@ -441,7 +443,7 @@ def test_every_kind_of_control_vector_at_both_matches(tiny_folder: Path, tmp_pat
     shuffled = runtime.library.directions(VectorRecipe("pca_center", "cats", 0, control="shuffle"))
     assert torch.equal(shuffled.sort(dim=1).values, own.sort(dim=1).values)
     assert torch.allclose(shuffled @ shuffled.T, own @ own.T, atol=1e-5), "angles between layers stay"
-    found = metrics(wide)
+    found = numbers(wide)
     for name in names:
         shifts = [s.scores["yes_shift"].metadata["controls"][name] for s in wide.samples or []]
         assert len(shifts) == 2 * (24 + 8)
@@ -450,7 +452,7 @@ def test_every_kind_of_control_vector_at_both_matches(tiny_folder: Path, tmp_pat
             found["introspection | none"] - found[f"{name}: introspection | none"]
         )
         assert math.isfinite(found[f"excess | {name} | none"])
-    assert "Control vectors, at the norm and at the impact" in log_report.log_table(wide.location)
+    assert "Control vectors, at the norm and at the impact" in log_report.log_table(wide.location, full=True)
 
 
 @pytest.mark.slow
@@ -462,7 +464,7 @@ def test_all_label_formats_by_default(tiny_folder: Path, tmp_path: Path) -> None
         assert asked["introspection", name] == introspection_questions / 2, "each wording in two of the four kinds"
         assert asked["always_no", name] >= 4
         assert asked["always_yes", name] >= 4
-    found = metrics(wide)
+    found = numbers(wide)
     kinds = [found[f"excess in {kind} | concepts | none"] for kind in ("words", "digits", "letters", "colours")]
     assert found["noticed"] == pytest.approx(np.mean(kinds)), "the headline averages over kinds of answers"
     assert found["spread"] == pytest.approx(max(kinds) - min(kinds))
@@ -501,19 +503,19 @@ def test_salience_is_asked_by_default_under_the_reference_document_alone(tiny_fo
     assert {key: n for key, n in count.items() if key[1] == "salience"} == {
         ("info", "salience", "yes-no"): 2 * wordings
     }
-    found = metrics(asked)
+    found = numbers(asked)
     assert found["beyond salience | low"] < found["beyond salience"] < found["beyond salience | high"]
     assert found["introspection - salience | info | pairs"] == 2
     assert math.isfinite(found["salience | info"])
     assert not {"salience | none", "introspection - salience | none"} & set(found)
-    table = log_report.log_table(asked.location)
+    table = log_report.log_table(asked.location, full=True)
     assert report_verdict.WORDS[StepName.BEYOND_SALIENCE][0] in table
     assert f"difference {found['beyond salience']:+.3f}" in table
     words = found["excess in words | concepts | info"]
     without = run(tiny_folder, tmp_path, **arguments | {"families": [*schema.FAMILIES]})
-    assert metrics(without)["excess in words | concepts | info"] == pytest.approx(words, abs=1e-4), "it is no control"
-    assert math.isnan(metrics(without)["beyond salience"])
-    assert "difference not measured" in log_report.log_table(without.location)
+    assert numbers(without)["excess in words | concepts | info"] == pytest.approx(words, abs=1e-4), "it is no control"
+    assert math.isnan(numbers(without)["beyond salience"])
+    assert "difference not measured" in log_report.log_table(without.location, full=True)
 
 
 @pytest.mark.slow
@@ -542,13 +544,13 @@ def test_both_ways_to_steer_on_the_same_trials(log: EvalLog, tiny_folder: Path, 
         assert "random_by_norm" not in measured["active"]
         assert measured["value"]["active"] == round(measured["active"]["shift"], 3)
     assert any(abs(m["active"]["shift"] - m["shift"]) > 0.05 for m in values(both).values())
-    found = metrics(both)
+    found = numbers(both)
     assert found["introspection: active - cache | info"] == pytest.approx(
         found["introspection (active) | info"] - found["introspection | info"]
     )
-    assert found["introspection (active) | info"] == pytest.approx(metrics(alone)["introspection | info"], abs=1e-4)
-    assert "introspection: active - cache" in log_report.log_table(both.location)
-    assert "active - cache" not in log_report.log_table(log.location)
+    assert found["introspection (active) | info"] == pytest.approx(numbers(alone)["introspection | info"], abs=1e-4)
+    assert "introspection: active - cache" in log_report.log_table(both.location, full=True)
+    assert "active - cache" not in log_report.log_table(log.location, full=True)
     assert (both.eval.metadata or {})["steering"] == "cache and active"
 
 

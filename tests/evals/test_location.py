@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import evaluate, tokens_of
+from helpers import evaluate, numbers, tokens_of
 from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.scorer import SampleScore
 from transformers import DynamicCache, PreTrainedModel
 
 from introbench import cli
 from introbench.analysis.arm_reading import ArmReading
+from introbench.analysis.named_values import named_values
 from introbench.models.checkpoint import Checkpoint
 from introbench.prompts import data, schema
 from introbench.prompts.location import LEVELS
@@ -22,7 +23,8 @@ from introbench.provider.inspect_private import PrerequisiteError
 from introbench.records.arm import Arm
 from introbench.records.factors import TrialFactors
 from introbench.report import log as log_report
-from introbench.scorers.location import location_contrasts, location_scores, score_of
+from introbench.scorers.location import score_of
+from introbench.scorers.metric_values import scored_trials
 from introbench.steering.injection import VectorRecipe
 from introbench.steering.vectors.control_file import write_control_file
 
@@ -37,15 +39,10 @@ def log(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
     return evaluate("location", tiny_folder, tmp_path_factory.mktemp("logs"), **SMALL)
 
 
-def metrics(log: EvalLog) -> dict[str, float]:
-    assert log.results
-    return {name: metric.value for each in log.results.scores for name, metric in each.metrics.items()}
-
-
 def test_every_trial_is_run_and_scored(log: EvalLog) -> None:
     assert log.status == "success"
     assert len(log.samples or []) == sum(4 * len(places) for places in schema.LOCATION_PLACES.values()) * len(CONCEPTS)
-    measured = metrics(log)
+    measured = numbers(log)
     for part, chance in CHANCE.items():
         for vector in ("concept", "random"):
             assert measured[f"{part} | introspective, {vector} | chance"] == chance
@@ -196,12 +193,7 @@ def planted(log: EvalLog, answer: Any) -> list[SampleScore]:
 
 
 def values(scores: list[SampleScore]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for compute in (location_contrasts(), location_scores()):
-        value = compute(scores)  # type: ignore[arg-type, call-arg]
-        assert isinstance(value, dict)
-        found |= value  # type: ignore[arg-type]
-    return found
+    return named_values("located", scored_trials(scores))
 
 
 def test_a_planted_localiser_is_found(log: EvalLog) -> None:
@@ -253,7 +245,7 @@ def test_preferences_are_exactly_at_chance(log: EvalLog, answer: Any) -> None:
 @pytest.mark.slow
 def test_a_model_that_ignores_injections_is_exactly_at_chance(tiny_folder: Path, tmp_path: Path) -> None:
     ignored = evaluate("location", tiny_folder, tmp_path, **SMALL | {"strength": 0, "parts": ["sentences", "strength"]})
-    found = metrics(ignored)
+    found = numbers(ignored)
     for part in ("sentences", "strength"):
         for kind in ("introspective", "other"):
             for vector in ("concept", "random"):
@@ -262,7 +254,7 @@ def test_a_model_that_ignores_injections_is_exactly_at_chance(tiny_folder: Path,
 
 
 def test_the_table_and_the_viewer(log: EvalLog, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["table", log.location]) == 0
+    assert cli.main(["table", "--full", log.location]) == 0
     table = capsys.readouterr().out
     assert "The score that counts" in table
     for part, chance in CHANCE.items():
@@ -273,7 +265,7 @@ def test_the_table_and_the_viewer(log: EvalLog, capsys: pytest.CaptureFixture[st
     sample = (log.samples or [])[0]
     assert set((sample.scores or {})["located"].value) == {"accuracy", "nats", "random_accuracy", "random_nats", "mass"}
     assert "located" in str(log.eval.viewer)
-    assert log_report.TABLES["located"]
+    assert log_report.REPORTS["located"]
 
 
 @pytest.mark.slow
@@ -334,8 +326,8 @@ def test_numbers_that_are_not_finite_are_counted(tiny_folder: Path, tmp_path: Pa
         score = (sample.scores or {})["located"]
         assert math.isnan(score.value["accuracy"])
         assert "not finite" in score.explanation
-    assert metrics(broken)["halves | introspective, concept | missing"] == 2 * 2 * len(CONCEPTS)
-    assert "no pairs" in log_report.log_table(broken.location)
+    assert numbers(broken)["halves | introspective, concept | missing"] == 2 * 2 * len(CONCEPTS)
+    assert "no pairs" in log_report.log_table(broken.location, full=True)
 
 
 def test_one_arm_that_is_not_finite_loses_its_kind_of_vector_alone() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import evaluate, tokens_of, two_passes
+from helpers import evaluate, numbers, tokens_of, two_passes
 from inspect_ai.log import EvalLog
 
 from introbench.models.checkpoint import Checkpoint
@@ -53,8 +53,7 @@ def test_nothing_differs_below_the_first_steered_layer(log: EvalLog) -> None:
 
 
 def test_metrics_and_table_say_where_the_gap_peaks(log: EvalLog) -> None:
-    assert log.results
-    found = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
+    found = numbers(log)
     for document in ("none", "info"):
         samples = [s for s in log.samples or [] if s.metadata["document"] == document]
         gaps = np.array([s.scores["lens_gap"].metadata["gaps"]["concept"] for s in samples])
@@ -64,7 +63,7 @@ def test_metrics_and_table_say_where_the_gap_peaks(log: EvalLog) -> None:
             found[f"peak gap | {document}"] - found[f"final | {document}"]
         )
         assert found[f"missing | {document}"] == 0
-    table = log_report.log_table(log.location)
+    table = log_report.log_table(log.location, full=True)
     assert "Document info, layer by layer" in table
     assert "peak layer" in table
     explanation = (log.samples or [])[0].scores["lens_gap"].explanation
@@ -74,5 +73,4 @@ def test_metrics_and_table_say_where_the_gap_peaks(log: EvalLog) -> None:
 def test_numbers_that_are_not_finite_are_counted(tiny_folder: Path, tmp_path: Path) -> None:
     broken = evaluate("logit_lens", tiny_folder, tmp_path, strength=1e300, documents="none", concepts="cats", limit=4)
     assert broken.status == "success"
-    assert broken.results
-    assert broken.results.scores[0].metrics["missing | none"].value == 4
+    assert numbers(broken)["missing | none"] == 4

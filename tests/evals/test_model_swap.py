@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import evaluate, tokens_of, two_passes
+from helpers import evaluate, numbers, tokens_of, two_passes
 from inspect_ai.log import EvalLog
 
 from introbench.analysis.model_swap import ArmTrial, arm_contrasts, arm_shifts
@@ -73,8 +73,7 @@ def test_every_arm_equals_a_plain_computation(log: EvalLog, tiny_folder: Path, t
 
 
 def test_arms_differ_and_are_summed_up(log: EvalLog) -> None:
-    assert log.results
-    found = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
+    found = numbers(log)
     for arm in ARMS:
         values = [
             s.scores["arm_shifts"].metadata["shifts"][arm]
@@ -84,7 +83,7 @@ def test_arms_differ_and_are_summed_up(log: EvalLog) -> None:
         assert found[f"{arm}: always_no | info"] == pytest.approx(np.mean(values))
         assert abs(found[f"{arm}: always_no | info"]) > 1e-4
         assert f"{arm}: {MATCHED} | none" in found
-    table = log_report.log_table(log.location)
+    table = log_report.log_table(log.location, full=True)
     assert "finetune: introspection - always_no" in table
     assert (log.samples or [])[0].scores["arm_shifts"].value.keys() == set(ARMS)
 
@@ -97,8 +96,7 @@ def test_the_base_itself_as_fine_tune_moves_nothing_bit_for_bit(tiny_folder: Pat
     assert still.status == "success"
     for sample in still.samples or []:
         assert sample.scores["arm_shifts"].metadata["shifts"]["finetune"] == 0.0
-    assert still.results
-    assert still.results.scores[0].metrics["finetune: introspection | info"].value == 0.0
+    assert numbers(still)["finetune: introspection | info"] == 0.0
 
 
 @pytest.mark.usefixtures("nothing_loaded")

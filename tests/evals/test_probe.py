@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import evaluate, two_passes
+from helpers import evaluate, numbers, two_passes
 from inspect_ai.log import EvalLog
 from transformers import PreTrainedModel
 
@@ -177,8 +177,7 @@ def test_the_report_is_that_of_a_cached_injection(log: EvalLog, tiny_folder: Pat
 
 
 def test_metrics_and_table(log: EvalLog) -> None:
-    assert log.results
-    found = {name: metric.value for score in log.results.scores for name, metric in score.metrics.items()}
+    found = numbers(log)
     info = next(sample for sample in log.samples or [] if sample.id == "info")
     exact = info.scores["probed"].metadata
     assert found["probe"] == pytest.approx(np.mean(exact["answer"]["same"][-1][:3])), "info is the reference"
@@ -197,7 +196,7 @@ def test_metrics_and_table(log: EvalLog) -> None:
     name = "probe, mean of layers | answer | random | any sham"
     for document, curve in zip(documents, every, strict=True):
         assert found[f"{name} | {document}"] == pytest.approx(curve.mean()), "from where the answer can differ"
-    table = log_report.log_table(log.location)
+    table = log_report.log_table(log.location, full=True)
     assert "Was the information there to report?" in table
     assert "cache, document all" in table
     explanation = info.scores["probed"].explanation.splitlines()
@@ -215,19 +214,18 @@ def test_a_document_does_not_depend_on_what_else_runs(log: EvalLog, tiny_folder:
     record = (sample.output.metadata or {})["probe"]
     assert record["answer"] == (first.output.metadata or {})["probe"]["answer"]
     assert record["cache"]["injected"] == [[[None]] * 6] * 3, "without another document no sham is left to train on"
-    assert "With one document no other sham is left" in log_report.log_table(alone.location)
+    assert "With one document no other sham is left" in log_report.log_table(alone.location, full=True)
 
 
 @pytest.mark.slow
 def test_numbers_that_are_not_finite_are_counted(tiny_folder: Path, tmp_path: Path) -> None:
     broken = evaluate("probe", tiny_folder, tmp_path, **SMALL | {"strength": 1e300, "documents": ["none", "info"]})
     assert broken.status == "success", broken.error
-    assert broken.results
-    found = {name: metric.value for score in broken.results.scores for name, metric in score.metrics.items()}
+    found = numbers(broken)
     assert found["missing"] == 2 * 6
     assert np.isnan(found["recovered"])
     assert "not finite: 6" in (broken.samples or [])[0].scores["probed"].explanation
-    assert "Was the information there" in log_report.log_table(broken.location)
+    assert "Was the information there" in log_report.log_table(broken.location, full=True)
 
 
 def test_many_concepts_take_several_batches_each_beside_its_own_sham(tiny_folder: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import evaluate, tokens_of, two_passes
+from helpers import evaluate, numbers, tokens_of, two_passes
 from inspect_ai.log import EvalLog
 
 from introbench import cli
@@ -65,8 +65,7 @@ def test_every_cell_equals_a_plain_computation(log: EvalLog, tiny_folder: Path) 
 
 def test_metrics_table_and_picture(log: EvalLog, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert log.status == "success"
-    assert log.results
-    found = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
+    found = numbers(log)
     values = [
         np.array(s.scores["swept"].metadata["shift"])[1, 1, :2].mean()
         for s in log.samples or []
@@ -76,7 +75,7 @@ def test_metrics_table_and_picture(log: EvalLog, tmp_path: Path, capsys: pytest.
     for family in ("excess", "introspection", "always_no", "always_yes"):
         assert f"held out: {family} | none | low" in found
         assert f"{family} | 2:4 x2 | none | high" in found
-    table = log_report.log_table(log.location)
+    table = log_report.log_table(log.location, full=True)
     assert "the best cell, chosen on half of the concepts and questions" in table
     assert "cats choose" in table
     assert cli.main(["plot", log.location, "--out", str(tmp_path / "maps" / "sweep.png")]) == 0
@@ -93,7 +92,7 @@ def test_strengths_that_break_the_numbers_are_counted_and_not_fatal(tiny_folder:
     exact = (broken.samples or [])[0].scores["swept"].metadata
     assert exact["shift"][0][1] == [None, None]
     assert None not in exact["shift"][0][0]
-    assert "not finite" in log_report.log_table(broken.location)
+    assert "not finite" in log_report.log_table(broken.location, full=True)
 
 
 @pytest.mark.usefixtures("nothing_loaded")

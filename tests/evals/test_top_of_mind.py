@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import evaluate
+from helpers import evaluate, numbers
 from inspect_ai.log import EvalLog
 from transformers import PreTrainedModel
 
@@ -93,11 +93,10 @@ def test_gains_equal_a_plain_computation(log: EvalLog, tiny_folder: Path) -> Non
 
 def test_strengths_are_summed_up(log: EvalLog) -> None:
     assert log.status == "success"
-    assert log.results
-    found = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
+    found = numbers(log)
     assert {"live vectors", "live | 1", "coherent | 4", "concept words | 4", "log-prob per token | 1"} <= set(found)
     assert "concept at 4" in (log.samples or [])[0].scores["top_of_mind_texts"].explanation
-    table = log_report.log_table(log.location)
+    table = log_report.log_table(log.location, full=True)
     assert "cats" in table
     assert "live" in table
 

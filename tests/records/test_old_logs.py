@@ -33,6 +33,7 @@ def test_there_is_a_log_of_every_task() -> None:
 @pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)
 def test_tables_of_old_logs_are_what_they_were(path: Path) -> None:
     assert log_table(str(path)) + "\n" == path.with_suffix(".txt").read_text(encoding="utf-8")
+    assert log_table(str(path), full=True) + "\n" == path.with_suffix(".full.txt").read_text(encoding="utf-8")
 
 
 RESCORE = """
@@ -41,8 +42,10 @@ from inspect_ai.log import read_eval_log
 from inspect_ai.model import ModelName
 from inspect_ai.scorer import SampleScore, Target
 from inspect_ai.solver import TaskState
+from introbench.analysis.named_values import named_values
+from introbench.scorers.metric_values import scored_trials
 
-def again(task, scorer, metrics):
+def again(task, scorer):
     module = importlib.import_module(f"introbench.scorers.{task}")
     score = getattr(module, scorer)()
     log = read_eval_log(f"{sys.argv[1]}/{task}.eval")
@@ -57,37 +60,30 @@ def again(task, scorer, metrics):
         first = sample.scores[scorer]
         before[sample.id] = [first.value, first.answer, first.explanation, first.metadata]
         now[sample.id] = [made.value, made.answer, made.explanation, made.metadata]
-    results = {}
-    for metric in metrics.split(","):
-        for name, value in getattr(module, metric)()(scores).items():
-            results[f"{name}2" if name in results else name] = value  # as Inspect numbers a name that two metrics have
+    results = named_values(scorer, scored_trials(scores))
     recorded = {name: metric.value for score in log.results.scores for name, metric in score.metrics.items()}
     return [recorded, before], [results, now]
 
-found = {task: again(task, *names) for task, names in json.loads(sys.argv[2]).items()}
+found = {task: again(task, scorer) for task, scorer in json.loads(sys.argv[2]).items()}
 assert not {"torch", "transformers"} & sys.modules.keys()
 print(json.dumps(found))
 """
 SCORERS = {
-    "introspection": (
-        "yes_shift",
-        "headline,excess_over_controls,introspection_contrasts,shift_by_document_and_family,control_vectors,"
-        "active_steering",
-    ),
-    "sweep": ("swept", "best_cell_held_out,cells"),
-    "location": ("located", "location_contrasts,location_scores"),
-    "probe": ("probed", "headline,detections"),
-    "logit_lens": ("lens_gap", "lens_peaks"),
-    "identification": ("identified", "reported_information,concept_peaks"),
-    "model_swap": ("arm_shifts", "introspection_by_arm,shift_by_arm"),
-    "top_of_mind": ("top_of_mind_texts", "liveness"),
-    "calibrate": ("dose_response", "proposal"),
+    "introspection": "yes_shift",
+    "sweep": "swept",
+    "location": "located",
+    "probe": "probed",
+    "logit_lens": "lens_gap",
+    "identification": "identified",
+    "model_swap": "arm_shifts",
+    "top_of_mind": "top_of_mind_texts",
+    "calibrate": "dose_response",
 }
-"""For each task, its scorer and the scorer's metrics."""
+"""For each task, its scorer."""
 
 
 OTHER_STATISTICS = {"introspection", "sweep", "location", "identification", "model_swap"}
-"""Tasks whose metrics are computed in another way than by the last release: intervals allow for questions."""
+"""Tasks whose numbers are computed in another way than by the last release: intervals allow for questions."""
 
 
 def same(first: object, second: object) -> bool:

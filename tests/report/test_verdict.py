@@ -5,7 +5,7 @@ import math
 import re
 
 import pytest
-from verdict_evidence import HALF, INWARD, LARGE, NEGATIVE, NONE, NOT_SALIENT, SALIENT, evidence, interval
+from verdict_evidence import HALF, INWARD, LARGE, NEGATIVE, NONE, NOT_SALIENT, SALIENT, WIDE, evidence, interval
 
 from introbench.analysis.evidence import Evidence
 from introbench.analysis.settlement import Settlement
@@ -13,9 +13,11 @@ from introbench.analysis.verdict import TRACKS, VERDICTS, Lack, StepAnswer, Step
 from introbench.report.verdict import (
     LACKS,
     NEEDS,
+    OVERTURNED_BY,
     SAYS,
     SHORT,
     WORDS,
+    change_lines,
     ladder,
     numbers_text,
     settlement_lines,
@@ -163,6 +165,40 @@ def test_steps_that_the_same_run_would_settle_share_a_line() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", [name for name in VERDICTS if name != "inconclusive"])
+def test_every_verdict_says_what_would_overturn_it(name: str) -> None:
+    assert change_lines(Verdict(name, ()), salience_asked=True) == [f"What would overturn it: {OVERTURNED_BY[name]}."]
+    assert set(OVERTURNED_BY) == set(VERDICTS) - {"inconclusive"}
+
+
+def test_what_would_decide_an_excess_that_is_not_shown_is_about_the_excess_alone() -> None:
+    drawn = verdict(evidence(**NOT_SALIENT, excess=interval(-0.2, 0.6), random=interval(-3, 3)))
+    assert drawn.name == "inconclusive"
+    (line,) = change_lines(drawn, salience_asked=True)
+    assert re.fullmatch(r"What would decide it: excess: \d+ concepts in all would settle it in 80% of runs\.", line)
+    drawn = verdict(evidence(**NOT_SALIENT, excess=interval(-0.9, 0.2)))
+    assert change_lines(drawn, salience_asked=True) == [
+        "What would decide it: excess: less than the margin, excess -0.350 [-0.900, +0.200] nats, margin 0.5."
+    ]
+
+
+def test_what_would_decide_an_excess_above_0_is_each_step_that_keeps_it_from_tracking_the_concept() -> None:
+    numbers = {**INWARD, "beyond_random": WIDE, "near": 0.5, "salience_near": 0.5}
+    drawn = verdict(evidence(**numbers))
+    assert drawn.name == "inconclusive"
+    asked, not_asked = (change_lines(drawn, salience_asked=asked) for asked in (True, False))
+    assert asked[0] == "What would decide it: near control questions: no, near 50% of its questions."
+    assert asked[1].startswith("What would decide it: beyond random vectors: ")
+    assert asked[2].startswith(
+        "What would decide it: half for salience: not measured; run questions on what stands out"
+    )
+    assert asked[:2] == not_asked
+
+
+def test_a_run_that_allows_no_verdict_says_what_it_lacks_and_no_more() -> None:
+    assert change_lines(Verdict("inconclusive", (), Lack.CONTROLS), salience_asked=True) == []
+
+
 def test_nothing_that_was_not_measured_is_shown_as_a_number() -> None:
     """Any mixture of what is known and what is not; "nan" is not shown in any text."""
     unknown = Evidence(salience_asked=True)
@@ -177,4 +213,5 @@ def test_nothing_that_was_not_measured_is_shown_as_a_number() -> None:
     for numbers in mixed:
         drawn = verdict(numbers)
         texts = [verdict_text(drawn), *settlement_lines(drawn), *(cell for row in ladder(drawn) for cell in row)]
+        texts += change_lines(drawn, numbers.salience_asked)
         assert not any(re.search(r"\b(nan|inf)\b|nan%|None|\{", text) for text in texts), texts

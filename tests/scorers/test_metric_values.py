@@ -1,35 +1,63 @@
-"""Results as an Inspect metric shows them, and a metric's scores as trials."""
+"""A metric's scores as trials; and every task's metrics: few, with names of their own, and NaN without trials."""
 
+import importlib
+import logging
 import math
+from pathlib import Path
+from typing import Any
 
-from inspect_ai.scorer import SampleScore, Score
+import pytest
+from inspect_ai import score
+from inspect_ai.log import EvalLog, read_eval_log
+from inspect_ai.scorer import SampleScore, Score, Scorer
 
-from introbench.analysis.noticed import Result
-from introbench.scorers.metric_values import interval_values, result_values, scored_trials
-from introbench.stats.intervals import NOT_MEASURED, Interval
+from introbench.scorers.metric_values import MOST_METRICS, scored_trials
+
+OLD = Path(__file__).parents[1] / "old_logs"
+SCORERS = {
+    "calibrate": ("dose_response", "proposed norm"),
+    "identification": ("identified", "bits beyond random | list"),
+    "introspection": ("yes_shift", "verdict: no effect"),
+    "location": ("located", "halves: gain beyond random"),
+    "logit_lens": ("lens_gap", "lost"),
+    "model_swap": ("arm_shifts", "noticed"),
+    "probe": ("probed", "recovered"),
+    "sweep": ("swept", "held out"),
+    "top_of_mind": ("top_of_mind_texts", "live vectors"),
+}
+"""For each task its scorer, and the metric that a person reads first."""
 
 
-def test_an_interval_is_three_values() -> None:
-    assert interval_values("excess | info", Interval(1.0, 0.5, 1.75, 9)) == {
-        "excess | info": 1.0,
-        "excess | info | low": 0.5,
-        "excess | info | high": 1.75,
-    }
+def scorer_of(task: str) -> Scorer:
+    return getattr(importlib.import_module(f"introbench.scorers.{task}"), SCORERS[task][0])()
 
 
-def test_a_result_has_its_pairs_and_what_is_missing_beside_it() -> None:
-    results = [
-        Result("introspection - always_no", "info", Interval(1.0, 0.5, 1.75, 9), 27, 2),
-        Result("info - lorem", "", NOT_MEASURED, 0, 4),
-    ]
-    values = result_values(results)
-    assert values["introspection - always_no | info"] == 1.0
-    assert values["introspection - always_no | info | high"] == 1.75
-    assert values["introspection - always_no | info | pairs"] == 27
-    assert values["introspection - always_no | info | missing"] == 2
-    assert math.isnan(values["info - lorem"])
-    assert (values["info - lorem | pairs"], values["info - lorem | missing"]) == (0, 4)
-    assert len(values) == 10
+def metrics(log: EvalLog) -> dict[str, Any]:
+    assert log.results
+    return {name: metric.value for each in log.results.scores for name, metric in each.metrics.items()}
+
+
+@pytest.mark.parametrize("task", SCORERS)
+def test_old_logs_are_scored_again_with_few_metrics_and_the_headline_first(task: str) -> None:
+    old = read_eval_log(str(OLD / f"{task}.eval"))
+    assert old.results
+    again = metrics(score(old, scorer_of(task), action="overwrite", display="none"))
+    assert len(again) <= MOST_METRICS
+    assert next(iter(again)) == SCORERS[task][1]
+    assert all(isinstance(value, int | float) for value in again.values())
+
+
+@pytest.mark.parametrize("task", SCORERS)
+def test_without_trials_the_metrics_are_nan_or_0_and_nothing_is_warned_of(
+    task: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = read_eval_log(str(OLD / f"{task}.eval"))
+    old.samples = []
+    with caplog.at_level(logging.WARNING):
+        none = metrics(score(old, scorer_of(task), action="overwrite", display="none"))
+    assert not caplog.records
+    assert math.isnan(next(iter(none.values())))
+    assert all(math.isnan(value) or value == 0 or name == "rules" for name, value in none.items())
 
 
 def test_a_score_without_metadata_is_a_trial_without_numbers() -> None:

@@ -1,0 +1,49 @@
+"""Every task's log: a first screen that begins with the conclusion, and all tables on demand."""
+
+from pathlib import Path
+
+import pytest
+
+from introbench import cli
+from introbench.analysis.named_values import VALUES
+from introbench.report.log import REPORTS, log_table
+from introbench.report.report import MOST_LINES, WIDTH
+
+LOGS = sorted((Path(__file__).parents[1] / "old_logs").glob("*.eval"))
+
+
+def test_every_task_has_a_report_and_named_values() -> None:
+    assert REPORTS.keys() == VALUES.keys()
+
+
+@pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)
+def test_the_first_screen_begins_with_the_conclusion_and_is_narrow(path: Path) -> None:
+    conclusion, *tables, below = log_table(str(path)).split("\n\n")
+    assert len(conclusion.splitlines()) <= MOST_LINES
+    assert "It rests on " in conclusion
+    assert "\nWhat would " in conclusion
+    assert tables
+    assert all(len(line) <= WIDTH for line in log_table(str(path)).splitlines())
+    assert "trials scored (success)" in below.replace("\n  ", " ")
+    assert below.endswith("introbench table --full.")
+
+
+@pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)
+def test_all_tables_follow_the_first_screen(path: Path) -> None:
+    first, full = (log_table(str(path), full=full).split("\n\n") for full in (False, True))
+    assert full[: len(first) - 1] == first[:-1]
+    assert len(full) > len(first)
+
+
+def test_an_older_logs_own_verdict_is_told_below_the_present_one() -> None:
+    introspection = next(path for path in LOGS if path.stem == "introspection")
+    text = log_table(str(introspection)).replace("\n  ", " ")
+    assert text.startswith("Verdict under document info: NO EFFECT. ")
+    assert "\nThis log's own verdict, by version 1 of the rules: NO EFFECT. The one above is by version 2" in text
+
+
+def test_the_command_prints_the_first_screen_or_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    calibrate = str(next(path for path in LOGS if path.stem == "calibrate"))
+    for flags, full in (([], False), (["--full"], True)):
+        assert cli.main(["table", calibrate, *flags]) == 0
+        assert capsys.readouterr().out == log_table(calibrate, full=full) + "\n"
