@@ -7,6 +7,7 @@ from inspect_ai import Task, task
 from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
+from introbench.analysis.introspection import IntrospectionRun
 from introbench.analysis.verdict import MARGIN
 from introbench.prompts import schema
 from introbench.prompts.design import HALF
@@ -141,7 +142,9 @@ def introspection(
             plan_of(conversations, margin=smallest),
             elsewhere=arms.of_fewer(fewer),
         )
-        plan_trials(trials.dataset, trials.arm_batches, trials.questions)
+        plan_trials(
+            trials.dataset, trials.arm_batches, trials.questions, lambda scored: IntrospectionRun(scored).so_far
+        )
     return Task(
         dataset=trials.dataset,
         solver=inject_prior_turn(trials.arm_batches, trials.questions),

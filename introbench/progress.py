@@ -158,10 +158,8 @@ class Progress:
     @property
     def bar(self) -> str:
         """Share and time left behind a bar."""
-        if not self.total:
-            return self.text
         full = round(_BAR * self.share)
-        return f"{'━' * full}{'╌' * (_BAR - full)} {self.share:.0%}{self._left} · {self.name}"
+        return f"{'━' * full}{'╌' * (_BAR - full)} {self.share:.0%}{self._left}"
 
     @property
     def _left(self) -> str:
@@ -258,11 +256,13 @@ class Reporter:
 
     def show(self) -> None:
         """Show how far the work is."""
-        shown = [progress for progress in [*self._steps[-1:], self.run] if progress.total or progress is not self.run]
-        if not shown:
-            return
-        self._updated = self._clock()
-        self.screen.status(" · then ".join(p.text for p in shown), " · ".join(p.bar for p in reversed(shown)))
+        texts = [step.text for step in self._steps[-1:]] + [self.run.text] * bool(self.run.total)
+        bars = [self.run.bar] * bool(self.run.total)
+        for step in self._steps[-1:]:
+            bars += [step.bar, step.name] if step.total else [step.text]
+        if texts:
+            self._updated = self._clock()
+            self.screen.status(", then ".join(texts), " · ".join(bars))
 
     def _show_at_times(self) -> None:
         if self._clock() - self._updated >= SECONDS_BETWEEN_UPDATES:

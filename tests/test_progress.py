@@ -119,7 +119,7 @@ def test_the_time_left_follows_the_work_that_is_done() -> None:
     count.done, clock.now = 250, clock.now + 49
     assert count.seconds_left == pytest.approx(150)
     assert count.text == "trials: 25%, 2 min left"
-    assert count.bar == "━━━━━╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌ 25%, 2 min left · trials"
+    assert count.bar == "━━━━━╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌ 25%, 2 min left"
     clock.now += 100
     count.pause(100)
     assert count.seconds_left == pytest.approx(150), "what was spent on other things does not count"
@@ -182,7 +182,8 @@ def test_a_step_is_shown_by_its_name_its_share_and_its_time() -> None:
     reporter.plan(100, 80.0)
     with reporter.step("loading"):
         pass
-    assert shown.texts[-1] == "loading · then trials: 0%, 80 s left"
+    assert shown.texts[-1] == "loading, then trials: 0%, 80 s left"
+    assert shown.bars[-1] == "╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌ 0%, 80 s left · loading"
     assert shown.closed == 1
 
 

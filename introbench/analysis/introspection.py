@@ -94,6 +94,17 @@ class IntrospectionRun:
         return verdict(self.evidence, self.margin) if self.evidence else None
 
     @property
+    def so_far(self) -> str:
+        """The headline in a line, for somebody who waits for the rest of the run."""
+        if self.headline is None:
+            return "no excess, for which introspection and control questions are needed"
+        excess = self.headline.fit.excess
+        return (
+            f"document {self.headline.document} is through; excess so far {excess.estimate:+.3f} nats "
+            f"({excess.low:+.3f} to {excess.high:+.3f})"
+        )
+
+    @property
     def not_finite(self) -> int:
         """How many trials have no finite numbers."""
         return sum(math.isnan(shift.shift) for shift in self.shifts)

@@ -1,10 +1,58 @@
-"""One call at a time, in order of arrival, except that a loaded model finishes its calls before another is loaded."""
+"""One call at a time, in order of arrival, except for what is loaded or filled already.
+
+A loaded model finishes its calls before another is loaded; and those who wait for the same prior turn under the same
+arms finish theirs before the cache is filled anew.
+"""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import anyio
+
+
+@dataclass(eq=False)
+class Place:
+    """A caller's place in a line.
+
+    Attributes:
+        line: The line.
+        is_served: Whether the caller needs no turn any more, since others have done what it needs.
+        called: Set when the caller may go on.
+    """
+
+    line: "Line"
+    is_served: Callable[[], bool]
+    called: anyio.Event = field(default_factory=anyio.Event)
+
+
+@dataclass(eq=False)
+class Line:
+    """Callers who wait for the same thing.
+
+    Attributes:
+        head: The one who may ask for a turn.
+        waiting: Those behind it, in order of arrival.
+        standing: How many have not left yet.
+    """
+
+    head: Place | None = None
+    waiting: list[Place] = field(default_factory=list)
+    standing: int = 0
+
+    def move_up(self) -> Place | None:
+        """Let the first one who is not served be the head, and all who are served go on.
+
+        Returns:
+            The new head, if there is one.
+        """
+        served = [place for place in self.waiting if place.is_served()]
+        self.waiting = [place for place in self.waiting if place not in served]
+        self.head = self.waiting.pop(0) if self.waiting else None
+        for place in [*([self.head] if self.head else []), *served]:  # the head first: a turn may be waiting for it
+            place.called.set()
+        return self.head
 
 
 class ModelQueue:
@@ -18,54 +66,85 @@ class ModelQueue:
         self._busy = False
         self._waiting: list[tuple[str, anyio.Event]] = []
         self._calls: Counter[str | None] = Counter()
-        self._lines: dict[Hashable, tuple[anyio.Lock, list[None]]] = {}
+        self._lines: dict[tuple[str, Hashable], Line] = {}
+        self._next: Place | None = None
 
     @asynccontextmanager
-    async def line(self, model: str, key: Hashable) -> AsyncIterator[None]:
-        """Stand in line with the model's other callers of the same key, and hold the head of the line.
+    async def line(
+        self, model: str, key: Hashable, is_served: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[Place]:
+        """Stand in line with the model's other callers of the same key, until at its head or served.
 
         Until it leaves, a caller counts as one whom its model still has to serve.
+
+        Args:
+            model: The model.
+            key: What the line waits for.
+            is_served: Whether the caller needs no turn any more.
         """
-        lock, standing = self._lines.setdefault((model, key), (anyio.Lock(), []))
-        standing.append(None)
+        line = self._lines.setdefault((model, key), Line())
+        place = Place(line, is_served)
+        line.standing += 1
         self._calls[model] += 1
         try:
-            async with lock:
-                yield
+            if not is_served():
+                if line.head is None:
+                    line.head = place
+                else:
+                    line.waiting.append(place)
+                    await place.called.wait()
+            yield place
         finally:
-            standing.pop()
-            if not standing:
+            if place in line.waiting:
+                line.waiting.remove(place)
+            if line.head is place:
+                following = line.move_up()
+                if self._next is place:
+                    self._next = following
+            line.standing -= 1
+            if not line.standing:
                 self._lines.pop((model, key), None)
             self._calls[model] -= 1
             self._grant()
 
     @asynccontextmanager
-    async def turn(self, model: str) -> AsyncIterator[None]:
-        """Wait for a turn for `model`, and hold it."""
-        place = (model, anyio.Event())
-        self._waiting.append(place)
+    async def turn(self, model: str, place: Place | None = None) -> AsyncIterator[None]:
+        """Wait for a turn for `model`, and hold it.
+
+        Args:
+            model: The model.
+            place: Where the caller stands in line, if it does; the next turn is kept for the line's next head.
+        """
+        waiting = (model, anyio.Event())
+        if place is not None and self._next is place:
+            self._next = None
+            self._waiting.insert(0, waiting)
+        else:
+            self._waiting.append(waiting)
         self._grant()
         try:
-            await place[1].wait()
+            await waiting[1].wait()
         except BaseException:
-            if place in self._waiting:
-                self._waiting.remove(place)
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
             else:  # the turn was granted while this caller was being cancelled
-                self._pass_on()
+                self._pass_on(place)
             raise
         try:
             yield
         finally:
-            self._pass_on()
+            self._pass_on(place)
 
-    def _pass_on(self) -> None:
+    def _pass_on(self, place: Place | None) -> None:
+        if place is not None and place.line.head is place:
+            self._next = place.line.move_up()
         self._busy = False
         self._grant()
 
     def _grant(self) -> None:
         """Give the turn to the next caller of the current model, or to whoever waits longest if it has none left."""
-        same = [place for place in self._waiting if place[0] == self._current]
-        if self._busy or not (same or (self._waiting and not self._calls[self._current])):
+        same = [waiting for waiting in self._waiting if waiting[0] == self._current]
+        if self._busy or self._next or not (same or (self._waiting and not self._calls[self._current])):
             return
         following = (same or self._waiting)[0]
         self._waiting.remove(following)

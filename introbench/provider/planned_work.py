@@ -14,7 +14,7 @@ from introbench.prompts.readable import RoleAndContent
 from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.provider.calls import Asking, asking_of, run_as_one
 from introbench.provider.inject_api import InjectAPI
-from introbench.provider.planned_run import plan_run
+from introbench.provider.planned_run import SumUp, plan_run
 from introbench.provider.workload import WorkOfCalls
 from introbench.records.factors import ContinuationFactors, TrialFactors
 from introbench.steering.arms import ArmBatch
@@ -23,18 +23,23 @@ QuestionGroups = Mapping[str, Sequence[Mapping[str, Any]]]
 """What a task asks after its prior turns, by group; see `introbench.tasks.trials.question_groups`."""
 
 
-def plan_trials(dataset: Dataset, arm_batches: Sequence[str], questions: QuestionGroups) -> None:
+def plan_trials(
+    dataset: Dataset, arm_batches: Sequence[str], questions: QuestionGroups, sum_up: SumUp | None = None
+) -> None:
     """Plan the run of trials that `introbench.solvers.inject_prior_turn` is going to solve.
 
     Args:
         dataset: The trials.
         arm_batches: The arm batches, as text.
         questions: What is asked after each prior turn.
+        sum_up: Says in a line what the trials under the reference document say.
     """
     api = _active_api()
     batches = [ArmBatch.from_text(text) for text in arm_batches]
     asked = {name: [asking_of(question) for question in group] for name, group in questions.items()}
-    plan_run(api.checkpoint, dataset, _most(batches), lambda samples: _work_of_trials(api, samples, batches, asked))
+    plan_run(
+        api.checkpoint, dataset, _most(batches), lambda samples: _work_of_trials(api, samples, batches, asked), sum_up
+    )
 
 
 def _work_of_trials(

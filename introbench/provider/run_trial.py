@@ -58,14 +58,18 @@ async def run_trial(provider: Provider, messages: RoleAndContent, spec: TrialSpe
         model = resident(checkpoint)
         return model, model.read(question.tokenized, batch, others)
 
-    # Those that wait for the same cache fill stand in one line, so that the next fill need not wait for them all.
+    def is_known() -> bool:
+        loaded = loaded_already(checkpoint)
+        return loaded is not None and loaded.known(question.tokenized, batch) is not None
+
+    # Those that wait for the same cache fill stand in one line, so that the cache is filled once for them all.
     name = repr(checkpoint)
-    async with current_queue().line(name, (spec.arm_batch, messages[: spec.prior_messages])):
+    async with current_queue().line(name, (spec.arm_batch, messages[: spec.prior_messages]), is_known) as place:
         loaded = loaded_already(checkpoint)
         if loaded and (known := loaded.known(question.tokenized, batch)):
             return _output(provider.model_name, loaded, question, batch, spec, known)
         with one_line_errors():
-            async with current_queue().turn(name):
+            async with current_queue().turn(name, place):
                 model, reading = await anyio.to_thread.run_sync(read)
             return _output(provider.model_name, model, question, batch, spec, reading)
 

@@ -48,6 +48,8 @@ def concept_trials(
 ) -> Trials:
     """Every conversation about every concept, in the order that lets an engine reuse most: by prior turn, then batch.
 
+    What the headline rests on comes first.
+
     Args:
         name: Of the dataset.
         conversations: What is asked.
@@ -60,7 +62,7 @@ def concept_trials(
     questions, groups = question_groups(conversations)
     samples = [
         trial(conversation, groups, concept, parts.index(part), part.arms(concept), plan)
-        for asked in _by_prior(conversations)
+        for asked in sorted(_by_prior(conversations), key=lambda asked: not _is_under_reference(asked, plan))
         for part in (everywhere if _is_under_reference(asked, plan) else fewer)
         for conversation in asked
         for concept in part.concepts

@@ -11,12 +11,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from introbench.errors import InputError
+from introbench.progress import screen_for, show_on, step, tell
 from introbench.validation.error_rates import error_rates, replace_tables, report
 from introbench.validation.mechanisms import MECHANISMS
 from introbench.validation.placebo import placebo_rates, placebo_table, real_trials
 from introbench.validation.planted_truths import PLANTED
-from introbench.validation.runs import SCALED, Case, Outcome, run_cases
-from introbench.validation.simulated_rates import SimulatedRun, coverage_table, mechanisms_table, simulated_runs
+from introbench.validation.runs import SCALED, Case, Outcome, known_outcomes, run_cases
+from introbench.validation.simulated_rates import (
+    SimulatedRun,
+    coverage_table,
+    known_runs,
+    mechanisms_table,
+    simulated_runs,
+)
 
 EFFECTS = (0.2, 0.3)
 """Effect sizes of the power curve, in nats, beside the default one."""
@@ -39,6 +46,7 @@ def main() -> int:
         The exit status: 0 if they are acceptable.
     """
     options = _options()
+    show_on(screen_for(sys.stderr))
     options.outcomes.mkdir(parents=True, exist_ok=True)
     names = options.models.split(",") if options.models else [*PLANTED, *MECHANISMS]
     try:
@@ -94,7 +102,7 @@ def _check(names: Sequence[str], random_dose: float | None) -> None:
 
 
 def _planted(names: Sequence[str], options: argparse.Namespace) -> Iterator[Outcome]:
-    """Run planted models, with a line for each run."""
+    """Run planted models, with a line for each run if some were asked for by name."""
     cases = []
     for seed in range(options.seeds):
         cases += [Case(name, seed, random_dose=options.random_dose) for name in names]
@@ -104,23 +112,36 @@ def _planted(names: Sequence[str], options: argparse.Namespace) -> Iterator[Outc
         cases += [
             Case(SCALED, seed, effect) for seed in range(MORE_SEEDS * options.seeds) for effect in options.effects
         ]
-    for number, outcome in enumerate(run_cases(cases, options.outcomes / "planted.jsonl", options.workers), 1):
-        case = outcome.case
-        effect = "" if case.effect is None else f" at {case.effect:g} nats"
-        dose = "" if case.random_dose is None else f", random dose {case.random_dose:g}"
-        interval = f"({outcome.noticed:+.3f} [{outcome.low:+.3f}, {outcome.high:+.3f}])"
-        _say(number, len(cases), f"{case.planted}{effect}{dose}, seed {case.seed}: {outcome.verdict} {interval}")
-        yield outcome
+    kept = known_outcomes(options.outcomes / "planted.jsonl")
+    with step("planted models", sum(case not in kept for case in cases)) as advance:
+        for outcome in run_cases(cases, options.outcomes / "planted.jsonl", options.workers):
+            if options.models:
+                tell(_described(outcome))
+            advance(outcome.case not in kept)
+            yield outcome
+
+
+def _described(outcome: Outcome) -> str:
+    case = outcome.case
+    effect = "" if case.effect is None else f" at {case.effect:g} nats"
+    dose = "" if case.random_dose is None else f", random dose {case.random_dose:g}"
+    interval = f"({outcome.noticed:+.3f} [{outcome.low:+.3f}, {outcome.high:+.3f}])"
+    return f"{case.planted}{effect}{dose}, seed {case.seed}: {outcome.verdict} {interval}"
 
 
 def _simulated(names: Sequence[str], options: argparse.Namespace) -> Iterator[SimulatedRun]:
-    """Simulate mechanisms, with a line for each run if some were asked for by name, else for each mechanism."""
-    total = options.simulations * sum(len(MECHANISMS[name].sizes) for name in names)
+    """Simulate mechanisms, with a line for each run if some were asked for by name."""
+    kept = known_runs(options.outcomes / "simulated.jsonl")
+    wanted = {
+        (name, size, seed) for name in names for size in MECHANISMS[name].sizes for seed in range(options.simulations)
+    }
     runs = simulated_runs(names, options.simulations, options.outcomes / "simulated.jsonl", options.workers)
-    for number, run in enumerate(runs, 1):
-        if options.models or number % options.simulations == 0:
-            _say(number, total, f"{run.mechanism} of {run.size:g}, seed {run.seed}: {run.verdict}")
-        yield run
+    with step("simulated mechanisms", len(wanted - kept.keys())) as advance:
+        for run in runs:
+            if options.models:
+                tell(f"{run.mechanism} of {run.size:g}, seed {run.seed}: {run.verdict}")
+            advance((run.mechanism, run.size, run.seed) not in kept)
+            yield run
 
 
 def _tables(outcomes: Sequence[Outcome], simulated: Sequence[SimulatedRun], logs: Path | None) -> str:
@@ -139,10 +160,6 @@ def _tables(outcomes: Sequence[Outcome], simulated: Sequence[SimulatedRun], logs
             placebo_table(placebo_rates(real_trials(logs / "placebo"))),
         ]
     return "\n\n".join(parts)
-
-
-def _say(number: int, total: int, text: str) -> None:
-    print(f"[{number}/{total}] {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

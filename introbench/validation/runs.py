@@ -133,6 +133,12 @@ def _vectors_kept_in(folder: str) -> Iterator[None]:
             os.environ["INTROBENCH_CACHE"] = before
 
 
+def known_outcomes(kept: Path) -> dict[Case, Outcome]:
+    """The outcomes that a file holds, one in each line; none if there is no such file."""
+    lines = kept.read_text().splitlines() if kept.exists() else []
+    return {outcome.case: outcome for outcome in map(Outcome.from_json, lines)}
+
+
 def run_cases(cases: Iterable[Case], kept: Path, workers: int, **task_args: Any) -> Iterator[Outcome]:
     """Run planted models in parallel; those whose outcomes a file holds are not run again.
 
@@ -145,11 +151,8 @@ def run_cases(cases: Iterable[Case], kept: Path, workers: int, **task_args: Any)
     Yields:
         The outcomes: first the known ones, then the others as they are finished.
     """
-    wanted = list(cases)
-    known = {}
-    if kept.exists():
-        known = {outcome.case: outcome for outcome in map(Outcome.from_json, kept.read_text().splitlines())}
-        yield from (known[case] for case in wanted if case in known)
+    wanted, known = list(cases), known_outcomes(kept)
+    yield from (known[case] for case in wanted if case in known)
     processes = multiprocessing.get_context("spawn")
     os.environ["OMP_NUM_THREADS"] = "1"  # read when a process starts
     with ProcessPoolExecutor(workers, mp_context=processes, initializer=torch.set_num_threads, initargs=(1,)) as pool:

@@ -65,8 +65,7 @@ def simulated_runs(names: Sequence[str], seeds: int, kept: Path, workers: int) -
     Yields:
         The runs, in the order of the mechanisms.
     """
-    lines = kept.read_text().splitlines() if kept.exists() else []
-    known = {(run.mechanism, run.size, run.seed): run for run in (SimulatedRun(**json.loads(line)) for line in lines)}
+    known = known_runs(kept)
     wanted = [(name, size) for name in names for size in MECHANISMS[name].sizes]
     os.environ["OMP_NUM_THREADS"] = "1"  # read when a process starts
     with ProcessPoolExecutor(workers) as pool:
@@ -81,6 +80,12 @@ def simulated_runs(names: Sequence[str], seeds: int, kept: Path, workers: int) -
             with kept.open("a") as file:
                 file.writelines(json.dumps(asdict(run)) + "\n" for run in runs)
             yield from runs
+
+
+def known_runs(kept: Path) -> dict[tuple[str, float, int], SimulatedRun]:
+    """The runs that a file holds, one in each line, by mechanism, size and seed; none if there is no such file."""
+    lines = kept.read_text().splitlines() if kept.exists() else []
+    return {(run.mechanism, run.size, run.seed): run for run in (SimulatedRun(**json.loads(line)) for line in lines)}
 
 
 def mechanisms_table(runs: Sequence[SimulatedRun]) -> str:

@@ -53,7 +53,7 @@ def test_cancelled_callers_leave_no_gap() -> None:
     assert served == [1, 3, 4]
 
 
-def test_a_line_is_served_one_by_one_and_lets_others_pass() -> None:
+def test_callers_in_line_go_on_one_by_one_and_others_pass_them() -> None:
     served: list[str] = []
 
     async def call(turns: ModelQueue, key: str, name: str, cancelled: bool = False) -> None:
@@ -75,3 +75,46 @@ def test_a_line_is_served_one_by_one_and_lets_others_pass() -> None:
     anyio.run(main)
     assert [name for name in served if name.startswith("a")] == ["a0", "a2"]
     assert served.index("b0") < served.index("a2"), "another line does not wait for this one"
+
+
+@pytest.mark.parametrize("cancelled", [None, "a2"])
+def test_a_line_keeps_the_turn_for_those_whom_it_has_not_served(cancelled: str | None) -> None:
+    read: list[str] = []
+    known: set[str] = set()
+    chunks = {"a0": "a0 a1", "a1": "a0 a1", "a2": "a2 a3", "a3": "a2 a3", "a4": "a4", "b0": "b0 b1", "b1": "b0 b1"}
+    through: list[str] = []
+
+    async def call(turns: ModelQueue, name: str) -> None:
+        with anyio.CancelScope() as scope:
+            async with turns.line("model", name[0], lambda: name in known) as place:
+                if name == cancelled:
+                    scope.cancel()
+                if name not in known:
+                    async with turns.turn("model", place):
+                        await anyio.lowlevel.checkpoint()
+                        read.append(chunks[name])
+                        known.update(chunks[name].split())
+                through.append(name)
+
+    async def main() -> None:
+        turns = ModelQueue()
+        async with anyio.create_task_group() as tasks:
+            for name in ("a0", "b0", "a1", "a2", "b1", "a3", "a4"):
+                tasks.start_soon(call, turns, name)
+        assert not turns._lines
+        assert turns._next is None
+
+    anyio.run(main)
+    assert read == ["a0 a1", "a2 a3", "a4", "b0 b1"], "each is read once, and a line's readings come one after another"
+    assert sorted(through) == sorted(chunks.keys() - {cancelled})
+
+
+def test_whoever_comes_when_all_is_known_goes_on_at_once() -> None:
+    async def main() -> None:
+        turns = ModelQueue()
+        async with turns.line("model", "a"):
+            with anyio.fail_after(1):
+                async with turns.line("model", "a", lambda: True):
+                    pass
+
+    anyio.run(main)

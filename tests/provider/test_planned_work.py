@@ -92,7 +92,19 @@ def test_the_work_that_is_planned_is_the_work_that_is_done(
     run(task)
     planned, done = zip(*counting.parts, strict=True)
     assert done == planned
-    assert sum(planned) == counting.planned[-1]
-    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f"introbench: {task}: ")]
-    assert len(told) == 1
-    assert "tokens through the model: about" in told[0]
+    assert sum(planned) == counting.planned[-1] > 0
+    lines = capsys.readouterr().out.splitlines()
+    assert (
+        sum(line.startswith(f"introbench: {task}: ") and "tokens through the model: about" in line for line in lines)
+        == 1
+    )
+    through = [line for line in lines if line.startswith("introbench: introspection: document info is through; excess")]
+    assert len(through) == (task == "introspection")
+    assert counting.run.total == 0, "a run that is over is forgotten"
+
+
+def test_what_a_limit_leaves_out_is_not_planned(counting: Counting, run: Callable[..., None]) -> None:
+    run("introspection", limit=3)
+    before, *_, after = counting.planned
+    assert after < before
+    assert sum(planned for planned, _ in counting.parts) == after
