@@ -73,6 +73,18 @@ def test_a_dose_is_the_mean_divergence_on_the_carriers(runtime: LoadedModel) -> 
     assert dose == pytest.approx(np.mean(expected), rel=1e-3)
 
 
+def test_a_batch_of_some_of_the_injections_has_doses_that_are_known(
+    runtime: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strengths = runtime.strengths
+    whole = strengths.resolve([sham(LAYERS), injection("cats", Strength(2)), injection("bread", Strength(2))])
+    measured = strengths.doses_of_batch(whole, [([0, 1, 2], strengths.arms(whole))])
+    assert measured == pytest.approx(strengths.doses(whole))
+    monkeypatch.setattr(strengths._carriers, "doses", lambda arms: pytest.fail("measured again"))
+    fewer = [whole[0], whole[2]]
+    assert strengths.doses_of_batch(fewer, [([0, 1], strengths.arms(fewer))]) == [measured[0], measured[2]]
+
+
 def test_the_asked_dose_is_reached_by_every_vector_and_kept(
     runtime: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
