@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from contestants import CONTESTANTS, READ, Workload, able
+from contestants import CONTESTANTS, READ, Workload, able, hf_logprobs
 from measure import gemm_peak, load, show_peak, used_by
 from naive import one_arm
 from workload import layers_to_steer
@@ -40,7 +40,11 @@ def ideal_flops(workload: Workload) -> float:
 
 
 def compare(workload: Workload, samples: int) -> list[str]:
-    """One row of the table; the contestants take turns."""
+    """One row of the table; the contestants take turns, after a first question of each for what is made only once."""
+    workload.engine.read(workload.requests[:1])
+    workload.script.ask(workload.script.fill(), [0])
+    if "hf provider" in able(workload):
+        hf_logprobs(workload.hf, workload.chats[:1])
     times: dict[str, list[float]] = {name: [] for name in able(workload)}
     for sample in range(samples):
         for name, contestant in able(workload).items():

@@ -23,7 +23,7 @@ from users_script import UsersScript
 from workload import conversations, layers_to_steer, random_arms, requests
 
 from introbench.engine import Engine, Request
-from introbench.models.checkpoint import Checkpoint
+from introbench.models.checkpoint import Checkpoint, without_progress_bars
 from introbench.models.smollm2 import NAME
 from introbench.prompts.chat import Chat
 
@@ -79,14 +79,15 @@ class Workload:
     @cached_property
     def hf(self) -> Model:
         """Inspect's provider, with a template that renders a message alone, so that chats stay as they are."""
-        options: dict[str, Any] = {"device": "cpu", "torch_dtype": torch.float32, "do_sample": False}
-        return get_model(
-            "hf/bench",
-            model_path=Checkpoint(self.name).source,
-            chat_template="{{ messages[0]['content'] }}",
-            batch_size=_HF_QUESTIONS,
-            **options,
-        )
+        options: dict[str, Any] = {"device": "cpu", "dtype": torch.float32, "do_sample": False}
+        with without_progress_bars():
+            return get_model(
+                "hf/bench",
+                model_path=Checkpoint(self.name).source,
+                chat_template="{{ messages[0]['content'] }}",
+                batch_size=_HF_QUESTIONS,
+                **options,
+            )
 
     def same_model(self, rows: int) -> "Workload":
         """The same workload under another number of arms, with the model that is loaded."""
