@@ -19,7 +19,6 @@ export INSPECT_EVAL_MODEL ?= inject/smollm2
 introspect: setup
 	$(BIN)/inspect eval evals/introspection.py --log-dir $(LOGS) --no-log-realtime --no-score-display $(ARGS)
 	@$(BIN)/introbench table $(LOGS)
-	@echo "Every trial, with all arms and tokens, in the log viewer: $(BIN)/inspect view --log-dir $(LOGS)"
 
 # Two processes of one thread each: most tests are too small to use two threads. `tests/conftest.py` says which gets which.
 test: setup

@@ -25,4 +25,4 @@ def test_the_same_numbers_twice(self_checked: SelfChecked, evaluate: Evaluate) -
 
 def test_every_trial_has_numbers(self_checked: SelfChecked) -> None:
     """The numbers of every trial are finite."""
-    assert self_checked.completed().metrics["not finite"] == 0
+    assert self_checked.completed().values["not finite"] == 0

@@ -94,7 +94,7 @@ def _below(run: LoggedRun, scored: Sequence[LoggedTrial], *, full: bool) -> list
     records, duration = _self_checks(run, scored)
     if full:
         return [*_older_verdict(run), _headline(run, len(scored)), *([summary(records, duration)] if records else [])]
-    more = "All tables, and what their columns mean: introbench table --full."
+    more = "All tables: introbench table --full. Every trial: inspect view."
     below = " ".join([*([short_summary(records)] if records else []), more])
     return ["\n".join(map(wrapped, (*_older_verdict(run), _headline(run, len(scored)), below)))]
 

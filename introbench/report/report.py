@@ -43,9 +43,9 @@ def wrapped(sentence: str) -> str:
 
 
 def plain_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table of texts as they are: the first column to the left, the others to the right."""
+    """A table of texts as they are, the first column to the left and the others to the right, without a rule."""
     align = ("left", *("right",) * (len(headers) - 1))
-    return tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=align if rows else None)
+    return tabulate(rows, headers, tablefmt="plain", disable_numparse=True, colalign=align if rows else None)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -79,6 +79,6 @@ def test_the_excess_stands_beside_random_vectors_and_salience(
     numbers = replace(evidence(**INWARD), salience=NONE, beyond_salience=LARGE)
     probabilities, excesses = report_on(trials, monkeypatch, numbers).tables
     assert "yes 42.518% -> 29.775% (-12.743%)" in probabilities
-    rows: dict[str, Any] = {line.partition("  ")[0]: line for line in excesses.splitlines()[2:]}
+    rows: dict[str, Any] = {line.partition("  ")[0]: line for line in excesses.splitlines()[1:]}
     assert list(rows) == ["introspection, concepts", "salience, concepts"], "its random vectors have another dose"
     assert rows["salience, concepts"].endswith("+0.000 [-0.100, +0.100]  +2.000 [+1.500, +2.500]")

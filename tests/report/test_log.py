@@ -25,7 +25,7 @@ def test_the_first_screen_begins_with_the_conclusion_and_is_narrow(path: Path) -
     assert tables
     assert all(len(line) <= WIDTH for line in log_table(str(path)).splitlines())
     assert "trials scored (success)" in below.replace("\n  ", " ")
-    assert below.endswith("introbench table --full.")
+    assert below.endswith("All tables: introbench table --full. Every trial: inspect view.")
 
 
 @pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)

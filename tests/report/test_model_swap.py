@@ -49,4 +49,4 @@ def test_without_control_questions_there_is_no_conclusion(monkeypatch: pytest.Mo
 def test_the_headline_is_the_fine_tunes_own_arm_first() -> None:
     probabilities, contrasts = model_swap.report(TRIALS).tables
     assert "yes 42.518% -> 45.904% (+3.386%)" in probabilities
-    assert contrasts.splitlines()[2].startswith("finetune: introspection - matched controls")
+    assert contrasts.splitlines()[1].startswith("finetune: introspection - matched controls")
