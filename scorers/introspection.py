@@ -26,9 +26,9 @@ def headline() -> Metric:
     The verdict that holds is the name of the first metric, and its value is 1. `noticed` is the excess of introspection
     over what control questions do, averaged over kinds of answers, with its interval (`low`, `high`); see
     `introbench.stats.control_curve`. `beyond random` is how much more that is than the excess under random vectors of
-    equal dose, `beyond salience` than that of questions on what stands out in the text. `not finite` is how many trials
-    have no finite numbers, `rules` the version of the rules of the verdict. All other numbers follow from the records:
-    see `introbench table LOG --full` and `introbench.analysis.named_values`.
+    equal dose, `beyond salience` than that of questions on what stands out in the text. `rules` is the version of
+    the rules of the verdict. All other numbers follow from the records: see `introbench table LOG --full` and
+    `introbench.analysis.named_values`.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
@@ -42,7 +42,6 @@ def headline() -> Metric:
             "high": evidence.excess.high,
             "beyond random": evidence.beyond_random.estimate,
             "beyond salience": evidence.beyond_salience.estimate,
-            "not finite": run.not_finite,
             "rules": RULES,
         }
 
