@@ -57,9 +57,9 @@ class LoadedModel:
             "weights": fingerprint[:16],
             **self.engine.notes,
         }
-        tell(f"{checkpoint.name} is ready: {self._facts['dtype']} on {self._facts['device']}")
-        for what, note in self.engine.notes.items():
-            tell(f"{what}: {note}")
+        notes = self.engine.notes
+        how = [f"{self._facts['dtype']} on {self._facts['device']}", notes["path"], notes.get("products", "")]
+        tell(f"{checkpoint.name} is ready: {'; '.join(filter(None, how))}")
         self.work = WorkOfCalls(checkpoint.n_layers)
         self._finetuned: dict[str, TunedWeights] = {}
         self._live: dict[ArmBatch, list[bool | None]] = {}
