@@ -42,7 +42,7 @@ class TrialSpec:
         arm_batch: The injections that share a batch: their name, see `introbench.provider.arm_batches`, or their text.
         arms: Names of the trial's arms and their rows in the arm batch.
         answers: What is read after the conversation.
-        silent: Whether only the first arm has a choice of its own; of a sweep's hundreds nobody looks at the tokens.
+        silent: Whether likely tokens are left out, but for the first arm's; of a sweep's hundreds nobody looks at them.
     """
 
     prior_messages: int

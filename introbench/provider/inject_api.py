@@ -1,4 +1,4 @@
-"""Inspect model provider `inject/`: one call runs all arms of a trial and returns one choice per arm.
+"""Inspect model provider `inject/`: one call runs all arms of a trial and returns one record per arm.
 
 The call's `extra_body` holds a spec of plain JSON (see `introbench.provider.calls`). Weights are loaded at the first
 call, so that re-scoring a log or listing tasks never loads a model, and at most one model is resident.
@@ -12,6 +12,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from introbench.errors import InputError
 from introbench.models.checkpoint import Checkpoint
+from introbench.provider.arm_batches import arm_batch
 from introbench.provider.calls import ContinuationSpec, ProbeSpec, TrialSpec
 from introbench.provider.inspect_private import PrerequisiteError
 from introbench.provider.questions import Questions
@@ -19,7 +20,6 @@ from introbench.provider.resident import loaded_already, one_line_errors
 from introbench.provider.run_continuation import run_continuation
 from introbench.provider.run_probe import run_probe
 from introbench.provider.run_trial import run_trial
-from introbench.steering.arms import ArmBatch
 
 
 class InjectAPI(ModelAPI):
@@ -53,22 +53,21 @@ class InjectAPI(ModelAPI):
         with one_line_errors():
             self.checkpoint = Checkpoint(model_name, **model_args)
         self._questions: Questions | None = None
-        self._batches: dict[str, ArmBatch] = {}
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
     ) -> ModelOutput:
-        """Run all arms of one trial; choice i of the output is arm i."""
+        """Run all arms of one trial; the output's metadata have a record of each."""
         body = config.extra_body or {}
         messages = tuple((message.role, message.text) for message in input)
         if "continuation" in body:
             continuation = ContinuationSpec(**body["continuation"])
-            return await run_continuation(self, messages, continuation, self._batch(continuation.arm_batch))
+            return await run_continuation(self, messages, continuation, arm_batch(continuation.arm_batch))
         if "probe" in body:
             probe = ProbeSpec(**body["probe"])
-            return await run_probe(self, messages, probe, self._batch(probe.arm_batch))
+            return await run_probe(self, messages, probe, arm_batch(probe.arm_batch))
         trial = TrialSpec.from_json(body.get("injection"))
-        return await run_trial(self, messages, trial, self._batch(trial.arm_batch))
+        return await run_trial(self, messages, trial, arm_batch(trial.arm_batch))
 
     @property
     def questions(self) -> Questions:
@@ -76,11 +75,6 @@ class InjectAPI(ModelAPI):
         if self._questions is None:
             self._questions = Questions(self.checkpoint.tokenizer)
         return self._questions
-
-    def _batch(self, text: str) -> ArmBatch:
-        if text not in self._batches:
-            self._batches[text] = ArmBatch.from_text(text)
-        return self._batches[text]
 
 
 def active_checkpoint() -> Checkpoint:

@@ -1,8 +1,9 @@
 """One arm's record in a model output: written by the provider, read by the scorers."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, Logprob, Logprobs, ModelOutput, TopLogprob
+from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelOutput
 
 from introbench.analysis.arm_reading import ArmReading, arm_reading
 from introbench.records.arm_record import ArmRecord
@@ -17,32 +18,34 @@ def arm_records(output: ModelOutput) -> list[ArmRecord]:
 
 
 def read_arms(output: ModelOutput) -> list[ArmReading]:
-    """Measures of the arms in a provider's output without their likely tokens, for arms without choices."""
+    """Measures of the arms in a provider's output without their likely tokens."""
     return [arm_reading(record) for record in arm_records(output) if record.finite]
 
 
 def read_output(output: ModelOutput) -> list[ArmReading]:
     """Measures of the arms in a provider's output; arms whose numbers are not finite are left out."""
-    readings = []
-    for record, choice in zip(arm_records(output), output.choices, strict=False):
-        content = choice.logprobs.content if choice.logprobs else []
-        tokens = content[0].top_logprobs or [] if content else []
-        if record.finite:
-            readings.append(arm_reading(record, [(entry.token, entry.logprob) for entry in tokens]))
-    return readings
-
-
-def arm_choice(model: str, tokenizer: Any, readings: "Reading", row: int) -> ChatCompletionChoice:
-    """One arm as a completion: its most likely token, with the log-probabilities of the top tokens."""
-    if not readings.finite[row]:
-        message = ChatMessageAssistant(content="(not finite)", model=model, source="generate")
-        return ChatCompletionChoice(message=message, stop_reason="unknown")
-    top = [
-        TopLogprob(token=tokenizer.decode([token]), logprob=logprob)
-        for token, logprob in zip(readings.top_ids[row].tolist(), readings.top_logprobs[row].tolist(), strict=True)
+    records, choices = arm_records(output), output.choices
+    of_choices = [_top_of(choice) for choice in choices] if len(choices) == len(records) else [[]] * len(records)
+    return [
+        arm_reading(record, record.top or top) for record, top in zip(records, of_choices, strict=True) if record.finite
     ]
-    return ChatCompletionChoice(
-        message=ChatMessageAssistant(content=top[0].token, model=model, source="generate"),
-        stop_reason="max_tokens",
-        logprobs=Logprobs(content=[Logprob(token=top[0].token, logprob=top[0].logprob, top_logprobs=top)]),
-    )
+
+
+def _top_of(choice: ChatCompletionChoice) -> list[tuple[str, float]]:
+    """The most likely tokens of a choice, where logs of release 0.1.0 hold those of each arm."""
+    content = choice.logprobs.content if choice.logprobs else []
+    return [(entry.token, entry.logprob) for entry in content[0].top_logprobs or []] if content else []
+
+
+def top_tokens(tokenizer: Any, readings: "Reading", row: int) -> list[tuple[str, float]]:
+    """The most likely tokens under one arm, with their log-probabilities; none if these are not finite."""
+    if not readings.finite[row]:
+        return []
+    ids, logprobs = readings.top_ids[row].tolist(), readings.top_logprobs[row].tolist()
+    return [(tokenizer.decode([token]), logprob) for token, logprob in zip(ids, logprobs, strict=True)]
+
+
+def completion(model: str, arm: str, top: Sequence[tuple[str, float]]) -> ChatCompletionChoice:
+    """One arm as a completion: its most likely token. The message's id is the arm's name."""
+    message = ChatMessageAssistant(id=arm, content=top[0][0] if top else "(not finite)", model=model, source="generate")
+    return ChatCompletionChoice(message=message, stop_reason="max_tokens" if top else "unknown")

@@ -1,11 +1,11 @@
-"""One trial's call: all arms of one question in one forward pass, as one choice for each arm."""
+"""One trial's call: all arms of one question in one forward pass, as one record for each arm."""
 
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
 import anyio.to_thread
-from inspect_ai.model import ChatCompletionChoice, ModelOutput, ModelUsage
+from inspect_ai.model import ModelOutput, ModelUsage
 
 from introbench.engine import Reading
 from introbench.errors import InputError
@@ -14,7 +14,7 @@ from introbench.prompts.readable import RoleAndContent
 from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.provider.calls import TOGETHER, TrialSpec
 from introbench.provider.loaded_model import LoadedModel
-from introbench.provider.outputs import arm_choice
+from introbench.provider.outputs import completion, top_tokens
 from introbench.provider.questions import Questions, ReadableQuestion
 from introbench.provider.resident import current_queue, loaded_already, one_line_errors, resident
 from introbench.records.arm_record import ArmRecord, finite_or_none
@@ -34,7 +34,7 @@ class Provider(Protocol):
 
 
 async def run_trial(provider: Provider, messages: RoleAndContent, spec: TrialSpec, batch: ArmBatch) -> ModelOutput:
-    """Ask one question under every arm; choice i of the output is arm i.
+    """Ask one question under every arm; the output's only choice is what the first one answers.
 
     Args:
         provider: The provider that was called.
@@ -71,7 +71,10 @@ async def run_trial(provider: Provider, messages: RoleAndContent, spec: TrialSpe
         with one_line_errors():
             async with current_queue().turn(name, place):
                 model, reading = await anyio.to_thread.run_sync(read)
-            return _output(provider.model_name, model, question, batch, spec, reading)
+            output = _output(provider.model_name, model, question, batch, spec, reading)
+            # Said by one of the trials that were read together: the others would say the same.
+            facts = {"model": model.facts, "self_checks": model.self_checks(batch).to_json()}
+            return output.model_copy(update={"metadata": (output.metadata or {}) | facts})
 
 
 def _output(
@@ -82,11 +85,13 @@ def _output(
     spec: TrialSpec,
     reading: Reading,
 ) -> ModelOutput:
-    """A trial's reading as a model output: a choice, and a record in the metadata, for each arm."""
+    """A trial's reading as a model output: in the metadata a record for each arm, and a choice for the first one."""
     chat, norms = question.tokenized.chat, model.norms(batch)
     live, doses = model.live(batch), model.doses(batch)
     records: list[ArmRecord] = []
-    choices: list[ChatCompletionChoice] = []
+    first = next(iter(spec.arms))
+    shown = [first] if spec.silent else spec.arms
+    tops = {arm: top_tokens(model.tokenizer, reading, spec.arms[arm]) for arm in shown}
     for arm, row in spec.arms.items():
         injection = batch[row]
         records.append(
@@ -100,13 +105,12 @@ def _output(
                 finite=reading.finite[row],
                 logprobs=question.by_form(reading.logprobs[row]) if reading.finite[row] else {},
                 lens=question.by_answer(reading.lens[:, row].T) if question.tokenized.want.lens else {},
+                top=tops.get(arm, ()),
             )
         )
-        if not (spec.silent and choices):
-            choices.append(arm_choice(name, model.tokenizer, reading, row))
     return ModelOutput(
         model=name,
-        choices=choices,
+        choices=[completion(name, first, tops[first])],
         usage=ModelUsage(input_tokens=len(chat.tokens), output_tokens=1, total_tokens=len(chat.tokens) + 1),
         metadata={
             "arms": [record.to_json() for record in records],
@@ -115,7 +119,5 @@ def _output(
             "prior_tokens": chat.prior,
             "question_tokens": len(chat.tokens) - chat.prior,
             "layers": list(batch[0].layers),
-            "model": model.facts,
-            "self_checks": model.self_checks(batch).to_json(),
         },
     )

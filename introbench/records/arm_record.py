@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+_DIGITS = 7
+"""Of a number in a log, after the point and in all."""
+
 
 @dataclass(frozen=True)
 class ArmRecord:
@@ -20,6 +23,8 @@ class ArmRecord:
         finite: Whether the model's numbers are finite under this arm.
         logprobs: For each answer, the log-probabilities of its forms, in nats; empty if they are not finite.
         lens: For each answer, its log-probability after every block, where it was read.
+        top: The most likely tokens with their log-probabilities; empty where nobody looks at them, and in logs of
+            release 0.1.0, in which they stand in the output's choices.
     """
 
     arm: str
@@ -31,6 +36,7 @@ class ArmRecord:
     finite: bool
     logprobs: Mapping[str, Sequence[float]]
     lens: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    top: Sequence[tuple[str, float]] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -38,13 +44,14 @@ class ArmRecord:
             "arm": self.arm,
             "vector": self.vector,
             "sha256": self.sha256,
-            "strength": self.strength,
-            "dose": self.dose,
+            "strength": rounded(self.strength),
+            "dose": rounded(self.dose),
             "live": self.live,
             "finite": self.finite,
-            "logprobs": dict(self.logprobs) if self.finite else None,
+            "logprobs": rounded(self.logprobs) if self.finite else None,
         }
-        return record | ({"lens": dict(self.lens)} if self.lens else {})
+        record |= {"lens": rounded(self.lens)} if self.lens else {}
+        return record | ({"top": rounded(self.top)} if self.top else {})
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "ArmRecord":
@@ -59,6 +66,7 @@ class ArmRecord:
             finite=values["finite"],
             logprobs=values["logprobs"] or {},
             lens=values.get("lens", {}),
+            top=tuple((token, logprob) for token, logprob in values.get("top", ())),
         )
 
     @property
@@ -95,10 +103,10 @@ class TextRecord:
         return {
             "arm": self.arm,
             "vector": self.vector,
-            "strength": self.strength,
-            "dose": self.dose,
+            "strength": rounded(self.strength),
+            "dose": rounded(self.dose),
             "texts": list(self.texts),
-            "mean_logprobs": list(self.mean_logprobs),
+            "mean_logprobs": rounded(self.mean_logprobs),
             "finite": self.finite,
         }
 
@@ -116,3 +124,19 @@ def finite_or_none(number: float) -> float | None:
 def number_or_nan(number: float | None) -> float:
     """A number of a record, which holds None in place of one that is not finite."""
     return math.nan if number is None else float(number)
+
+
+def rounded(values: Any) -> Any:
+    """Numbers as a log holds them, alone or in mappings and sequences: with as many digits as float32 has, or more.
+
+    There are seven digits after the point, and seven digits in all for smaller numbers. The others say nothing, since
+    the model computes in float32 or less, and would take more of a log than these.
+    """
+    if isinstance(values, float):
+        size = math.floor(math.log10(abs(values))) if math.isfinite(values) and values else 0
+        return round(float(values), max(_DIGITS, _DIGITS - 1 - size))
+    if isinstance(values, Mapping):
+        return {name: rounded(value) for name, value in values.items()}
+    if isinstance(values, Sequence) and not isinstance(values, str):
+        return [rounded(value) for value in values]
+    return values

@@ -176,7 +176,7 @@ class TrialFactors:
         asked_with: Name of the questions that are run as one with this one.
         prior_messages: How many leading messages are the prior turn.
         answers: What is read, as plain JSON.
-        silent: Whether only the first arm has a choice of its own in the output.
+        silent: Whether the output leaves out the likely tokens of all arms but the first.
     """
 
     asked: QuestionFactors | PlaceFactors

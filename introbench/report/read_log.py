@@ -16,7 +16,7 @@ from zipfile import BadZipFile, ZipFile
 from pydantic_core import from_json
 
 if sys.version_info < (3, 14):  # older versions of Python cannot read what Inspect compresses without its dependency
-    import zipfile_zstd  # noqa: F401
+    import zipfile_zstd  # type: ignore[import-untyped]  # noqa: F401
 
 if TYPE_CHECKING:  # imported when a log of another format is read
     from inspect_ai.log import EvalLog
@@ -117,7 +117,9 @@ def of_whole_log(log: "EvalLog") -> LoggedRun:
         trials=[
             LoggedTrial(
                 metadata=sample.metadata,
-                scores=sample.scores and {name: LoggedScore(score.metadata) for name, score in sample.scores.items()},
+                scores=None
+                if sample.scores is None
+                else {name: LoggedScore(score.metadata) for name, score in sample.scores.items()},
                 self_checks=(sample.output.metadata or {}).get("self_checks"),
             )
             for sample in log.samples or []
@@ -148,7 +150,7 @@ def _trial(sample: Mapping[str, Any]) -> LoggedTrial:
     scores = sample.get("scores")
     return LoggedTrial(
         metadata=sample["metadata"],
-        scores=scores and {name: LoggedScore(score.get("metadata")) for name, score in scores.items()},
+        scores=None if scores is None else {name: LoggedScore(score.get("metadata")) for name, score in scores.items()},
         self_checks=((sample.get("output") or {}).get("metadata") or {}).get("self_checks"),
     )
 

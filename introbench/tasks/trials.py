@@ -1,5 +1,6 @@
 """From conversations and arms to Inspect samples: one trial is one conversation under the arms of one concept."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,7 +96,7 @@ def trial(
         arm_batch: Index of the arm batch whose rows the arms are.
         arms: The arms by name.
         plan: What the run sets out to ask.
-        silent: Whether only the first arm has a choice of its own in the output.
+        silent: Whether the output leaves out the likely tokens of all arms but the first.
     """
     factors = TrialFactors(
         asked=factors_of(conversation),
@@ -160,8 +161,12 @@ def system_turn(system: str | None) -> str | None:
 
 
 def chat_messages(messages: Iterable[Mapping[str, str]]) -> list[ChatMessage]:
-    """Inspect's messages."""
-    return [_MAKERS[message["role"]](content=message["content"]) for message in messages]
+    """Inspect's messages; a message that stands in the same place in many chats has the same id in all of them."""
+    made: list[ChatMessage] = []
+    for number, message in enumerate(messages, 1):
+        digest = hashlib.sha256(f"{message['role']}: {message['content']}".encode()).hexdigest()[:8]
+        made.append(_MAKERS[message["role"]](id=f"{number}-{digest}", content=message["content"]))
+    return made
 
 
 def question_groups(conversations: Sequence[Conversation], named: str = "group") -> tuple[Questions, dict[str, str]]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from introbench.records.arm import CONTROL_VECTORS, Arm, steerings_of
-from introbench.records.arm_record import ArmRecord, TextRecord, finite_or_none, number_or_nan
+from introbench.records.arm_record import ArmRecord, TextRecord, finite_or_none, number_or_nan, rounded
 from introbench.records.factors import (
     ContinuationFactors,
     PlaceFactors,
@@ -83,12 +83,26 @@ def test_a_plan_knows_which_families_are_asked_under_which_document() -> None:
 @pytest.mark.parametrize("finite", [True, False])
 def test_an_arms_record_comes_back_from_an_output(finite: bool) -> None:
     logprobs = {"yes": [-1.0, -2.0], "no": [-0.5]} if finite else {}
-    record = ArmRecord("random 1", "random cats-0", "ab", 8.0, None, True, finite, logprobs, {"yes": [-1.0]})
+    top = ((" yes", -0.5), (" no", -1.25)) if finite else ()
+    record = ArmRecord("random 1", "random cats-0", "ab", 8.0, None, True, finite, logprobs, {"yes": [-1.0]}, top)
     values = json.loads(json.dumps(record.to_json()))
     assert ArmRecord.from_json(values) == record
     assert (values["logprobs"] is None) is not finite
     text = TextRecord("concept", "cats", None, 0.5, ["a b"], [None], finite)
     assert TextRecord.from_json(json.loads(json.dumps(text.to_json()))) == text
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, width=32))
+def test_a_record_holds_numbers_as_exactly_as_they_were_computed(number: float) -> None:
+    assert rounded(number) == pytest.approx(number, rel=1e-6, abs=0)
+    assert rounded(number) == pytest.approx(number, abs=5.1e-8, rel=1e-15)
+
+
+def test_numbers_are_rounded_wherever_they_stand_in_a_record() -> None:
+    third = 1 / 3
+    record = {"a": [third, None, ("b", third / 1e6)], "c": {"d": -100 * third}, "e": 3, "f": True}
+    assert rounded(record) == {"a": [0.3333333, None, ["b", 3.333333e-07]], "c": {"d": -33.3333333}, "e": 3, "f": True}
+    assert str(rounded(float("nan"))) == "nan"
 
 
 def test_numbers_that_are_not_finite_are_null_in_records() -> None:
