@@ -28,6 +28,11 @@ def test_the_first_screen_begins_with_the_conclusion_and_is_narrow(path: Path) -
     assert below.endswith("All tables: introbench table --full. Every trial: inspect view.")
 
 
+def test_the_introspection_task_leaves_room_for_what_inspect_prints_above_it() -> None:
+    introspection = next(path for path in LOGS if path.stem == "introspection")
+    assert len(log_table(str(introspection)).splitlines()) <= 20, "forty lines in all, and Inspect prints up to twenty"
+
+
 @pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)
 def test_all_tables_follow_the_first_screen(path: Path) -> None:
     first, full = (log_table(str(path), full=full).split("\n\n") for full in (False, True))
