@@ -6,12 +6,13 @@ Metric, table and regression tests ask the same object, so that they cannot disa
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from introbench.analysis.evidence import Evidence, evidence
 from introbench.analysis.excess import CONCEPTS, Excess, excess_by_wording, excesses, mean_doses
-from introbench.analysis.noticed import ScoredTrial, TrialShift, trial_shifts
+from introbench.analysis.noticed import ScoredTrial, TrialShift, shifts_of_read_trials
 from introbench.analysis.verdict import MARGIN, Verdict, verdict
-from introbench.records.factors import Plan
+from introbench.records.factors import Plan, TrialFactors
 from introbench.stats.intervals import Interval
 
 
@@ -36,14 +37,19 @@ class IntrospectionRun:
         return MARGIN if self.plan.margin is None else self.plan.margin
 
     @cached_property
+    def _read(self) -> list[tuple[TrialFactors, Mapping[str, Any]]]:
+        """The factors of every trial, which take as long to read as the rest of a trial, and its exact numbers."""
+        return [(TrialFactors.from_json(metadata), exact) for metadata, exact in self._trials]
+
+    @cached_property
     def shifts(self) -> list[TrialShift]:
         """The shifts of all trials, under the injections that the run is about."""
-        return trial_shifts(self._trials)
+        return shifts_of_read_trials(self._read)
 
     @cached_property
     def active_shifts(self) -> list[TrialShift]:
         """The shifts of the same trials with the injection on while the model answers; empty if that was not run."""
-        return trial_shifts(self._trials, active=True)
+        return shifts_of_read_trials(self._read, active=True)
 
     @cached_property
     def live(self) -> Mapping[str, bool | None]:

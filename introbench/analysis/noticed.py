@@ -249,5 +249,12 @@ def trial_shift(factors: TrialFactors, exact: Mapping[str, Any], *, active: bool
 
 def trial_shifts(trials: Iterable[ScoredTrial], *, active: bool = False) -> list[TrialShift]:
     """The shifts of all trials; those steered to the end, for trials that have them, if `active`."""
-    shifts = (trial_shift(TrialFactors.from_json(factors), exact, active=active) for factors, exact in trials)
+    return shifts_of_read_trials([(TrialFactors.from_json(factors), exact) for factors, exact in trials], active=active)
+
+
+def shifts_of_read_trials(
+    trials: Iterable[tuple[TrialFactors, Mapping[str, Any]]], *, active: bool = False
+) -> list[TrialShift]:
+    """The same, of trials whose factors have been read from their metadata."""
+    shifts = (trial_shift(factors, exact, active=active) for factors, exact in trials)
     return [shift for shift in shifts if shift is not None]
