@@ -57,7 +57,8 @@ def test_a_run_that_is_as_it_should_be_passes(
     for name in ("sham is plain", "cache is clean", "spans"):
         assert record[name] < 1e-4
     assert record["arms in order"] > 1e-3
-    (line,) = [line for line in log_report.log_table(log.location, full=True).splitlines() if line.startswith("Self-checks:")]
+    table = log_report.log_table(log.location, full=True)
+    (line,) = [line for line in table.splitlines() if line.startswith("Self-checks:")]
     assert line.startswith("Self-checks: 12 passed (")
     assert "sham is plain" in line
     assert line.endswith("% of the time.")
