@@ -32,7 +32,7 @@ def reported_information() -> Metric:
         found: dict[str, Identification] = first_of_parts(trials) if trials else {}
         parts: dict[str, Identification | None] = {**found} if found else {"": None}
         values: dict[str, float] = {}
-        for part, identified in list((parts or {"": None}).items())[: MOST_METRICS // len(METRICS)]:
+        for part, identified in list(parts.items())[: MOST_METRICS // len(METRICS)]:
             suffix = f" | {part}" if part else ""
             numbers = _numbers(identified) if identified else dict.fromkeys(METRICS, math.nan)
             values |= {f"{name}{suffix}": number for name, number in numbers.items()}
