@@ -81,11 +81,17 @@ class _Copy:
 
     Attributes:
         values: The copy.
-        state: The state of the weight when it was copied; another state means other values.
+        original: What the weight held when it was copied. It is kept, so that nothing else comes to lie at its address.
+        version: How often that had been changed in place.
     """
 
     values: Tensor
-    state: tuple[int, int]
+    original: Tensor
+    version: int
+
+    def is_of(self, weight: Tensor) -> bool:
+        """Whether a weight still holds what was copied."""
+        return weight.data_ptr() == self.original.data_ptr() and weight._version == self.version
 
 
 class LinearMaps(TorchFunctionMode):
@@ -116,13 +122,16 @@ class LinearMaps(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
     def _laid_out(self, weight: Tensor) -> Tensor:
-        """A weight in the layout of these products: a copy, which is made anew if the weight has changed since."""
-        if self._copying is None or id(weight) not in self._own:
+        """A weight in the layout of these products: a copy, which is made anew if the weight has changed since.
+
+        A weight that was made in inference mode is used as it is, since nothing tells whether it has changed.
+        """
+        if self._copying is None or id(weight) not in self._own or weight.is_inference():
             return weight
-        state = weight.data_ptr(), 0 if weight.is_inference() else weight._version
         copy = self._copies.get(id(weight))
-        if copy is None or copy.state != state:
-            copy = self._copies[id(weight)] = _Copy(self._copying(weight.detach()), state)
+        if copy is None or not copy.is_of(weight):
+            original = weight.detach()
+            copy = self._copies[id(weight)] = _Copy(self._copying(original), original, weight._version)
         return copy.values
 
 
@@ -230,8 +239,9 @@ def _seconds_of(names: Sequence[str], shape: Shape, tokens: int, seconds: float)
         tokens: Rows of the other factor.
         seconds: Time after which no further round is begun.
     """
-    linear: nn.Linear = nn.utils.skip_init(nn.Linear, shape[1], shape[0], bias=False)  # draws no random numbers
-    nn.init.ones_(linear.weight)
+    with torch.inference_mode(False):  # as a model's weights are
+        linear: nn.Linear = nn.utils.skip_init(nn.Linear, shape[1], shape[0], bias=False)  # draws no random numbers
+        nn.init.ones_(linear.weight)
     states = torch.ones(1, tokens, shape[1])
     times: dict[str, list[float]] = {}
     maps = {name: LinearMaps(name, [linear]) for name in names}

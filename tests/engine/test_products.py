@@ -45,6 +45,31 @@ def test_every_kind_multiplies_by_the_weights_as_they_are_now(kind: str) -> None
         torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@torch.inference_mode()
+def test_weights_made_in_inference_mode_are_used_as_they_are(kind: str) -> None:
+    """Nothing tells whether they have changed."""
+    linear, states = torch.nn.Linear(5, 7), torch.randn(2, 5)
+    maps = LinearMaps(kind, [linear])
+    for _ in range(2):
+        with maps:
+            found = linear(states)
+        torch.testing.assert_close(found, linear(states))
+        linear.weight.mul_(2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_weight_whose_values_are_replaced_is_copied_anew(kind: str) -> None:
+    """Whatever comes to lie where the old values lay."""
+    linear, states = torch.nn.Linear(5, 7, bias=False).requires_grad_(False), torch.randn(2, 5)
+    maps = LinearMaps(kind, [linear])
+    for _ in range(20):
+        with maps:
+            found = linear(states)
+        torch.testing.assert_close(found, states @ linear.weight.T)
+        linear.weight.data = torch.randn(7, 5)
+
+
 @several_kinds
 @torch.inference_mode()
 def test_only_float32_linear_maps_go_through_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +81,8 @@ def test_only_float32_linear_maps_go_through_onednn(monkeypatch: pytest.MonkeyPa
         return product(values, weight, *rest)
 
     monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", noted)
-    values, linear, other = torch.randn(3, 5), torch.nn.Linear(5, 7), torch.nn.Linear(5, 7)
+    with torch.inference_mode(False):
+        values, linear, other = torch.randn(3, 5), torch.nn.Linear(5, 7), torch.nn.Linear(5, 7)
     for kind, packed in ((ONEDNN, False), (PACKED, True)):
         calls.clear()
         with LinearMaps(kind, [linear]):
