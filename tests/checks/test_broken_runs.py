@@ -16,10 +16,10 @@ from introbench.engine import Engine, Reading, Request, engine
 from introbench.engine.packed_path import FastPath
 from introbench.errors import SelfCheckError
 from introbench.models.checkpoint import Checkpoint
-from introbench.prompts import answers, chat
+from introbench.prompts import answers, chat, readable
 from introbench.prompts.answers import Answers
 from introbench.prompts.chat import Chat, next_token, render
-from introbench.provider import questions, resident
+from introbench.provider import resident
 from introbench.provider.inject_api import InjectAPI
 from introbench.provider.loaded_model import LoadedModel
 from introbench.steering.deltas import _Deltas
@@ -65,8 +65,8 @@ def by_tokens(change: Callable[[Chat], Chat]) -> Callable[[pytest.MonkeyPatch], 
     """Chats are cut elsewhere than they should be."""
 
     def spoil(patch: pytest.MonkeyPatch) -> None:
-        tokenize = questions.tokenize_chat
-        patch.setattr(questions, "tokenize_chat", lambda *given: change(tokenize(*given)))
+        tokenize = readable.tokenize_chat
+        patch.setattr(readable, "tokenize_chat", lambda *given: change(tokenize(*given)))
 
     return spoil
 
@@ -253,7 +253,7 @@ def test_a_prior_turn_that_changes_ends_the_run(
         "{% if loop.last and m['content'] == 'So be it.' %}(thinking) {% endif %}{{ m['content'] }}<|im_end|>\n"
         "{% endfor %}"
     )
-    monkeypatch.setattr(questions, "tokenize_chat", trusting)
+    monkeypatch.setattr(readable, "tokenize_chat", trusting)
     checkpoint = Checkpoint(str(tiny_folder), chat_template=str(template))
     api = InjectAPI(str(tiny_folder), chat_template=str(template))
     asked = api.questions.of((TURNS, YES_NO), 3).tokenized
