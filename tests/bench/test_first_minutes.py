@@ -71,7 +71,9 @@ def test_a_checkout_without_an_environment_or_a_forward_pass_is_refused(tmp_path
 
 
 @pytest.mark.slow
-def test_a_short_run_of_this_checkout_beside_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_short_run_of_this_checkout_beside_itself(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from first_minutes import main
 
     for name in ("old", "new"):
@@ -80,7 +82,7 @@ def test_a_short_run_of_this_checkout_beside_itself(tmp_path: Path, capsys: pyte
         for part in ("evals", "Makefile", "pyproject.toml", "constraints.txt"):
             (folder / part).symlink_to(ROOT / part)
         (folder / ".venv").symlink_to(Path(sys.prefix))
-    short = "-T concepts=cats -T formats=yes-no -T documents=none -T strength=residual:0.05 --limit 2"
+    short = f"--model inject/{tiny_folder} -T concepts=cats -T formats=yes-no -T documents=none --limit 2"
     main([str(tmp_path / "old"), str(tmp_path / "new"), "--rounds", "1", f"--arguments={short}"])
     ratios = [line.split("|")[4].strip() for line in capsys.readouterr().out.splitlines()[-5:]]
     assert all(0.05 < float(ratio) < 20 for ratio in ratios[:4])
