@@ -139,8 +139,8 @@ def _paths(logs: Path) -> dict[str, str]:
     """The engine's path by family, from the logs."""
     paths = {}
     for info in list_eval_logs(str(logs)):
-        for sample in (read_eval_log(info.name).samples or [])[:1]:
-            facts = (sample.output.metadata or {}).get("model")  # absent if the trial failed
+        for sample in read_eval_log(info.name).samples or []:
+            facts = (sample.output.metadata or {}).get("model")  # said once for the trials that are read as one
             if facts:
                 paths[Path(sample.output.model).name] = facts["path"]
     return paths
