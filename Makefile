@@ -3,7 +3,7 @@
 # make test-all     set up, run every test: simulations, long runs and the model matrix as well
 # make taught       teach the embedded model to report injections, and run the battery on it and on the untaught one
 # make check        formatting, lint and types
-# make validate     planted models against verdicts: the instrument's own error rates (some hours on two cores)
+# make validate     planted models against verdicts: the instrument's own error rates (an hour and a half on two cores)
 # make models       tiny models of every family against the invariants: the table in docs/models.md
 
 PYTHON ?= python3
