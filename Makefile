@@ -18,6 +18,7 @@ export INSPECT_EVAL_MODEL ?= inject/smollm2
 
 introspect: setup
 	$(BIN)/inspect eval evals/introspection.py --log-dir $(LOGS) --no-log-realtime --no-score-display $(ARGS)
+	@echo
 	@$(BIN)/introbench table $(LOGS)
 
 # Two processes of one thread each: most tests are too small to use two threads. `tests/conftest.py` says which gets which.

@@ -21,7 +21,8 @@ LOOKS = {
 
 VECTORS = {
     "concepts": "the concept's vector",
-    "random vectors": "random rotation of it",
+    "random vectors": "random rotation, equal dose",
+    "random vectors (equal norm)": "random rotation, equal norm",
     "gaussian": "random direction",
     "covariance": "random, of the model's covariance",
     "shuffle": "shuffled coordinates",
@@ -73,7 +74,13 @@ def draw_answers(axes: Axes, points: dict[str, list[tuple[float, float]]], conce
     fits, _ = robust_fits(curve, x[None], y[None])
     ends = np.array(axes.get_xlim())
     along = np.linspace(*ends, 200)
-    axes.plot(along, heights(curve, fits, along[None])[0], color="#555555", lw=1.4, label="curve through the controls")
+    axes.plot(
+        along,
+        heights(curve, fits, along[None])[0],
+        color="#555555",
+        lw=1.4,
+        label="curve through the control questions",
+    )
     axes.set_xlim(*ends)
     axes.axhline(0, color="k", lw=0.6)
     axes.set_xlabel("log-odds of yes with nothing injected (nats)")
