@@ -1,8 +1,24 @@
-"""Errors that a user can do something about, and warnings."""
+"""Errors that a user can do something about, and warnings; and how a value is shown in their messages."""
+
+import reprlib
+
+SHOWN = 60
+"""Most characters of a value that a message shows."""
+
+LONGEST = 300
+"""Most characters of a message."""
+
+_CUT = "..."
 
 
 class InputError(ValueError):
-    """Bad input; one line that names the offending value, what was expected, and what to do."""
+    """Bad input; one line that names the offending value, what was expected, and what to do.
+
+    Whatever another library or a file put into the message, it becomes one line of at most `LONGEST` characters.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class SelfCheckError(InputError):
@@ -22,7 +38,47 @@ class ChangeWarning(UserWarning):
     """A run says something else about a model than the reference run."""
 
 
+class _Shown(reprlib.Repr):
+    """Python's notation of a value, without most of what is long or deep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 4 * SHOWN
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write integers of more than some thousands of digits.
+        return super().repr_int(x, level) if x.bit_length() < 4 * SHOWN else f"<integer of {x.bit_length()} bits>"
+
+
+_SHOWN = _Shown()
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: in Python's notation, in one line, of which the first `SHOWN` characters are left.
+
+    The notation tells the type: text stands in quotation marks. What does not print is escaped.
+    """
+    text = _printable(_SHOWN.repr(value))
+    return text if len(text) <= SHOWN else text[: SHOWN - len(_CUT)] + _CUT
+
+
+def one_line(text: str, most: int = LONGEST) -> str:
+    """A text as one line: line ends become spaces, what does not print is escaped, long ones lose their middle.
+
+    The end stays, because that is where messages say what to do.
+    """
+    line = _printable(" ".join(text.split()))
+    end = (most - len(_CUT)) // 2
+    return line if len(line) <= most else line[: most - len(_CUT) - end] + _CUT + line[len(line) - end :]
+
+
 def first_line(error: BaseException) -> str:
     """The first line of another library's error, or its type if it says nothing."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return one_line(lines[0], most=LONGEST // 2) if lines else type(error).__name__
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
