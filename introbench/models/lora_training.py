@@ -38,6 +38,9 @@ TRAINED = "lora:"
 RANK, ALPHA, STEPS, BATCH, LEARNING_RATE, LARGEST_GRADIENT = 8, 16, 12, 4, 1e-3, 1.0
 """Settings of the training: 48 chats, about a minute, make the embedded model bring up the concept."""
 
+_MADE_FROM = "made_from"
+"""A file beside a trained adapter: the digest of all that the adapter was made from."""
+
 Example = tuple[tuple[int, ...], int]
 """Token ids of a chat, and the index at which its reply begins."""
 
@@ -80,14 +83,19 @@ def trained(name: str, model: PreTrainedModel, tokenizer: Any) -> TunedWeights:
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     folder = cache_dir() / "finetunes" / digest[:32]
     if folder.exists():
-        if is_intact(folder):
+        # A folder that was put there under another's name is whole, and is that of another model or concept.
+        if is_intact(folder) and (folder / _MADE_FROM).is_file() and (folder / _MADE_FROM).read_text() == digest:
             return Adapter(name, folder).load(model)
         tell(f"the cached fine-tune {folder} is corrupt; training it again")
     with step(f"training {name} on {STEPS * BATCH} short chats (once)", STEPS) as advance:
         config, state = _train(name, model, examples, seed, advance)
 
+    def save(place: Path) -> None:
+        save_adapter(config, state, place)
+        (place / _MADE_FROM).write_text(digest)
+
     def write(target: Path) -> None:
-        write_with_digests(target, lambda place: save_adapter(config, state, place))
+        write_with_digests(target, save)
 
     # Loaded from a file even now, so that it is equal, to the last bit, to one that is loaded later.
     if write_atomically(folder, write) is not None:

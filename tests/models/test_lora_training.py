@@ -52,6 +52,18 @@ def test_a_damaged_fine_tune_is_trained_again(tiny_folder: Path, quick: Path, to
     assert sum(line.startswith("trained in ") for line in told) == 2
 
 
+def test_a_fine_tune_of_another_name_in_the_cache_is_not_used(tiny_folder: Path, quick: Path, told: list[str]) -> None:
+    checkpoint = Checkpoint(str(tiny_folder))
+    expected = Finetune("lora:cats", checkpoint).load(checkpoint.load()).fingerprint
+    (own,) = (quick / "finetunes").iterdir()
+    Finetune("lora:cats:1", checkpoint).load(checkpoint.load())
+    (foreign,) = set((quick / "finetunes").iterdir()) - {own}
+    shutil.rmtree(own)
+    shutil.copytree(foreign, own)
+    assert Finetune("lora:cats", checkpoint).load(checkpoint.load()).fingerprint == expected
+    assert any(line == f"the cached fine-tune {own} is corrupt; training it again" for line in told)
+
+
 @pytest.mark.parametrize("name", ["lora:", "lora:c4ts", "lora:cats:one"])
 def test_names_that_say_nothing_are_refused(name: str, tiny_folder: Path) -> None:
     with pytest.raises(InputError, match="expected lora:CONCEPT"):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from sklearn.decomposition import PCA
 from torch import Tensor
 
@@ -172,6 +173,48 @@ def test_damaged_files_are_noticed_and_replaced(tmp_path: Path, told: list[str],
     kept = store.load(key)
     assert kept is not None
     assert torch.equal(kept, vectors)
+
+
+@pytest.mark.parametrize("other", [{"weights": "a", "concept": "bread"}, {"weights": "b", "concept": "cats"}])
+def test_a_file_of_another_concept_or_model_is_noticed_and_replaced(
+    tmp_path: Path, told: list[str], other: dict[str, str]
+) -> None:
+    store, key, vectors = VectorStore(tmp_path), {"weights": "a", "concept": "cats"}, torch.randn(3, 4)
+    store.save(key, vectors)
+    (own,) = tmp_path.glob("*.safetensors")
+    store.save(other, torch.randn(3, 5))
+    (foreign,) = set(tmp_path.glob("*.safetensors")) - {own}
+    own.write_bytes(foreign.read_bytes())
+    assert store.load(key) is None
+    assert told == [f"the cached vector {own} is that of another model or concept; extracting it again"]
+    assert store.load(other) is not None, "where it belongs, the same file is read"
+    store.save(key, vectors)
+    kept = store.load(key)
+    assert kept is not None
+    assert torch.equal(kept, vectors)
+
+
+def test_numbers_of_another_kind_are_damage(tmp_path: Path, told: list[str]) -> None:
+    store = VectorStore(tmp_path)
+    store.save({"concept": "cats"}, torch.ones(2, 2))
+    (path,) = tmp_path.glob("*.safetensors")
+    save_file({"direction": torch.ones(2, 2, dtype=torch.bfloat16)}, path)
+    assert store.load({"concept": "cats"}) is None
+    assert "is corrupt; extracting it again" in told[0]
+
+
+def test_vectors_of_another_concept_in_the_cache_are_extracted_anew(
+    engine: Engine, tokenizer: Any, tmp_path: Path
+) -> None:
+    store = VectorStore(tmp_path)
+    cats, bread = (VectorRecipe("pca_center", word) for word in ("cats", "bread"))
+    expected = VectorLibrary(engine, tokenizer, "weights", OPENINGS, store).directions(cats)
+    (own,) = tmp_path.glob("*.safetensors")
+    VectorLibrary(engine, tokenizer, "weights", OPENINGS, store).directions(bread)
+    (foreign,) = set(tmp_path.glob("*.safetensors")) - {own}
+    own.write_bytes(foreign.read_bytes())
+    again = VectorLibrary(engine, tokenizer, "weights", OPENINGS, store).directions(cats)
+    assert torch.equal(again, expected)
 
 
 def test_a_cache_that_cannot_be_written_to_is_a_notice(tmp_path: Path, told: list[str]) -> None:

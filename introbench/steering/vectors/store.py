@@ -20,8 +20,12 @@ def content_hash(vectors: Tensor) -> str:
     return digest.hexdigest()
 
 
+def _text(key: Mapping[str, str]) -> str:
+    return json.dumps(dict(key), sort_keys=True)
+
+
 class VectorStore:
-    """Keeps tensors under a key that says everything they depend on.
+    """Keeps tensors under a key that says everything they depend on, and that stands in their files as well.
 
     Args:
         folder: Where the files are; the user's cache directory by default.
@@ -31,27 +35,35 @@ class VectorStore:
         self.folder = folder or cache_dir() / "vectors"
 
     def load(self, key: Mapping[str, str]) -> Tensor | None:
-        """The tensor kept under `key`, or None if there is none or its file is damaged (with a notice)."""
+        """The tensor kept under `key`.
+
+        None if there is none, its file is damaged, or its file says that it was made from something else, as one does
+        that was copied there under another's name. The last two are told to the user.
+        """
         path = self._path(key)
         if not path.exists():
             return None
         try:
             with safe_open(path, framework="pt") as file:
                 vectors, metadata = file.get_tensor("direction"), file.metadata() or {}
-        except (SafetensorError, OSError, KeyError):
-            vectors, metadata = None, {}
-        if vectors is None or metadata.get("sha256") != content_hash(vectors):
+            is_whole = metadata.get("sha256") == content_hash(vectors)
+        except (SafetensorError, OSError, KeyError, TypeError):  # TypeError: NumPy has no such numbers as bfloat16
+            is_whole = False
+        if not is_whole:
             tell(f"the cached vector {path} is corrupt; extracting it again")
+            return None
+        if metadata.get("made_from") != _text(key):
+            tell(f"the cached vector {path} is that of another model or concept; extracting it again")
             return None
         return vectors
 
     def save(self, key: Mapping[str, str], vectors: Tensor) -> None:
         """Keep a tensor under `key`; a directory that cannot be written to is a notice, not an error."""
-        metadata = {"sha256": content_hash(vectors), "made_from": json.dumps(dict(key), sort_keys=True)}
+        metadata = {"sha256": content_hash(vectors), "made_from": _text(key)}
         write_atomically(
             self._path(key), lambda target: save_file({"direction": vectors.contiguous()}, target, metadata=metadata)
         )
 
     def _path(self, key: Mapping[str, str]) -> Path:
-        digest = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(_text(key).encode()).hexdigest()
         return self.folder / f"{digest[:32]}.safetensors"
