@@ -11,6 +11,8 @@ from introbench.errors import InputError
 from introbench.regression.budget import parse_budget
 from introbench.steering.injection import CONCEPT_METHODS
 
+_FOLDER = "by default the folder in which Inspect writes logs (INSPECT_LOG_DIR, or logs)"
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
@@ -27,10 +29,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="introbench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     table = commands.add_parser("table", help="print what a log says: the conclusion, and its main tables")
-    table.add_argument("log", nargs="?", default="logs", help="a log file, or a folder whose latest log is taken")
+    table.add_argument("log", nargs="?", help=f"a log file, or a folder whose latest log is taken; {_FOLDER}")
     table.add_argument("--full", action="store_true", help="print all other tables as well")
     plot = commands.add_parser("plot", help="draw the maps of a sweep")
-    plot.add_argument("log", nargs="?", default="logs", help="a log file, or a folder whose latest sweep is taken")
+    plot.add_argument("log", nargs="?", help=f"a log file, or a folder whose latest sweep is taken; {_FOLDER}")
     plot.add_argument("--out", type=Path, default=Path("sweep.png"), help="PNG, PDF or SVG file; sweep.png by default")
     compare = commands.add_parser("compare", help="compare two evaluations of the same trials, pair by pair")
     compare.add_argument("before", help="an Inspect log, or a baseline that pytest --save-baseline wrote")

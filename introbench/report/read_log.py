@@ -15,6 +15,8 @@ from zipfile import BadZipFile, ZipFile
 
 from pydantic_core import from_json
 
+from introbench.report.log_files import opened
+
 if sys.version_info < (3, 14):  # older versions of Python cannot read what Inspect compresses without its dependency
     import zipfile_zstd  # type: ignore[import-untyped]  # noqa: F401
 
@@ -88,7 +90,7 @@ def read_run(location: str) -> LoggedRun:
         from inspect_ai.log import read_eval_log  # noqa: PLC0415 (takes longer than a table)
 
         return of_whole_log(read_eval_log(location, resolve_attachments=False))
-    with ZipFile(location) as file:
+    with opened(location) as stream, ZipFile(stream) as file:
         header = _header(file)
         trials = [_trial(sample) for sample in _samples(file)]
     results, stats = header.get("results") or {}, header.get("stats") or {}
@@ -133,14 +135,14 @@ def status_of(location: str) -> str:
         from inspect_ai.log import read_eval_log  # noqa: PLC0415 (takes longer than a table)
 
         return read_eval_log(location, header_only=True).status
-    with ZipFile(location) as file:
+    with opened(location) as stream, ZipFile(stream) as file:
         return str(_header(file).get("status", "started"))
 
 
-def task_of(location: Path) -> str:
+def task_of(location: str) -> str:
     """The name of the task that an .eval log is of, as its header says it; empty if the file is none."""
     try:
-        with ZipFile(location) as file:
+        with opened(location) as stream, ZipFile(stream) as file:
             return str(_header(file)["eval"]["task"])
     except (BadZipFile, KeyError, ValueError):
         return ""

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from introbench.errors import InputError
@@ -47,3 +48,36 @@ def test_without_a_log_it_is_refused(folder: Path) -> None:
     for where, tasks in ((str(folder), ("probe",)), (str(folder / "nothing"), ("sweep",))):
         with pytest.raises(InputError, match="no introbench log there; expected a log file or a folder with one"):
             find_log(where, tasks)
+
+
+def test_without_a_place_it_is_where_inspect_writes_logs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = folder / "work" / "logs"
+    older.mkdir(parents=True)
+    shutil.copy(OLD_LOGS / "probe.eval", older / "2026-01-03T00-00-00+00-00_probe_probe.eval")
+    monkeypatch.chdir(older.parent)
+    monkeypatch.delenv("INSPECT_LOG_DIR", raising=False)
+    assert find_log(None).endswith("_probe_probe.eval")
+    for named in (str(folder / "new"), (folder / "new").as_uri()):
+        monkeypatch.setenv("INSPECT_LOG_DIR", named)
+        with pytest.raises(InputError, match="INSPECT_LOG_DIR"):
+            find_log(None)
+    shutil.copytree(folder, folder / "new", ignore=lambda path, names: {"new", "work"})
+    assert find_log(None).endswith("_introspection_introspection.eval")
+
+
+def test_logs_of_other_file_systems_are_found(folder: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    for number, path in enumerate(sorted(folder.glob("*.eval"))):
+        memory.pipe_file(f"/found/{path.name}", path.read_bytes())
+        memory.store[f"/found/{path.name}"].modified = memory.store[f"/found/{path.name}"].modified.replace(
+            year=2020 + number
+        )
+    assert find_log("memory://found").endswith("_introspection_introspection.eval")
+    sweep = find_log("memory://found", ("sweep",))
+    assert sweep.endswith("_sweep_sweep.eval")
+    assert find_log(sweep) == sweep
+    assert find_log(folder.as_uri()) == find_log(str(folder))
+    with pytest.raises(InputError, match="no introbench log there"):
+        find_log("memory://nowhere")
+    with pytest.raises(InputError, match="cannot be read"):
+        find_log("unknown://found")

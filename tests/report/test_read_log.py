@@ -40,7 +40,7 @@ def test_a_log_of_each_task_holds_what_inspect_reads(task: str) -> None:
     # As text, since a number that is not one equals no other.
     assert repr(read_run(str(path))) == repr(whole(path))
     assert status_of(str(path)) == "success"
-    assert task_of(path) == task
+    assert task_of(str(path)) == task
 
 
 def test_json_logs_are_read_by_inspect(log: EvalLog, tmp_path: Path) -> None:
@@ -117,10 +117,10 @@ def test_of_a_sample_that_was_logged_twice_the_last_one_counts(tmp_path: Path) -
 def test_what_is_no_log_has_no_task(tmp_path: Path) -> None:
     path = tmp_path / "log.eval"
     path.write_text("nothing")
-    assert task_of(path) == ""
+    assert task_of(str(path)) == ""
     with ZipFile(path, "w") as file:
         file.writestr("other.json", "{}")
-    assert task_of(path) == ""
+    assert task_of(str(path)) == ""
 
 
 def test_a_table_is_made_without_inspect_torch_and_distributions() -> None:
