@@ -19,11 +19,13 @@ class Used:
 
     Attributes:
         seconds: Wall time.
+        cpu_seconds: Time on all cores together, which other processes on the machine hardly change.
         mebibytes: Largest resident memory of any of them.
         printed: What it printed.
     """
 
     seconds: float
+    cpu_seconds: float
     mebibytes: float
     printed: str
 
@@ -34,7 +36,8 @@ begun = time.perf_counter()
 process = subprocess.Popen(sys.argv[2:])
 _, status, used = os.wait4(process.pid, 0)
 with open(sys.argv[1], "w") as found:
-    print(os.waitstatus_to_exitcode(status), time.perf_counter() - begun, used.ru_maxrss, file=found)
+    print(os.waitstatus_to_exitcode(status), time.perf_counter() - begun,
+          used.ru_utime + used.ru_stime, used.ru_maxrss, file=found)
 os._exit(0)
 """
 """Runs a program from a small process of its own: a new process counts the memory of the one that starts it."""
@@ -64,11 +67,11 @@ def used_by(
             text=True,
             check=True,
         ).stdout
-        status, seconds, kibibytes = found.read().split()
+        status, seconds, cpu_seconds, kibibytes = found.read().split()
     if int(status):
         last = "\n".join(printed.splitlines()[-15:])
         raise RuntimeError(f"{' '.join(map(str, command))} ended with status {status}:\n{last}")
-    return Used(float(seconds), int(kibibytes) / 1024, printed)
+    return Used(float(seconds), float(cpu_seconds), int(kibibytes) / 1024, printed)
 
 
 def seconds(run: Callable[[], object]) -> float:

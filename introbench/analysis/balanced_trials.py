@@ -2,10 +2,9 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-
-import numpy as np
+from statistics import fmean
 
 from introbench.analysis.noticed import TrialShift
 
@@ -37,19 +36,23 @@ def collapsed(trials: Iterable[TrialShift]) -> list[TrialShift]:
     averaged = []
     for _, epochs in sorted(repeats.items()):
         finite = sorted((t for t in epochs if not math.isnan(t.shift)), key=lambda t: t.shift) or epochs[:1]
-        random, random_by_norm, controls = (
-            {name: float(np.mean([shifts[name] for shifts in of_epochs])) for name in sorted(of_epochs[0])}
-            for of_epochs in (
-                [t.random for t in finite],
-                [t.random_by_norm for t in finite],
-                [t.controls for t in finite],
-            )
-        )
-        shift = float(np.mean([t.shift for t in finite]))
-        averaged.append(
-            replace(finite[0], shift=shift, random=random, random_by_norm=random_by_norm, controls=controls)
-        )
+        averaged.append(finite[0] if len(finite) == 1 else _mean_of(finite))
     return averaged
+
+
+def _mean_of(repeats: Sequence[TrialShift]) -> TrialShift:
+    """One entry for several repeats of a trial."""
+
+    def by_name(shifts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        return {name: fmean(of_repeat[name] for of_repeat in shifts) for name in shifts[0]}
+
+    return replace(
+        repeats[0],
+        shift=fmean(t.shift for t in repeats),
+        random=by_name([t.random for t in repeats]),
+        random_by_norm=by_name([t.random_by_norm for t in repeats]),
+        controls=by_name([t.controls for t in repeats]),
+    )
 
 
 def identity(trial: TrialShift) -> tuple[str, str, str, str, str]:

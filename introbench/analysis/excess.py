@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from introbench.analysis.noticed import SIDED, ScoredTrial, TrialShift
+from introbench.analysis.noticed import SIDED, ReadTrial, TrialShift
 from introbench.prompts.schema import FRAMINGS, SALIENCE
 from introbench.records.arm import CONCEPT, IMPACT, SHAM, Arm
 from introbench.records.arm import RANDOM as RANDOM_ARM
-from introbench.records.factors import Plan, TrialFactors
+from introbench.records.factors import Plan
 from introbench.stats.balanced_answers import Answer
 from introbench.stats.control_curve import (
     Comparison,
@@ -51,15 +51,14 @@ class Excess:
     dose_ratio: float = math.nan
 
 
-def mean_doses(trials: Iterable[ScoredTrial]) -> dict[str, float]:
+def mean_doses(trials: Iterable[ReadTrial]) -> dict[str, float]:
     """The mean dose of each population's vectors in nats, over the vectors whose doses are finite.
 
     Args:
-        trials: For each trial its sample's metadata and its score's.
+        trials: The factors of each trial and its exact numbers.
     """
     by_population: dict[str, dict[tuple[int, int], float]] = {}
-    for metadata, exact in trials:
-        factors = TrialFactors.from_json(metadata)
+    for factors, exact in trials:
         for name, dose in exact.get("dose", {}).items():
             arm = factors.arms[name]
             if arm.kind != SHAM and dose is not None and math.isfinite(dose):

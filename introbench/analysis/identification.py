@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from introbench.analysis.logit_lens import LensTrial, lens_trial_of
-from introbench.analysis.noticed import ScoredTrial
+from introbench.analysis.noticed import ReadTrial, ScoredTrial, read_trials
 from introbench.records.arm import IMPACT, NORM, RANDOM, Arm
 from introbench.records.factors import TrialFactors
 from introbench.stats.information import ConceptLift, Information, concept_lifts, confusion_matrix, information
@@ -189,7 +189,7 @@ def identifications(
     trials: Sequence[ScoredTrial], *, seed: int = 0, by_layer: bool = False
 ) -> dict[tuple[str, str], Identification]:
     """What is reported in each part under each document, from the samples' metadata and their scores'."""
-    read = [(TrialFactors.from_json(factors), exact) for factors, exact in trials]
+    read = read_trials(trials)
     reports = [_report(factors, exact) for factors, exact in read]
     identified = {
         cell: identify([r for r in reports if (r.part, r.document) == cell], seed=seed, by_layer=by_layer)
@@ -208,7 +208,7 @@ def first_of_parts(trials: Sequence[ScoredTrial]) -> dict[str, Identification]:
 
 def lens_trials(trials: Sequence[ScoredTrial]) -> dict[tuple[str, str], list[LensTrial]]:
     """How much the token of the injected concept gains after every block, for each part and document."""
-    read = [(TrialFactors.from_json(factors), exact) for factors, exact in trials]
+    read = read_trials(trials)
     grouped: dict[tuple[str, str], list[LensTrial]] = {cell: [] for cell in _cells(read)}
     for factors, exact in sorted(read, key=lambda trial: (trial[0].question.question, trial[0].concept)):
         question = factors.question
@@ -225,7 +225,7 @@ def lens_trials(trials: Sequence[ScoredTrial]) -> dict[tuple[str, str], list[Len
     return grouped
 
 
-def _cells(trials: Sequence[tuple[TrialFactors, Mapping[str, Any]]]) -> list[tuple[str, str]]:
+def _cells(trials: Sequence[ReadTrial]) -> list[tuple[str, str]]:
     """Parts and documents, in the order of the plan."""
     if not trials:
         return []

@@ -6,13 +6,12 @@ Metric, table and regression tests ask the same object, so that they cannot disa
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 from introbench.analysis.evidence import Evidence, evidence
 from introbench.analysis.excess import CONCEPTS, Excess, excess_by_wording, excesses, mean_doses
-from introbench.analysis.noticed import ScoredTrial, TrialShift, shifts_of_read_trials
+from introbench.analysis.noticed import ReadTrial, ScoredTrial, TrialShift, read_trials, shifts_of_read_trials
 from introbench.analysis.verdict import MARGIN, Verdict, verdict
-from introbench.records.factors import Plan, TrialFactors
+from introbench.records.factors import Plan
 from introbench.stats.intervals import Interval
 
 
@@ -37,19 +36,19 @@ class IntrospectionRun:
         return MARGIN if self.plan.margin is None else self.plan.margin
 
     @cached_property
-    def _read(self) -> list[tuple[TrialFactors, Mapping[str, Any]]]:
-        """The factors of every trial, which take as long to read as the rest of a trial, and its exact numbers."""
-        return [(TrialFactors.from_json(metadata), exact) for metadata, exact in self._trials]
+    def read(self) -> list[ReadTrial]:
+        """The factors of every trial and its exact numbers."""
+        return read_trials(self._trials)
 
     @cached_property
     def shifts(self) -> list[TrialShift]:
         """The shifts of all trials, under the injections that the run is about."""
-        return shifts_of_read_trials(self._read)
+        return shifts_of_read_trials(self.read)
 
     @cached_property
     def active_shifts(self) -> list[TrialShift]:
         """The shifts of the same trials with the injection on while the model answers; empty if that was not run."""
-        return shifts_of_read_trials(self._read, active=True)
+        return shifts_of_read_trials(self.read, active=True)
 
     @cached_property
     def live(self) -> Mapping[str, bool | None]:
@@ -64,7 +63,7 @@ class IntrospectionRun:
     @cached_property
     def doses(self) -> dict[str, float]:
         """The mean dose of every kind of vector, in nats."""
-        return mean_doses(self._trials)
+        return mean_doses(self.read)
 
     @cached_property
     def reference_excesses(self) -> list[Excess]:

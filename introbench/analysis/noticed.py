@@ -25,6 +25,9 @@ SIDED = ("introspection", SALIENCE)
 ScoredTrial = tuple[Mapping[str, Any], Mapping[str, Any]]
 """A sample's metadata and the metadata of its score; the latter is empty where nothing could be read."""
 
+ReadTrial = tuple[TrialFactors, Mapping[str, Any]]
+"""The same with the trial's factors, which take as long to read as all the rest of a trial."""
+
 
 @dataclass(frozen=True)
 class TrialShift:
@@ -249,12 +252,15 @@ def trial_shift(factors: TrialFactors, exact: Mapping[str, Any], *, active: bool
 
 def trial_shifts(trials: Iterable[ScoredTrial], *, active: bool = False) -> list[TrialShift]:
     """The shifts of all trials; those steered to the end, for trials that have them, if `active`."""
-    return shifts_of_read_trials([(TrialFactors.from_json(factors), exact) for factors, exact in trials], active=active)
+    return shifts_of_read_trials(read_trials(trials), active=active)
 
 
-def shifts_of_read_trials(
-    trials: Iterable[tuple[TrialFactors, Mapping[str, Any]]], *, active: bool = False
-) -> list[TrialShift]:
-    """The same, of trials whose factors have been read from their metadata."""
+def read_trials(trials: Iterable[ScoredTrial]) -> list[ReadTrial]:
+    """Read the factors of all trials."""
+    return [(TrialFactors.from_json(metadata), exact) for metadata, exact in trials]
+
+
+def shifts_of_read_trials(trials: Iterable[ReadTrial], *, active: bool = False) -> list[TrialShift]:
+    """The same as `trial_shifts`, of trials whose factors have been read."""
     shifts = (trial_shift(factors, exact, active=active) for factors, exact in trials)
     return [shift for shift in shifts if shift is not None]

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from introbench.analysis.noticed import SIDED, ScoredTrial
+from introbench.analysis.noticed import SIDED, ReadTrial
 from introbench.records.arm import SHAM
-from introbench.records.factors import TrialFactors
 
 
 @dataclass(frozen=True)
@@ -32,19 +31,18 @@ class MeanProbabilities:
     no: tuple[float, float]
 
 
-def mean_probabilities(trials: Sequence[ScoredTrial], arm: str = "") -> list[MeanProbabilities]:
+def mean_probabilities(trials: Sequence[ReadTrial], arm: str = "") -> list[MeanProbabilities]:
     """The means of every document, the reference document first, of every family, and of each side of its questions.
 
     Args:
-        trials: For each trial its sample's metadata and its score's.
+        trials: The factors of each trial and its exact numbers.
         arm: The arm whose injection is meant; the first after the sham by default.
     """
     if not trials:
         return []
     groups: dict[tuple[str, str, bool], list[tuple[float, ...]]] = {}
-    plan = TrialFactors.from_json(trials[0][0]).plan
-    for metadata, exact in trials:
-        factors = TrialFactors.from_json(metadata)
+    plan = trials[0][0].plan
+    for factors, exact in trials:
         question = factors.question
         sham = next(name for name, each in factors.arms.items() if each.kind == SHAM)
         injected = arm or next(name for name, each in factors.arms.items() if each.kind != SHAM)

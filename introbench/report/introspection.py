@@ -19,7 +19,7 @@ from introbench.report.verdict import change_lines, interval_text, ladder, settl
 def report(trials: Sequence[ScoredTrial]) -> Report:
     """What the task says about its trials."""
     run = IntrospectionRun(trials)
-    probabilities = mean_probabilities(trials)
+    probabilities = mean_probabilities(run.read)
     return Report(
         conclusion=_conclusion(run),
         tables=[*first_table(probabilities), *_first_excesses(run)],

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from introbench.analysis.model_swap import SwapRun
-from introbench.analysis.noticed import Result, ScoredTrial
+from introbench.analysis.noticed import Result, ScoredTrial, read_trials
 from introbench.analysis.probabilities import mean_probabilities
 from introbench.report.probabilities import first_table, full_table
 from introbench.report.report import Report, counted, plain_table
@@ -21,7 +21,7 @@ LEGEND = (
 def report(trials: Sequence[ScoredTrial]) -> Report:
     """What the task says about its trials."""
     run = SwapRun(trials)
-    probabilities = mean_probabilities(trials)
+    probabilities = mean_probabilities(read_trials(trials))
     headlines = run.headlines()
     return Report(
         conclusion=_conclusion(headlines),

@@ -9,7 +9,7 @@ import pytest
 
 from introbench.analysis.evidence import Evidence, evidence
 from introbench.analysis.excess import RANDOM, RANDOM_BY_NORM, excesses, mean_doses
-from introbench.analysis.noticed import ScoredTrial, TrialShift
+from introbench.analysis.noticed import ReadTrial, TrialShift
 from introbench.analysis.verdict import verdict
 from introbench.prompts import data, schema
 from introbench.records.arm import Arm
@@ -177,7 +177,7 @@ def test_random_vectors_of_equal_dose_and_of_equal_norm_are_populations_of_their
 
 
 def test_a_populations_dose_is_the_mean_over_its_vectors_whose_dose_is_known() -> None:
-    def trial(concept: str, number: int, dose: dict[str, float | None]) -> ScoredTrial:
+    def trial(concept: str, number: int, dose: dict[str, float | None]) -> ReadTrial:
         arms = {
             "sham": Arm("sham", 0),
             "concept": Arm("concept", 1 + number),
@@ -187,9 +187,7 @@ def test_a_populations_dose_is_the_mean_over_its_vectors_whose_dose_is_known() -
             "negated": Arm("negated", 6 + number),
         }
         question = QuestionFactors("info", "introspection", "detect", "yes-no", "words")
-        return TrialFactors(question, concept, arms, PLAN).to_json(), {
-            "dose": dict(zip(arms, dose.values(), strict=True))
-        }
+        return TrialFactors(question, concept, arms, PLAN), {"dose": dict(zip(arms, dose.values(), strict=True))}
 
     cats = {"sham": 0.0, "concept": 0.25, "random 1": 0.5, "random 2": 0.75, "norm": 0.125, "negated": None}
     bread = cats | {"concept": 0.75, "random 1": 0.75, "random 2": 0.5, "negated": math.nan}

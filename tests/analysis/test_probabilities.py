@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from introbench.analysis.noticed import ScoredTrial
+from introbench.analysis.noticed import ReadTrial
 from introbench.analysis.probabilities import mean_probabilities
 from introbench.records.arm import CONCEPT, RANDOM, SHAM, Arm
 from introbench.records.factors import Plan, QuestionFactors, TrialFactors
@@ -14,11 +14,11 @@ ARMS = {"sham": Arm(SHAM, 0), "concept": Arm(CONCEPT, 1), "random 1": Arm(RANDOM
 PLAN = Plan(["lorem", "info"], ["introspection", "always_no"])
 
 
-def trial(document: str, family: str, yes: tuple[float, float, float], *, is_reversed: bool = False) -> ScoredTrial:
+def trial(document: str, family: str, yes: tuple[float, float, float], *, is_reversed: bool = False) -> ReadTrial:
     question = QuestionFactors(document, family, "detect", "yes-no", "words", is_reversed)
     exact: dict[str, Any] = {"p_yes": dict(zip(ARMS, yes, strict=True))}
     exact["p_no"] = {arm: 1 - value for arm, value in exact["p_yes"].items()}
-    return TrialFactors(question, "cats", ARMS, PLAN).to_json(), exact
+    return TrialFactors(question, "cats", ARMS, PLAN), exact
 
 
 def test_the_mean_of_each_kind_of_question_with_the_reference_document_first() -> None:
