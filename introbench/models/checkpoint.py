@@ -140,6 +140,8 @@ class Checkpoint:
             raise InputError(f"model inject/{self.name}: no weights in {folder}; expected *.safetensors; add them")
         try:
             empty = self._without_weights
+        except InputError:
+            raise
         except (ValueError, ImportError, KeyError) as error:
             raise InputError(
                 f"model inject/{self.name}: cannot be set up ({first_line(error)}); expected a causal language model "

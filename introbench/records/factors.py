@@ -17,6 +17,11 @@ def side_of(is_reversed: bool) -> float:
     return -1.0 if is_reversed else 1.0
 
 
+def id_of_concept(concept: str) -> str:
+    """A concept's name as it stands in the ids of samples, which have no spaces; two names never have the same id."""
+    return concept.replace("%", "%25").replace("_", "%5F").replace(" ", "_")
+
+
 @dataclass(frozen=True)
 class QuestionFactors:
     """What a trial asks.

@@ -16,6 +16,7 @@ from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from inspect_ai.scorer import Score
 
 from introbench.errors import InputError
+from introbench.records.factors import id_of_concept
 
 FORMAT = 1
 """Version of the file format."""
@@ -286,7 +287,7 @@ def _is_flat(value: Any) -> bool:
 
 def _question_of(sample: EvalSample) -> str:
     """Name of a trial's question: its id without the concept."""
-    return str(sample.id).removesuffix("." + str(sample.metadata["concept"]).replace(" ", "_"))
+    return str(sample.id).removesuffix("." + id_of_concept(str(sample.metadata["concept"])))
 
 
 def _values_of(score: Score) -> Values:

@@ -1,10 +1,10 @@
 """The arms of a trial: which injections stand side by side in one batch."""
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import overload
+from typing import Any, overload
 
 from introbench.engine import Arms
 from introbench.records.arm import CONCEPT, IMPACT, NORM, RANDOM, SHAM, Arm
@@ -80,6 +80,7 @@ class ArmPlan:
         stranger: The concept that stands for "other" where there is no other one.
         norm_arms: How many of the random vectors are also run at equal norm; a trial has one of them. There are at most
             as many as concepts, and none without random vectors.
+        vector_files: What a log says of the files that the vectors were read from, by concept.
     """
 
     vectors: tuple[VectorRecipe, ...]
@@ -91,6 +92,7 @@ class ArmPlan:
     controls: tuple[str, ...] = ()
     stranger: VectorRecipe | None = None
     norm_arms: int = 0
+    vector_files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
 
     @property
     def concepts(self) -> tuple[str, ...]:

@@ -1,10 +1,13 @@
 """From a task's arguments to the arms of its trials, before any weights load."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from introbench.errors import InputError
+from introbench.errors import InputError, shown
 from introbench.models.checkpoint import Checkpoint
 from introbench.models.disk_cache import sha256_of
+from introbench.progress import tell
 from introbench.prompts import data
 from introbench.records.arm import CONTROL_VECTORS
 from introbench.steering.arms import CONCEPTS_PER_BATCH, ArmPlan
@@ -17,7 +20,13 @@ from introbench.steering.injection import (
     parse_layers,
     parse_strength,
 )
-from introbench.steering.vectors.control_file import control_files, read_control_file
+from introbench.steering.vectors.control_file import (
+    ControlFile,
+    NoControlFileError,
+    control_files,
+    read_control_file,
+    tell_passed_over,
+)
 from introbench.tasks.arguments import choose, parse_concepts, parse_count, user_path
 
 UNKNOWN_MODEL_STRENGTH = "residual:0.05"
@@ -60,10 +69,14 @@ def plan_arms(
     steerings = STEERINGS if steering == "both" else choose(str(steering), (*STEERINGS, "both"), "steering")
     (method,) = choose(method, CONCEPT_METHODS, "method")
     steered = parse_layers(layers if layers is not None else known.get("layers"), checkpoint.n_layers)
+    files = {} if vectors is None else _read_files(user_path(vectors), concepts, checkpoint, steered)
     recipes = (
         tuple(VectorRecipe(method, concept) for concept in parse_concepts(concepts))
         if vectors is None
-        else _from_files(user_path(vectors), concepts, checkpoint, steered)
+        else tuple(
+            VectorRecipe(FROM_FILE, concept, file=str(path), digest=sha256_of(path))
+            for concept, (path, _) in files.items()
+        )
     )
     strangers = [concept for concept in data.concepts() if concept != recipes[0].concept]
     return ArmPlan(
@@ -76,6 +89,7 @@ def plan_arms(
         controls=_controls(controls),
         stranger=VectorRecipe(method, strangers[0]),
         norm_arms=parse_count(norm_vectors, "norm_vectors", most=CONCEPTS_PER_BATCH),
+        vector_files={concept: _facts_of(file, steered) for concept, (_, file) in files.items()},
     )
 
 
@@ -85,24 +99,69 @@ def _controls(value: object) -> tuple[str, ...]:
     return CONTROL_VECTORS if value == "all" else choose(value, (*CONTROL_VECTORS, "all"), "controls")
 
 
-def _from_files(folder: Path, concepts: object, checkpoint: Checkpoint, layers: LayerRange) -> tuple[VectorRecipe, ...]:
-    """Recipes of the vectors in a folder, each of which has a direction at every steered block."""
-    files = control_files(folder)
-    chosen = choose(concepts, files, "concepts") if concepts is not None else tuple(files)
-    recipes = []
+def _read_files(
+    folder: Path, concepts: object, checkpoint: Checkpoint, layers: LayerRange
+) -> dict[str, tuple[Path, ControlFile]]:
+    """The chosen files of a folder by concept, each of which has a direction at every steered block.
+
+    A GGUF file of something else than a vector is passed over, with a notice, unless its name was asked for.
+    """
+    found = control_files(folder)
+    chosen = choose(concepts, found, "concepts") if concepts is not None else tuple(found)
+    files: dict[str, tuple[Path, ControlFile]] = {}
     for concept in chosen:
-        path = files[concept].resolve()
-        directions = read_control_file(
-            path,
-            model_type=checkpoint.config.model_type,
-            n_layers=checkpoint.n_layers,
-            hidden=checkpoint.config.hidden_size,
-        )
-        without = [block for block in range(*layers) if not bool(directions[block].any())]
-        if without:
+        path = found[concept].resolve()
+        try:
+            file = read_control_file(path, n_layers=checkpoint.n_layers, hidden=checkpoint.config.hidden_size)
+        except NoControlFileError:
+            if concepts is not None or len(found) == 1:
+                raise
+            tell_passed_over(folder, [path.name])
+            continue
+        files[concept] = path, file
+    if not files:
+        raise InputError(f"{folder}: none of its *.gguf files is a control file; expected one a vector; put them there")
+    in_all = sorted(set.intersection(*(set(file.layers) for _, file in files.values())))
+    for path, file in files.values():
+        if without := [block for block in range(*layers) if block not in file.layers]:
             raise InputError(
                 f"{path}: has no direction for layers {', '.join(map(str, without))} of layers="
-                f"{layers[0]}:{layers[1]}; expected one for each; pass others, e.g. -T layers=1:{checkpoint.n_layers}"
+                f"{layers[0]}:{layers[1]}; expected one for each; {_longest_range(in_all)}"
             )
-        recipes.append(VectorRecipe(FROM_FILE, concept, file=str(path), digest=sha256_of(path)))
-    return tuple(recipes)
+    _tell_of_other_models(files, checkpoint)
+    return files
+
+
+def _longest_range(blocks: Sequence[int]) -> str:
+    """What to do where steered blocks have no directions: which of them can be steered."""
+    ranges: list[LayerRange] = []
+    for block in blocks:
+        if ranges and ranges[-1][1] == block:
+            ranges[-1] = ranges[-1][0], block + 1
+        else:
+            ranges.append((block, block + 1))
+    if not ranges:
+        return "no layer has one in every file; choose files with -T concepts"
+    start, stop = max(ranges, key=lambda each: each[1] - each[0])
+    return f"pass -T layers={start}:{stop}"
+
+
+def _tell_of_other_models(files: Mapping[str, tuple[Path, ControlFile]], checkpoint: Checkpoint) -> None:
+    """Tell the user where files name another type of model: programs write different names for the same one."""
+    kind = checkpoint.config.model_type
+    others: dict[str, list[str]] = {}
+    for path, file in files.values():
+        if file.made_for not in ("", kind):
+            others.setdefault(file.made_for, []).append(path.name)
+    for made_for, names in others.items():
+        first = f"{names[0]} and {len(names) - 1} more name" if len(names) > 1 else f"{names[0]} names"
+        tell(f"{first} {shown(made_for)} as the type of model, which is {kind!r} here; widths and layers fit")
+
+
+def _facts_of(file: ControlFile, layers: LayerRange) -> dict[str, Any]:
+    """What a log says of a file: the least and the largest norm of its own vectors, and what it says it was made for.
+
+    The strength multiplies these norms.
+    """
+    norms = file.directions[layers[0] : layers[1]].norm(dim=-1)
+    return {"norms": [float(norms.min()), float(norms.max())], "made_for": file.made_for}

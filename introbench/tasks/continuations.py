@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 from inspect_ai.dataset import MemoryDataset, Sample
 
-from introbench.errors import InputError
+from introbench.errors import InputError, shown
 from introbench.models.checkpoint import Checkpoint
 from introbench.prompts import data
 from introbench.prompts.chat import tokenize_chat
 from introbench.prompts.published_files import read_published
 from introbench.records.arm import CONCEPT, RANDOM, READ_ONLY_RANDOM, SHAM, Arm
-from introbench.records.factors import ContinuationFactors
+from introbench.records.factors import ContinuationFactors, id_of_concept
 from introbench.steering.arms import ArmBatch, ArmPlan
 from introbench.steering.injection import Injection, Strength, parse_strength, sham
 from introbench.tasks.arguments import user_path
@@ -81,7 +81,7 @@ def continuation_trials(
         )
         trials.append(
             Sample(
-                id=concept.replace(" ", "_"),
+                id=id_of_concept(concept),
                 input=chat_messages(messages),
                 target=concept,
                 metadata=factors.to_json(),
@@ -97,11 +97,11 @@ def choose_strengths(value: object, default: Sequence[Strength]) -> dict[str, St
     Raises:
         InputError: One is none, or stands twice.
     """
-    given = value if isinstance(value, list) else [value]
+    given = value if isinstance(value, list | tuple) else [value]
     strengths = default if value is None else [parse_strength(strength) for strength in given]
     named = {str(strength): strength for strength in strengths}
     if len(named) < len(strengths) or not named:
-        raise InputError(f"strengths={value!r}: expected each once; pass e.g. -T strengths=4,8,16")
+        raise InputError(f"strengths={shown(value)}: expected each once; pass e.g. -T strengths=4,8,16")
     return named
 
 

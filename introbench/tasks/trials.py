@@ -13,7 +13,7 @@ from introbench.prompts import data
 from introbench.prompts.conversation import Conversation
 from introbench.prompts.schema import reference_document
 from introbench.records.arm import Arm
-from introbench.records.factors import PlaceFactors, Plan, QuestionFactors, TrialFactors
+from introbench.records.factors import PlaceFactors, Plan, QuestionFactors, TrialFactors, id_of_concept
 from introbench.steering.arms import ArmPlan
 
 TRIALS_IN_FLIGHT = 1000
@@ -110,7 +110,7 @@ def trial(
         silent=silent,
     )
     return Sample(
-        id=f"{conversation.id}.{concept.replace(' ', '_')}" if concept else conversation.id,
+        id=f"{conversation.id}.{id_of_concept(concept)}" if concept else conversation.id,
         input=chat_messages(conversation.messages),
         target=factors.asked.expected,
         metadata=factors.to_json(),
@@ -144,7 +144,12 @@ def plan_of(conversations: Iterable[Conversation], *, margin: float | None = Non
 
 def run_facts(checkpoint: Checkpoint, arms: ArmPlan) -> dict[str, Any]:
     """What a log says about its run as a whole."""
-    return {
+    files: dict[str, Any] = {}
+    if arms.vector_files:
+        norms = [norm for file in arms.vector_files.values() for norm in file["norms"]]
+        ends = dict.fromkeys([f"{min(norms):.3g}", f"{max(norms):.3g}"])
+        files = {"vector_norms": " to ".join(ends), "vector_files": dict(arms.vector_files)}
+    return files | {
         "layers": f"{arms.layers[0]}:{arms.layers[1]} of {checkpoint.n_layers}",
         "strength": str(arms.strength),
         "method": ", ".join(dict.fromkeys(vector.method for vector in arms.vectors)),

@@ -7,7 +7,9 @@ files have no checksum, so damage to their numbers shows only where these are no
 import importlib.util
 import re
 import tempfile
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from introbench.errors import InputError, first_line
+from introbench.errors import InputError, first_line, shown
+from introbench.progress import tell
 
 _ARCHITECTURE = "controlvector"
 
 _FLOATS = ("F32", "F16", "F64")
 
 _NAME = re.compile(r"direction\.(0|[1-9][0-9]{0,8})")
+
+_SUFFIX = ".gguf"
+
+
+class NoControlFileError(InputError):
+    """A GGUF file of something else than a control vector, such as a model."""
+
+
+@dataclass(frozen=True, eq=False)
+class ControlFile:
+    """What a control file holds for a model.
+
+    Attributes:
+        directions: Float32 [layers of the model, hidden], with zeros in the layers that the file has no direction for.
+        made_for: The type of model that the file names; empty if it names none. Programs name the same model
+            differently (llama.cpp writes "llama" for a Mistral), so that nothing is concluded from it.
+    """
+
+    directions: Tensor
+    made_for: str
+
+    @property
+    def layers(self) -> list[int]:
+        """The layers that it has a direction for."""
+        return [layer for layer, row in enumerate(self.directions) if bool(row.any())]
 
 
 def write_control_file(path: Path, directions: Tensor, model_type: str) -> None:
@@ -68,27 +96,32 @@ def _write(path: Path, directions: Tensor, model_type: str) -> None:
         writer.write_tensors_to_file()
 
 
-def read_control_file(path: Path, *, model_type: str, n_layers: int, hidden: int) -> Tensor:
-    """Read directions that were made for this very model; their norms are as the file has them.
+def read_control_file(path: Path, *, n_layers: int, hidden: int) -> ControlFile:
+    """Read directions that fit a model, by their width and their layers; their norms are as the file has them.
 
     Args:
         path: The file.
-        model_type: The model's type, as its config names it.
-        n_layers: Number of its decoder blocks.
+        n_layers: Number of the model's decoder blocks.
         hidden: Width of its residual stream.
 
-    Returns:
-        Float32 [n_layers, hidden], with zeros in the layers that the file has no direction for.
-
     Raises:
-        InputError: The file is no whole control file or was made for another model, or the package gguf is not
-            installed.
+        NoControlFileError: The file is a GGUF file of something else.
+        InputError: The file is no whole control file or does not fit the model, or the package gguf is not installed.
     """
     _require_gguf(path)
     metadata, tensors = _parse(path)
-    _check_metadata(path, metadata, model_type)
+    architecture = metadata.get("general.architecture")
+    if architecture != _ARCHITECTURE:
+        raise NoControlFileError(
+            f"{path}: a GGUF file of {shown(architecture)}: expected {_ARCHITECTURE!r}; pass a vector's file, not a "
+            f"model's"
+        )
     layers = _by_layer(path, tensors)
-    _check_layers(path, layers, metadata.get("controlvector.layer_count"), n_layers)
+    if max(layers) >= n_layers:
+        raise InputError(
+            f"{path}: has direction.{max(layers)}: expected none past direction.{n_layers - 1}, as this model has "
+            f"{n_layers} layers; extract it from this model"
+        )
     _check_widths(path, layers, hidden)
     directions = torch.zeros(n_layers, hidden)
     for layer, tensor in layers.items():
@@ -96,21 +129,51 @@ def read_control_file(path: Path, *, model_type: str, n_layers: int, hidden: int
             directions[layer] = torch.from_numpy(tensor.data.astype(np.float32))
         if not directions[layer].isfinite().all():
             raise InputError(f"{path}: direction.{layer} has values that are not finite; extract the vector again")
-    return directions
+    made_for = metadata.get("controlvector.model_hint")
+    return ControlFile(directions, made_for if isinstance(made_for, str) else "")
 
 
 def control_files(folder: Path) -> dict[str, Path]:
-    """The control files of a folder by name, sorted: `cats` for `cats.gguf`.
+    """The control files of a folder by name, sorted: `cats` for `cats.gguf` or `cats.GGUF`.
+
+    Hidden files, such as the `._cats.gguf` that macOS writes beside `cats.gguf`, and whatever else is no GGUF file are
+    passed over, which is told to the user.
 
     Raises:
-        InputError: The folder does not exist or has no such file.
+        InputError: The folder does not exist, has no such file, or has two of one name.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected one with control files (*.gguf); correct the path")
-    files = {path.stem: path for path in folder.glob("*.gguf") if path.is_file()}
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be read ({error.strerror}); expected a folder; correct its rights"
+        ) from None
+    files: dict[str, Path] = {}
+    others = []
+    for path in paths:
+        if path.name.startswith(".") or path.suffix.lower() != _SUFFIX or not path.is_file():
+            others.append(path.name)
+        elif path.stem in files:
+            raise InputError(
+                f"{folder}: {path.name} and {files[path.stem].name} are both named {shown(path.stem)}; expected one "
+                f"file a vector; rename one"
+            )
+        else:
+            files[path.stem] = path
     if not files:
         raise InputError(f"{folder}: has no *.gguf file; expected control files, one a vector; put them there")
+    if others:
+        tell_passed_over(folder, others)
     return dict(sorted(files.items()))
+
+
+def tell_passed_over(folder: Path, names: Sequence[str]) -> None:
+    """Tell the user which files of a folder are not read, since they are no control files."""
+    first = ", ".join(map(shown, names[:3]))
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    tell(f"{folder}: {first}{more} passed over: no control file")
 
 
 def _require_gguf(path: Path) -> None:
@@ -133,7 +196,7 @@ def _parse(path: Path) -> tuple[dict[str, Any], list[Any]]:
                 raise ValueError("it ends early")
             return part
 
-    keys = ("general.architecture", "controlvector.model_hint", "controlvector.layer_count")
+    keys = ("general.architecture", "controlvector.model_hint")
     try:
         with np.errstate(all="raise"):  # a damaged offset must not wrap around
             reader = BoundedReader(path)
@@ -148,19 +211,6 @@ def _parse(path: Path) -> tuple[dict[str, Any], list[Any]]:
         ) from None
 
 
-def _check_metadata(path: Path, metadata: dict[str, Any], model_type: str) -> None:
-    architecture = metadata.get("general.architecture")
-    if architecture != _ARCHITECTURE:
-        raise InputError(
-            f"{path}: a GGUF file of {architecture!r}: expected {_ARCHITECTURE!r}; pass a vector's file, not a model's"
-        )
-    made_for = metadata.get("controlvector.model_hint")
-    if made_for != model_type:
-        raise InputError(
-            f"{path}: made for a model of type {made_for!r}: expected {model_type!r}; extract it from this model"
-        )
-
-
 def _by_layer(path: Path, tensors: list[Any]) -> dict[int, Any]:
     """The tensors by the layer that their name says; refuses other names, other types, and files without any."""
     layers = {}
@@ -168,7 +218,7 @@ def _by_layer(path: Path, tensors: list[Any]) -> dict[int, Any]:
         name = _NAME.fullmatch(tensor.name)
         if not name:
             raise InputError(
-                f"{path}: tensor {tensor.name!r}: expected names like direction.12; pass a control vector's file"
+                f"{path}: tensor {shown(tensor.name)}: expected names like direction.12; pass a control vector's file"
             )
         if tensor.tensor_type.name not in _FLOATS:
             raise InputError(
@@ -179,20 +229,6 @@ def _by_layer(path: Path, tensors: list[Any]) -> dict[int, Any]:
     if not layers:
         raise InputError(f"{path}: has no directions; expected direction.1 and on; extract the vector again")
     return layers
-
-
-def _check_layers(path: Path, layers: dict[int, Any], layer_count: object, n_layers: int) -> None:
-    if max(layers) >= n_layers:
-        raise InputError(
-            f"{path}: has direction.{max(layers)}: expected none past direction.{n_layers - 1}, as this model has "
-            f"{n_layers} layers; extract it from this model"
-        )
-    # Not a number that may be smaller, though a file may lack layers: a smaller one is what a smaller model's has.
-    if layer_count not in (n_layers - 1, n_layers):
-        raise InputError(
-            f"{path}: made for layer_count={layer_count!r}: expected {n_layers - 1} or {n_layers}, as this model has "
-            f"{n_layers} layers; extract it from this model, in all layers"
-        )
 
 
 def _check_widths(path: Path, layers: dict[int, Any], hidden: int) -> None:

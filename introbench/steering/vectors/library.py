@@ -159,10 +159,8 @@ class VectorLibrary:
         path = Path(recipe.file)
         if not path.exists() or sha256_of(path) != recipe.digest:
             raise InputError(f"{path}: is not the file that the task was made with; expected it unchanged; run it anew")
-        config = self._engine.model.config.get_text_config()
-        return read_control_file(
-            path, model_type=config.model_type, n_layers=self._engine.n_layers, hidden=self._engine.hidden_size
-        )
+        file = read_control_file(path, n_layers=self._engine.n_layers, hidden=self._engine.hidden_size)
+        return file.directions
 
     def _neutral_residuals(self) -> Tensor:
         if self._neutral is None:
