@@ -8,7 +8,7 @@ up to its events, and Inspect is asked only for logs of other formats.
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
@@ -27,7 +27,7 @@ HEADER, START = "header.json", "_journal/start.json"
 """Files of the zip file: what a finished run wrote of itself, and what a run writes when it begins."""
 _EVENTS = b',"events":'
 """What stands in a sample's JSON between all that is read here and the events."""
-_READ = {"id", "epoch", "metadata", "scores", "output"}
+_READ = {"id", "epoch", "input", "metadata", "scores", "output"}
 """What is read of a sample's JSON."""
 
 
@@ -50,11 +50,13 @@ class LoggedTrial:
         metadata: The trial's factors.
         scores: The trial's scores, by scorer; None if it was not scored.
         self_checks: What the run's checks of itself had found; None in logs that do not say it.
+        question: Text of the last message that the user sent.
     """
 
     metadata: dict[str, Any]
     scores: Mapping[str, LoggedScore] | None
     self_checks: Mapping[str, Any] | None
+    question: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class LoggedRun:
         planned: How many trials were to be run; None if the run did not come to its end.
         metrics: The values of all metrics, by name.
         trials: The trials, in the order of their ids.
+        task: The name of the task.
+        arguments: The task's arguments.
     """
 
     model: str
@@ -78,6 +82,8 @@ class LoggedRun:
     planned: int | None
     metrics: Mapping[str, float]
     trials: Sequence[LoggedTrial]
+    task: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_run(location: str) -> LoggedRun:
@@ -103,6 +109,8 @@ def read_run(location: str) -> LoggedRun:
         planned=results.get("total_samples"),
         metrics={name: metric["value"] for score in scores for name, metric in score["metrics"].items()},
         trials=trials,
+        task=header["eval"].get("task", ""),
+        arguments=header["eval"].get("task_args") or {},
     )
 
 
@@ -123,9 +131,12 @@ def of_whole_log(log: "EvalLog") -> LoggedRun:
                 if sample.scores is None
                 else {name: LoggedScore(score.metadata) for name, score in sample.scores.items()},
                 self_checks=(sample.output.metadata or {}).get("self_checks"),
+                question=_question(sample.model_dump(include={"input"})["input"]),
             )
             for sample in log.samples or []
         ],
+        task=log.eval.task,
+        arguments=log.eval.task_args,
     )
 
 
@@ -154,7 +165,16 @@ def _trial(sample: Mapping[str, Any]) -> LoggedTrial:
         metadata=sample["metadata"],
         scores=None if scores is None else {name: LoggedScore(score.get("metadata")) for name, score in scores.items()},
         self_checks=((sample.get("output") or {}).get("metadata") or {}).get("self_checks"),
+        question=_question(sample.get("input")),
     )
+
+
+def _question(messages: Any) -> str:
+    """Text of the last message that the user sent."""
+    if not isinstance(messages, list):
+        return str(messages or "")
+    asked = [message["content"] for message in messages if message["role"] == "user"]
+    return asked[-1] if asked and isinstance(asked[-1], str) else ""
 
 
 def _header(file: ZipFile) -> dict[str, Any]:
