@@ -9,7 +9,7 @@ from introbench.provider.resident import one_line_errors
 from introbench.scorers.calibrate import dose_response
 from introbench.solvers.continue_steered import continue_steered
 from introbench.steering.injection import Strength
-from introbench.tasks.arguments import parse_count
+from introbench.tasks.arguments import Layers, StrengthTexts, Words, parse_count, typed_arguments
 from introbench.tasks.arms import plan_arms
 from introbench.tasks.continuations import TEXT_COLUMNS, chat_to_continue, choose_strengths, continuation_trials
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, run_facts
@@ -20,13 +20,15 @@ SHARES = (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 @task
+@one_line_errors()
+@typed_arguments
 def calibrate(
-    concepts: str | list[str] | None = None,
-    strengths: float | str | list[float | str] | None = None,
+    concepts: Words = None,
+    strengths: StrengthTexts = None,
     samples: int = 2,
     length: int = 24,
     method: str = "pca_center",
-    layers: str | int | list[int] | None = None,
+    layers: Layers = None,
     seed: int = 0,
     vectors: str | None = None,
 ) -> Task:
@@ -51,26 +53,25 @@ def calibrate(
         seed: Seed of the random vectors and of the sampling.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
     """
-    with one_line_errors():
-        checkpoint = active_checkpoint()
-        checkpoint.check()
-        arms = plan_arms(
-            checkpoint,
-            concepts=concepts,
-            method=method,
-            layers=layers,
-            strength=None,
-            random_vectors=0,
-            seed=seed,
-            steering="active",
-            vectors=vectors,
-        )
-        tried = choose_strengths(strengths, [Strength(share, "residual") for share in SHARES])
-        count = parse_count(samples, "samples", most=1000, least=1)
-        most = parse_count(length, "length", most=1000, least=1)
-        messages = chat_to_continue(checkpoint, None)
-        trials = continuation_trials("calibrate", arms, messages, tried, count)
-        plan_continuations(trials.dataset, trials.arm_batches, len(trials.seeds), most)
+    checkpoint = active_checkpoint()
+    checkpoint.check()
+    arms = plan_arms(
+        checkpoint,
+        concepts=concepts,
+        method=method,
+        layers=layers,
+        strength=None,
+        random_vectors=0,
+        seed=seed,
+        steering="active",
+        vectors=vectors,
+    )
+    tried = choose_strengths(strengths, [Strength(share, "residual") for share in SHARES])
+    count = parse_count(samples, "samples", most=1000, least=1)
+    most = parse_count(length, "length", most=1000, least=1)
+    messages = chat_to_continue(checkpoint, None)
+    trials = continuation_trials("calibrate", arms, messages, tried, count)
+    plan_continuations(trials.dataset, trials.arm_batches, len(trials.seeds), most)
     return Task(
         dataset=trials.dataset,
         solver=continue_steered(trials.arm_batches, trials.seeds, most, 1.0),

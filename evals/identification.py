@@ -12,7 +12,16 @@ from introbench.provider.planned_work import plan_trials
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.identification import identified
 from introbench.solvers.inject_prior_turn import inject_prior_turn
-from introbench.tasks.arguments import choose, parse_count, user_paths
+from introbench.tasks.arguments import (
+    Layers,
+    Names,
+    StrengthText,
+    Words,
+    choose,
+    parse_count,
+    typed_arguments,
+    user_paths,
+)
 from introbench.tasks.arms import plan_arms
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, concept_trials, plan_of, run_facts, system_turn
 from introbench.tasks.viewer import samples_view
@@ -21,18 +30,20 @@ PARTS = ("list", "naming")
 
 
 @task
+@one_line_errors()
+@typed_arguments
 def identification(
-    concepts: str | list[str] | None = None,
-    documents: str | list[str] | None = None,
-    parts: str | list[str] | None = None,
+    concepts: Words = None,
+    documents: Names = None,
+    parts: Names = None,
     replicates: int = 1,
     method: str = "pca_center",
-    layers: str | int | list[int] | None = None,
-    strength: float | str | None = None,
+    layers: Layers = None,
+    strength: StrengthText = None,
     random_vectors: int = 3,
     seed: int = 0,
     system: str | None = "",
-    prompts: str | list[str] | None = None,
+    prompts: Names = None,
     vectors: str | None = None,
 ) -> Task:
     """Ask which concept was injected: picked from a list, and named after a prefilled yes.
@@ -63,38 +74,37 @@ def identification(
             those with a list of concepts.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
     """
-    with one_line_errors():
-        checkpoint = active_checkpoint()
-        checkpoint.check()
-        arms = plan_arms(
-            checkpoint,
-            concepts=concepts,
-            method=method,
-            layers=layers,
-            strength=strength,
-            random_vectors=random_vectors,
-            seed=seed,
-            vectors=vectors,
-        )
-        if prompts:
-            choose(arms.concepts, data.concepts(), "concepts")  # the published lists have no others
-        conversations = (
-            published(checkpoint.tokenizer, user_paths(prompts), options=True, lens=True)
-            if prompts
-            else list(
-                identification_conversations(
-                    checkpoint.tokenizer,
-                    concepts=arms.concepts,
-                    documents=choose(documents, data.documents(), "documents"),
-                    parts=choose(parts, PARTS, "parts"),
-                    replicates=parse_count(replicates, "replicates", most=20, least=1),
-                    system=system_turn(system),
-                    seed=arms.seed,
-                )
+    checkpoint = active_checkpoint()
+    checkpoint.check()
+    arms = plan_arms(
+        checkpoint,
+        concepts=concepts,
+        method=method,
+        layers=layers,
+        strength=strength,
+        random_vectors=random_vectors,
+        seed=seed,
+        vectors=vectors,
+    )
+    if prompts:
+        choose(arms.concepts, data.concepts(), "concepts")  # the published lists have no others
+    conversations = (
+        published(checkpoint.tokenizer, user_paths(prompts), options=True, lens=True)
+        if prompts
+        else list(
+            identification_conversations(
+                checkpoint.tokenizer,
+                concepts=arms.concepts,
+                documents=choose(documents, data.documents(), "documents"),
+                parts=choose(parts, PARTS, "parts"),
+                replicates=parse_count(replicates, "replicates", most=20, least=1),
+                system=system_turn(system),
+                seed=arms.seed,
             )
         )
-        trials = concept_trials("identification", conversations, arms, plan_of(conversations))
-        plan_trials(trials.dataset, trials.arm_batches, trials.questions)
+    )
+    trials = concept_trials("identification", conversations, arms, plan_of(conversations))
+    plan_trials(trials.dataset, trials.arm_batches, trials.questions)
     return Task(
         dataset=trials.dataset,
         solver=inject_prior_turn(trials.arm_batches, trials.questions),

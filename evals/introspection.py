@@ -17,7 +17,7 @@ from introbench.provider.planned_work import plan_trials
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.introspection import yes_shift
 from introbench.solvers.inject_prior_turn import inject_prior_turn
-from introbench.tasks.arguments import parse_count, parse_margin
+from introbench.tasks.arguments import Layers, Names, StrengthText, Words, parse_count, parse_margin, typed_arguments
 from introbench.tasks.arms import plan_arms
 from introbench.tasks.conversations import asked_conversations
 from introbench.tasks.near_controls import near_controls
@@ -30,22 +30,24 @@ these, and as many contrasts have intervals as with all."""
 
 
 @task
+@one_line_errors()
+@typed_arguments
 def introspection(
-    concepts: str | list[str] | None = None,
-    documents: str | list[str] | None = None,
-    families: str | list[str] | None = None,
-    formats: str | list[str] | None = None,
+    concepts: Words = None,
+    documents: Names = None,
+    families: Names = None,
+    formats: Names = None,
     method: str = "pca_center",
-    layers: str | int | list[int] | None = None,
-    strength: float | str | None = None,
+    layers: Layers = None,
+    strength: StrengthText = None,
     random_vectors: int = 3,
     norm_vectors: int = 3,
     seed: int = 0,
     system: str | None = "",
     steering: str = "cache",
-    prompts: str | list[str] | None = None,
+    prompts: Names = None,
     vectors: str | None = None,
-    controls: str | list[str] | None = None,
+    controls: Names = None,
     margin: float = MARGIN,
     cross: str = HALF,
     controls_near: int | None = None,
@@ -98,53 +100,50 @@ def introspection(
         concepts_elsewhere: How many of the concepts are injected under documents other than info (or the first one); by
             default all where documents are named, else five, which say less and take half of the time.
     """
-    with one_line_errors():
-        checkpoint = active_checkpoint()
-        checkpoint.check()
-        arms = plan_arms(
-            checkpoint,
-            concepts=concepts,
-            method=method,
-            layers=layers,
-            strength=strength,
-            random_vectors=random_vectors,
-            norm_vectors=norm_vectors,
-            seed=seed,
-            steering=steering,
-            vectors=vectors,
-            controls=controls,
-        )
-        smallest = parse_margin(margin)
-        conversations = asked_conversations(
-            checkpoint.tokenizer,
-            prompts,
-            documents=documents,
-            families=families,
-            formats=formats,
-            system=system_turn(system),
-            known_families=(*schema.FAMILIES, schema.SALIENCE),
-            cross=cross,
-        )
-        chosen: dict[str, Any] = {}
-        if controls_near is not None:
-            near = near_controls(conversations, controls_near, partial(read_baselines, checkpoint))
-            conversations, chosen = near.conversations, near.facts
-        default = FEWER_CONCEPTS if documents is None and not prompts else len(arms.vectors)
-        fewer = (
-            default
-            if concepts_elsewhere is None
-            else parse_count(concepts_elsewhere, "concepts_elsewhere", most=len(arms.vectors), least=1)
-        )
-        trials = concept_trials(
-            "introspection",
-            conversations,
-            arms,
-            plan_of(conversations, margin=smallest),
-            elsewhere=arms.of_fewer(fewer),
-        )
-        plan_trials(
-            trials.dataset, trials.arm_batches, trials.questions, lambda scored: IntrospectionRun(scored).so_far
-        )
+    checkpoint = active_checkpoint()
+    checkpoint.check()
+    arms = plan_arms(
+        checkpoint,
+        concepts=concepts,
+        method=method,
+        layers=layers,
+        strength=strength,
+        random_vectors=random_vectors,
+        norm_vectors=norm_vectors,
+        seed=seed,
+        steering=steering,
+        vectors=vectors,
+        controls=controls,
+    )
+    smallest = parse_margin(margin)
+    conversations = asked_conversations(
+        checkpoint.tokenizer,
+        prompts,
+        documents=documents,
+        families=families,
+        formats=formats,
+        system=system_turn(system),
+        known_families=(*schema.FAMILIES, schema.SALIENCE),
+        cross=cross,
+    )
+    chosen: dict[str, Any] = {}
+    if controls_near is not None:
+        near = near_controls(conversations, controls_near, partial(read_baselines, checkpoint))
+        conversations, chosen = near.conversations, near.facts
+    default = FEWER_CONCEPTS if documents is None and not prompts else len(arms.vectors)
+    fewer = (
+        default
+        if concepts_elsewhere is None
+        else parse_count(concepts_elsewhere, "concepts_elsewhere", most=len(arms.vectors), least=1)
+    )
+    trials = concept_trials(
+        "introspection",
+        conversations,
+        arms,
+        plan_of(conversations, margin=smallest),
+        elsewhere=arms.of_fewer(fewer),
+    )
+    plan_trials(trials.dataset, trials.arm_batches, trials.questions, lambda scored: IntrospectionRun(scored).so_far)
     return Task(
         dataset=trials.dataset,
         solver=inject_prior_turn(trials.arm_batches, trials.questions),

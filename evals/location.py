@@ -11,7 +11,7 @@ from introbench.provider.resident import one_line_errors
 from introbench.scorers.location import located
 from introbench.solvers.inject_prior_turn import inject_prior_turn
 from introbench.steering.arms import ArmPlan
-from introbench.tasks.arguments import choose, parse_count
+from introbench.tasks.arguments import Layers, Names, StrengthText, Words, choose, parse_count, typed_arguments
 from introbench.tasks.arms import UNKNOWN_MODEL_STRENGTH, plan_arms
 from introbench.tasks.location import early_and_late, location_trials, scene
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, run_facts, system_turn
@@ -19,13 +19,15 @@ from introbench.tasks.viewer import samples_view
 
 
 @task
+@one_line_errors()
+@typed_arguments
 def location(
-    concepts: str | list[str] | None = None,
-    parts: str | list[str] | None = None,
-    passages: str | list[str] | None = "station",
+    concepts: Words = None,
+    parts: Names = None,
+    passages: Names = "station",
     method: str = "pca_center",
-    layers: str | int | list[int] | None = None,
-    strength: float | str | None = None,
+    layers: Layers = None,
+    strength: StrengthText = None,
     seed: int = 0,
     system: str | None = "",
     vectors: str | None = None,
@@ -65,43 +67,42 @@ def location(
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
         replicates: How often every option stands at each label.
     """
-    with one_line_errors():
-        checkpoint = active_checkpoint()
-        checkpoint.check()
-        asked = choose(parts, data.location_parts(), "parts")
-        read = choose(None if passages == "all" else passages, data.passages(), "passages")
+    checkpoint = active_checkpoint()
+    checkpoint.check()
+    asked = choose(parts, data.location_parts(), "parts")
+    read = choose(None if passages == "all" else passages, data.passages(), "passages")
 
-        def steered(layers: object, strength: object) -> ArmPlan:
-            return plan_arms(
-                checkpoint,
-                concepts=concepts,
-                method=method,
-                layers=layers,
-                strength=strength,
-                random_vectors=0,
-                seed=seed,
-                vectors=vectors,
-            )
+    def steered(layers: object, strength: object) -> ArmPlan:
+        return plan_arms(
+            checkpoint,
+            concepts=concepts,
+            method=method,
+            layers=layers,
+            strength=strength,
+            random_vectors=0,
+            seed=seed,
+            vectors=vectors,
+        )
 
-        arms = steered(layers, strength)
-        ranges = early_and_late(checkpoint.n_layers) if "layers" in asked else {}
-        same_share = UNKNOWN_MODEL_STRENGTH if strength is None else strength
-        by_depth = {place: steered(blocks, same_share) for place, blocks in ranges.items()}
-        scenes = [
-            scene(
-                checkpoint.tokenizer,
-                part,
-                passage,
-                steering=arms,
-                by_depth=by_depth,
-                replicates=parse_count(replicates, "replicates", most=20, least=1),
-                system=system_turn(system),
-            )
-            for part in asked
-            for passage in read
-        ]
-        trials = location_trials(scenes, arms)
-        plan_trials(trials.dataset, trials.arm_batches, trials.questions)
+    arms = steered(layers, strength)
+    ranges = early_and_late(checkpoint.n_layers) if "layers" in asked else {}
+    same_share = UNKNOWN_MODEL_STRENGTH if strength is None else strength
+    by_depth = {place: steered(blocks, same_share) for place, blocks in ranges.items()}
+    scenes = [
+        scene(
+            checkpoint.tokenizer,
+            part,
+            passage,
+            steering=arms,
+            by_depth=by_depth,
+            replicates=parse_count(replicates, "replicates", most=20, least=1),
+            system=system_turn(system),
+        )
+        for part in asked
+        for passage in read
+    ]
+    trials = location_trials(scenes, arms)
+    plan_trials(trials.dataset, trials.arm_batches, trials.questions)
     return Task(
         dataset=trials.dataset,
         solver=inject_prior_turn(trials.arm_batches, trials.questions),

@@ -11,6 +11,7 @@ from introbench.provider.planned_work import plan_trials
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.logit_lens import lens_gap
 from introbench.solvers.inject_prior_turn import inject_prior_turn
+from introbench.tasks.arguments import Layers, Names, StrengthText, Words, typed_arguments
 from introbench.tasks.arms import plan_arms
 from introbench.tasks.conversations import asked_conversations
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, concept_trials, plan_of, run_facts, system_turn
@@ -18,18 +19,20 @@ from introbench.tasks.viewer import samples_view
 
 
 @task
+@one_line_errors()
+@typed_arguments
 def logit_lens(
-    concepts: str | list[str] | None = None,
-    documents: str | list[str] | None = None,
-    families: str | list[str] = "introspection",
-    formats: str | list[str] = "yes-no",
+    concepts: Words = None,
+    documents: Names = None,
+    families: Names = "introspection",
+    formats: Names = "yes-no",
     method: str = "pca_center",
-    layers: str | int | list[int] | None = None,
-    strength: float | str | None = None,
+    layers: Layers = None,
+    strength: StrengthText = None,
     random_vectors: int = 3,
     seed: int = 0,
     system: str | None = "",
-    prompts: str | list[str] | None = None,
+    prompts: Names = None,
     vectors: str | None = None,
 ) -> Task:
     """Read the answer after every block: the final norm and the unembedding applied to the residual stream there.
@@ -58,32 +61,31 @@ def logit_lens(
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
     """
-    with one_line_errors():
-        checkpoint = active_checkpoint()
-        checkpoint.check()
-        arms = plan_arms(
-            checkpoint,
-            concepts=concepts,
-            method=method,
-            layers=layers,
-            strength=strength,
-            random_vectors=random_vectors,
-            seed=seed,
-            vectors=vectors,
-        )
-        conversations = asked_conversations(
-            checkpoint.tokenizer,
-            prompts,
-            documents=documents,
-            families=families,
-            formats=formats,
-            system=system_turn(system),
-            lens=True,
-            cross=SINGLE,
-            kinds=data.answer_kinds(),
-        )
-        trials = concept_trials("logit_lens", conversations, arms, plan_of(conversations))
-        plan_trials(trials.dataset, trials.arm_batches, trials.questions)
+    checkpoint = active_checkpoint()
+    checkpoint.check()
+    arms = plan_arms(
+        checkpoint,
+        concepts=concepts,
+        method=method,
+        layers=layers,
+        strength=strength,
+        random_vectors=random_vectors,
+        seed=seed,
+        vectors=vectors,
+    )
+    conversations = asked_conversations(
+        checkpoint.tokenizer,
+        prompts,
+        documents=documents,
+        families=families,
+        formats=formats,
+        system=system_turn(system),
+        lens=True,
+        cross=SINGLE,
+        kinds=data.answer_kinds(),
+    )
+    trials = concept_trials("logit_lens", conversations, arms, plan_of(conversations))
+    plan_trials(trials.dataset, trials.arm_batches, trials.questions)
     return Task(
         dataset=trials.dataset,
         solver=inject_prior_turn(trials.arm_batches, trials.questions),

@@ -18,7 +18,7 @@ from introbench.scorers.model_swap import arm_shifts
 from introbench.solvers.inject_prior_turn import inject_prior_turn
 from introbench.steering.injection import parse_layers, parse_strength
 from introbench.steering.model_swap import Swap
-from introbench.tasks.arguments import parse_count, user_path
+from introbench.tasks.arguments import Layers, Names, StrengthText, parse_count, typed_arguments, user_path
 from introbench.tasks.arms import UNKNOWN_MODEL_STRENGTH
 from introbench.tasks.conversations import asked_conversations
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, plan_of, question_groups, system_turn, trial
@@ -28,17 +28,19 @@ EMBEDDED_FINETUNE = "lora:cats"
 
 
 @task
+@one_line_errors()
+@typed_arguments
 def model_swap(
     finetune: str | None = None,
-    documents: str | list[str] | None = None,
-    families: str | list[str] | None = None,
-    formats: str | list[str] = "yes-no",
-    layers: str | int | list[int] | None = None,
-    strength: float | str | None = None,
+    documents: Names = None,
+    families: Names = None,
+    formats: Names = "yes-no",
+    layers: Layers = None,
+    strength: StrengthText = None,
     random_vectors: int = 3,
     seed: int = 0,
     system: str | None = "",
-    prompts: str | list[str] | None = None,
+    prompts: Names = None,
 ) -> Task:
     """Let a fine-tune fill the prior turn's cache, and ask the base model, which goes on from it.
 
@@ -66,28 +68,27 @@ def model_swap(
         system: Content of the system turn; "none" for no system turn.
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own.
     """
-    with one_line_errors():
-        checkpoint = active_checkpoint()
-        checkpoint.check()
-        swap = _swap(checkpoint, finetune, layers, strength, random_vectors, seed)
-        conversations = asked_conversations(
-            checkpoint.tokenizer,
-            prompts,
-            documents=documents,
-            families=families,
-            formats=formats,
-            system=system_turn(system),
-            cross=HALF,
-            kinds=data.answer_kinds(),
-        )
-        plan = plan_of(conversations)
-        questions, groups = question_groups(conversations)
-        name = swap.finetune.rstrip("/").rsplit("/", 1)[-1]
-        dataset = MemoryDataset(
-            [trial(conversation, groups, name, 0, swap.arms, plan) for conversation in conversations], name="model_swap"
-        )
-        batches = [swap.batch.to_text()]
-        plan_trials(dataset, batches, questions)
+    checkpoint = active_checkpoint()
+    checkpoint.check()
+    swap = _swap(checkpoint, finetune, layers, strength, random_vectors, seed)
+    conversations = asked_conversations(
+        checkpoint.tokenizer,
+        prompts,
+        documents=documents,
+        families=families,
+        formats=formats,
+        system=system_turn(system),
+        cross=HALF,
+        kinds=data.answer_kinds(),
+    )
+    plan = plan_of(conversations)
+    questions, groups = question_groups(conversations)
+    name = swap.finetune.rstrip("/").rsplit("/", 1)[-1]
+    dataset = MemoryDataset(
+        [trial(conversation, groups, name, 0, swap.arms, plan) for conversation in conversations], name="model_swap"
+    )
+    batches = [swap.batch.to_text()]
+    plan_trials(dataset, batches, questions)
     labels = {
         arm: f"{arm} (nats)" for arm in ("finetune", "contrast +", "contrast -", "finetune, contrast -", "random")
     }

@@ -16,19 +16,21 @@ from introbench.records.factors import ProbeFactors
 from introbench.scorers.probe import probed
 from introbench.solvers.probe_states import probe_states
 from introbench.steering.arms import separate_batches
-from introbench.tasks.arguments import choose
+from introbench.tasks.arguments import Layers, Names, StrengthText, Words, choose, typed_arguments
 from introbench.tasks.arms import plan_arms
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, chat_messages, run_facts, system_turn
 from introbench.tasks.viewer import samples_view
 
 
 @task
+@one_line_errors()
+@typed_arguments
 def probe(
-    concepts: str | list[str] | None = None,
-    documents: str | list[str] | None = None,
+    concepts: Words = None,
+    documents: Names = None,
     method: str = "pca_center",
-    layers: str | int | list[int] | None = None,
-    strength: float | str | None = None,
+    layers: Layers = None,
+    strength: StrengthText = None,
     random_vectors: int = 3,
     seed: int = 0,
     system: str | None = "",
@@ -60,69 +62,68 @@ def probe(
         system: Content of the system turn; "none" for no system turn.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
     """
-    with one_line_errors():
-        checkpoint = active_checkpoint()
-        checkpoint.check()
-        arms = plan_arms(
-            checkpoint,
-            concepts=concepts,
-            method=method,
-            layers=layers,
-            strength=strength,
-            random_vectors=random_vectors,
-            seed=seed,
-            vectors=vectors,
+    checkpoint = active_checkpoint()
+    checkpoint.check()
+    arms = plan_arms(
+        checkpoint,
+        concepts=concepts,
+        method=method,
+        layers=layers,
+        strength=strength,
+        random_vectors=random_vectors,
+        seed=seed,
+        vectors=vectors,
+    )
+    if len(arms.concepts) < 2:
+        raise InputError(
+            f"concepts={', '.join(arms.concepts)}: one concept; expected at least two, since each is scored by a "
+            f"probe that is trained on the others; pass e.g. -T concepts=cats,bread"
         )
-        if len(arms.concepts) < 2:
-            raise InputError(
-                f"concepts={', '.join(arms.concepts)}: one concept; expected at least two, since each is scored by a "
-                f"probe that is trained on the others; pass e.g. -T concepts=cats,bread"
-            )
-        chosen = choose(documents, data.documents(), "documents")
-        conversations = list(
-            battery(
-                checkpoint.tokenizer,
-                documents=chosen,
-                families=("introspection",),
-                formats=("yes-no",),
-                system=system_turn(system),
-                cross=SINGLE,
-                kinds=data.answer_kinds(),
-            )
+    chosen = choose(documents, data.documents(), "documents")
+    conversations = list(
+        battery(
+            checkpoint.tokenizer,
+            documents=chosen,
+            families=("introspection",),
+            formats=("yes-no",),
+            system=system_turn(system),
+            cross=SINGLE,
+            kinds=data.answer_kinds(),
         )
-        asked = [conversation for conversation in conversations if conversation.factors["document"] == chosen[0]]
-        prior_turns = {
-            str(conversation.factors["document"]): list(conversation.messages[: conversation.prior_messages])
-            for conversation in conversations
+    )
+    asked = [conversation for conversation in conversations if conversation.factors["document"] == chosen[0]]
+    prior_turns = {
+        str(conversation.factors["document"]): list(conversation.messages[: conversation.prior_messages])
+        for conversation in conversations
+    }
+    dataset = MemoryDataset(
+        [
+            Sample(
+                id=document,
+                input=chat_messages(messages),
+                metadata=ProbeFactors(
+                    document=document,
+                    questions=[conversation.factors["question"] for conversation in asked],
+                    reversed=[conversation.factors["reversed"] for conversation in asked],
+                    first_layer=arms.layers[0],
+                    documents=chosen,
+                    seed=arms.seed,
+                ).to_json(),
+            )
+            for document, messages in prior_turns.items()
+        ],
+        name="probe",
+    )
+    questions = [
+        {
+            "messages": list(conversation.question),
+            "answers": conversation.answers.to_json(),
+            "reversed": conversation.factors["reversed"],
         }
-        dataset = MemoryDataset(
-            [
-                Sample(
-                    id=document,
-                    input=chat_messages(messages),
-                    metadata=ProbeFactors(
-                        document=document,
-                        questions=[conversation.factors["question"] for conversation in asked],
-                        reversed=[conversation.factors["reversed"] for conversation in asked],
-                        first_layer=arms.layers[0],
-                        documents=chosen,
-                        seed=arms.seed,
-                    ).to_json(),
-                )
-                for document, messages in prior_turns.items()
-            ],
-            name="probe",
-        )
-        questions = [
-            {
-                "messages": list(conversation.question),
-                "answers": conversation.answers.to_json(),
-                "reversed": conversation.factors["reversed"],
-            }
-            for conversation in asked
-        ]
-        batch = separate_batches(arms).to_text()
-        plan_probes(dataset, batch, questions)
+        for conversation in asked
+    ]
+    batch = separate_batches(arms).to_text()
+    plan_probes(dataset, batch, questions)
     return Task(
         dataset=dataset,
         solver=probe_states(batch, questions, prior_turns),

@@ -7,7 +7,7 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import GenerateConfig
 from inspect_ai.viewer import ScoreColorScale, ViewerConfig
 
-from introbench.errors import InputError
+from introbench.errors import InputError, shown
 from introbench.prompts import data
 from introbench.prompts.design import HALF
 from introbench.provider.inject_api import active_checkpoint
@@ -18,6 +18,7 @@ from introbench.solvers.inject_prior_turn import inject_prior_turn
 from introbench.steering.arms import ArmPlan
 from introbench.steering.injection import Strength, parse_strength
 from introbench.steering.sweep_grid import FACTORS, Grid, parse_ranges
+from introbench.tasks.arguments import Names, StrengthTexts, Words, typed_arguments
 from introbench.tasks.arms import plan_arms
 from introbench.tasks.conversations import asked_conversations
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, plan_of, question_groups, run_facts, system_turn, trial
@@ -27,18 +28,20 @@ CONCEPTS = ("cats", "bread", "love")
 
 
 @task
+@one_line_errors()
+@typed_arguments
 def sweep(
-    concepts: str | list[str] | None = None,
+    concepts: Words = None,
     ranges: str | int | list[str | int] | None = None,
-    strengths: float | str | list[float | str] | None = None,
-    documents: str | list[str] = "info",
-    families: str | list[str] | None = None,
-    formats: str | list[str] = "yes-no",
+    strengths: StrengthTexts = None,
+    documents: Names = "info",
+    families: Names = None,
+    formats: Names = "yes-no",
     method: str = "pca_center",
     random_vectors: int = 0,
     seed: int = 0,
     system: str | None = "",
-    prompts: str | list[str] | None = None,
+    prompts: Names = None,
     vectors: str | None = None,
 ) -> Task:
     """Sweep layer ranges and strengths, for introspection and for every family of control questions, in log-odds.
@@ -69,45 +72,44 @@ def sweep(
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
     """
-    with one_line_errors():
-        checkpoint = active_checkpoint()
-        checkpoint.check()
-        # Control-vector files hold no direction for block 0.
-        cells = parse_ranges(ranges, checkpoint.n_layers, first=1 if vectors else 0)
-        arms = plan_arms(
-            checkpoint,
-            concepts=concepts if concepts is not None or vectors else CONCEPTS,
-            method=method,
-            layers=[min(start for start, _ in cells), max(stop for _, stop in cells)] if vectors else None,
-            strength=None,
-            random_vectors=random_vectors,
-            seed=seed,
-            vectors=vectors,
-        )
-        rotated = tuple(
-            replace(arms.vectors[number % len(arms.vectors)], seed=arms.seed, draw=number // len(arms.vectors))
-            for number in range(arms.random_arms)
-        )
-        grid = Grid(cells, _strengths(arms, strengths), (*arms.vectors, *rotated))
-        conversations = asked_conversations(
-            checkpoint.tokenizer,
-            prompts,
-            documents=documents,
-            families=families,
-            formats=formats,
-            system=system_turn(system),
-            cross=HALF,
-            kinds=data.answer_kinds(),
-        )
-        plan = plan_of(conversations, axes=grid.axes, concepts=list(arms.concepts), seed=arms.seed)
-        questions, groups = question_groups(conversations)
-        cells_by_name = grid.arms
-        dataset = MemoryDataset(
-            [trial(conversation, groups, "", 0, cells_by_name, plan, silent=True) for conversation in conversations],
-            name="sweep",
-        )
-        batches = [grid.batch.to_text()]
-        plan_trials(dataset, batches, questions)
+    checkpoint = active_checkpoint()
+    checkpoint.check()
+    # Control-vector files hold no direction for block 0.
+    cells = parse_ranges(ranges, checkpoint.n_layers, first=1 if vectors else 0)
+    arms = plan_arms(
+        checkpoint,
+        concepts=concepts if concepts is not None or vectors else CONCEPTS,
+        method=method,
+        layers=[min(start for start, _ in cells), max(stop for _, stop in cells)] if vectors else None,
+        strength=None,
+        random_vectors=random_vectors,
+        seed=seed,
+        vectors=vectors,
+    )
+    rotated = tuple(
+        replace(arms.vectors[number % len(arms.vectors)], seed=arms.seed, draw=number // len(arms.vectors))
+        for number in range(arms.random_arms)
+    )
+    grid = Grid(cells, _strengths(arms, strengths), (*arms.vectors, *rotated))
+    conversations = asked_conversations(
+        checkpoint.tokenizer,
+        prompts,
+        documents=documents,
+        families=families,
+        formats=formats,
+        system=system_turn(system),
+        cross=HALF,
+        kinds=data.answer_kinds(),
+    )
+    plan = plan_of(conversations, axes=grid.axes, concepts=list(arms.concepts), seed=arms.seed)
+    questions, groups = question_groups(conversations)
+    cells_by_name = grid.arms
+    dataset = MemoryDataset(
+        [trial(conversation, groups, "", 0, cells_by_name, plan, silent=True) for conversation in conversations],
+        name="sweep",
+    )
+    batches = [grid.batch.to_text()]
+    plan_trials(dataset, batches, questions)
     return Task(
         dataset=dataset,
         solver=inject_prior_turn(batches, questions),
@@ -130,7 +132,7 @@ def _strengths(arms: ArmPlan, strengths: object) -> tuple[Strength, ...]:
     parsed = [parse_strength(strength) for strength in listed]
     if not parsed or len(set(parsed)) < len(parsed) or len({strength.unit for strength in parsed}) > 1:
         raise InputError(
-            f"strengths={strengths!r}: expected at least one, each once, in one unit; pass e.g. -T strengths=4,8,16"
+            f"strengths={shown(strengths)}: expected at least one, each once, in one unit; pass e.g. -T strengths=4,8,16"
         )
     return tuple(sorted(parsed, key=lambda strength: abs(strength.number)))
 

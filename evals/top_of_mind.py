@@ -3,13 +3,13 @@
 from inspect_ai import Task, task
 from inspect_ai.model import GenerateConfig
 
-from introbench.errors import InputError
+from introbench.errors import InputError, shown
 from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.planned_work import plan_continuations
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.top_of_mind import top_of_mind_texts
 from introbench.solvers.continue_steered import continue_steered
-from introbench.tasks.arguments import parse_count
+from introbench.tasks.arguments import Layers, StrengthTexts, Words, parse_count, typed_arguments
 from introbench.tasks.arms import plan_arms
 from introbench.tasks.continuations import TEXT_COLUMNS, chat_to_continue, choose_strengths, continuation_trials
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, run_facts
@@ -20,14 +20,16 @@ FACTORS = (0.25, 0.5, 1, 2)
 
 
 @task
+@one_line_errors()
+@typed_arguments
 def top_of_mind(
-    concepts: str | list[str] | None = None,
-    strengths: float | str | list[float | str] | None = None,
+    concepts: Words = None,
+    strengths: StrengthTexts = None,
     samples: int = 4,
     length: int = 30,
     temperature: float = 1.0,
     method: str = "pca_center",
-    layers: str | int | list[int] | None = None,
+    layers: Layers = None,
     random_vectors: int = 2,
     seed: int = 0,
     prompts: str | None = None,
@@ -59,28 +61,27 @@ def top_of_mind(
             here one file, whose conversation is continued.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
     """
-    with one_line_errors():
-        checkpoint = active_checkpoint()
-        checkpoint.check()
-        arms = plan_arms(
-            checkpoint,
-            concepts=concepts,
-            method=method,
-            layers=layers,
-            strength=None,
-            random_vectors=random_vectors,
-            seed=seed,
-            steering="active",
-            vectors=vectors,
-        )
-        tried = choose_strengths(strengths, [arms.strength.times(factor) for factor in FACTORS])
-        count = parse_count(samples, "samples", most=1000, least=1)
-        most = parse_count(length, "length", most=1000, least=1)
-        if isinstance(temperature, bool) or not 0 <= temperature <= 10:
-            raise InputError(f"temperature={temperature!r}: expected a number from 0 to 10; pass e.g. -T temperature=1")
-        messages = chat_to_continue(checkpoint, prompts)
-        trials = continuation_trials("top_of_mind", arms, messages, tried, count)
-        plan_continuations(trials.dataset, trials.arm_batches, len(trials.seeds), most)
+    checkpoint = active_checkpoint()
+    checkpoint.check()
+    arms = plan_arms(
+        checkpoint,
+        concepts=concepts,
+        method=method,
+        layers=layers,
+        strength=None,
+        random_vectors=random_vectors,
+        seed=seed,
+        steering="active",
+        vectors=vectors,
+    )
+    tried = choose_strengths(strengths, [arms.strength.times(factor) for factor in FACTORS])
+    count = parse_count(samples, "samples", most=1000, least=1)
+    most = parse_count(length, "length", most=1000, least=1)
+    if isinstance(temperature, bool) or not 0 <= temperature <= 10:
+        raise InputError(f"temperature={shown(temperature)}: expected a number from 0 to 10; pass e.g. -T temperature=1")
+    messages = chat_to_continue(checkpoint, prompts)
+    trials = continuation_trials("top_of_mind", arms, messages, tried, count)
+    plan_continuations(trials.dataset, trials.arm_batches, len(trials.seeds), most)
     return Task(
         dataset=trials.dataset,
         solver=continue_steered(trials.arm_batches, trials.seeds, most, float(temperature)),

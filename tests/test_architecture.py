@@ -13,10 +13,11 @@ ROOT = Path(__file__).parents[1]
 MAPPED = ("evals", "scorers", "solvers")
 """Folders at the root that are installed as packages of introbench."""
 
-FLOOR = ("errors", "progress")
+FLOOR = ("errors", "progress", "typed_values")
 MAY_IMPORT = {
     "errors": (),
     "progress": (),
+    "typed_values": ("errors",),
     "stats": (),
     "engine": FLOOR,
     "prompts": ("engine", *FLOOR),

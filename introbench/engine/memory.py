@@ -1,6 +1,7 @@
 """How much is computed at a time: a budget from the memory that the device has, halved where it proves too large."""
 
 import gc
+import math
 import os
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def parse_budget(gibibytes: object) -> int | None:
     """
     if gibibytes is None:
         return None
-    if isinstance(gibibytes, bool) or not isinstance(gibibytes, int | float) or not gibibytes > 0:
+    if isinstance(gibibytes, bool) or not isinstance(gibibytes, int | float) or not 0 < gibibytes < math.inf:
         raise InputError(f"memory={gibibytes!r}: expected a positive number of GiB; pass e.g. -M memory=8")
     return int(gibibytes * GIB)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from introbench.engine.architecture import find_parts
-from introbench.errors import InputError
+from introbench.errors import InputError, shown
 from introbench.models.disk_cache import cache_dir, is_intact, write_atomically, write_with_digests
 from introbench.models.lora_adapter import (
     OURS,
@@ -31,6 +31,7 @@ from introbench.models.lora_adapter import (
 from introbench.progress import step, tell, tick
 from introbench.prompts import data
 from introbench.prompts.chat import encode, render
+from introbench.prompts.schema import is_concept
 
 TRAINED = "lora:"
 """Begins the name of a fine-tune that is trained here: lora:CONCEPT, or lora:CONCEPT:SEED."""
@@ -107,10 +108,9 @@ def trained(name: str, model: PreTrainedModel, tokenizer: Any) -> TunedWeights:
 
 def _concept_and_seed(name: str) -> tuple[str, int]:
     concept, _, seed = name.removeprefix(TRAINED).partition(":")
-    words = concept.replace("-", " ").split()
-    if not words or not all(word.isalpha() for word in words) or not (seed or "0").isdecimal():
+    if not is_concept(concept) or not (seed or "0").isdecimal() or len(seed) > 9:
         raise InputError(
-            f"finetune {name!r}: expected lora:CONCEPT or lora:CONCEPT:SEED; pass e.g. -T finetune=lora:cats"
+            f"finetune {shown(name)}: expected lora:CONCEPT or lora:CONCEPT:SEED; pass e.g. -T finetune=lora:cats"
         )
     return concept, int(seed or 0)
 

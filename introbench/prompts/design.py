@@ -9,7 +9,7 @@ plain ones, some of each framing, and control questions of every family.
 
 from collections.abc import Mapping, Sequence
 
-from introbench.errors import InputError
+from introbench.errors import InputError, shown
 from introbench.prompts.schema import FRAMINGS, AnswerFormat, Question
 
 SINGLE, HALF, FULL = CROSSINGS = ("single", "half", "full")
@@ -35,7 +35,7 @@ def crossed(
         InputError: There is no such design.
     """
     if cross not in CROSSINGS:
-        raise InputError(f"cross={cross!r}: expected one of {', '.join(CROSSINGS)}; pass e.g. -T cross=full")
+        raise InputError(f"cross={shown(cross)}: expected one of {', '.join(CROSSINGS)}; pass e.g. -T cross=full")
     places: dict[tuple[str, str, str], int] = {}
     asked: dict[str, tuple[str, ...]] = {}
     for question in questions:

@@ -1,5 +1,6 @@
 """The entries of the files in `datasets/`: one frozen record for each kind of entry, and the names that it may use."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,22 @@ LOCATION_PLACES = {
 
 SENTENCES = 5
 """Number of sentences of a passage."""
+
+LONGEST_CONCEPT = 100
+"""Most characters of a concept."""
+
+_JOINERS = "\u200c\u200d"
+"""Characters without a width of their own that scripts such as Persian and Hindi spell words with."""
+
+
+def is_concept(text: str) -> bool:
+    """Whether a text can be a concept: a name in any script, with any signs, that stands in one line."""
+    # Of Unicode's categories, C is what controls, directs, or has no meaning; Zl and Zp end lines.
+    return 0 < len(text.strip()) == len(text) <= LONGEST_CONCEPT and all(
+        character in _JOINERS or (category[0] != "C" and category not in ("Zl", "Zp"))
+        for character in text
+        for category in [unicodedata.category(character)]
+    )
 
 
 def reference_document(documents: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 import anyio
 import anyio.from_thread
 from anyio.lowlevel import RunVar
+from rich.markup import escape
 
 from introbench.errors import InputError, first_line
 from introbench.models.checkpoint import Checkpoint
@@ -18,11 +19,14 @@ from introbench.provider.model_queue import ModelQueue
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Show an `InputError` as Inspect shows a missing prerequisite: one line, no traceback."""
+    """Show an `InputError` as Inspect shows a missing prerequisite: one line, no traceback.
+
+    Inspect prints it through rich, which would take what stands in brackets for colours, and fail at unknown ones.
+    """
     try:
         yield
     except InputError as error:
-        raise PrerequisiteError(str(error)) from error
+        raise PrerequisiteError(escape(str(error))) from error
 
 
 def end_if_cancelled() -> None:

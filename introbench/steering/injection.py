@@ -5,11 +5,11 @@ Inspect's logs and cache keys, be compared by value, and be resolved by any engi
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-from introbench.errors import InputError
+from introbench.errors import InputError, shown
 
 CONCEPT_METHODS = ("pca_center", "mean_diff")
 """Ways to extract a concept's direction; see `introbench.steering.vectors.extract`."""
@@ -57,7 +57,7 @@ class Strength:
         """Refuse what is no strength."""
         if self.unit not in UNITS or not math.isfinite(self.number):
             raise InputError(
-                f"strength={self.number!r} ({self.unit}): expected a finite number in one of {', '.join(UNITS)}; "
+                f"strength={shown(self.number)} ({self.unit}): expected a finite number in one of {', '.join(UNITS)}; "
                 f"pass e.g. -T strength=8"
             )
 
@@ -100,11 +100,11 @@ class VectorRecipe:
         """Refuse recipes that name no vector."""
         if self.method not in (*CONCEPT_METHODS, FROM_FILE, MODEL_CONTRAST):
             expected = ", ".join(CONCEPT_METHODS)
-            raise InputError(f"method={self.method!r}: expected one of {expected}; pass e.g. -T method=pca_center")
+            raise InputError(f"method={shown(self.method)}: expected one of {expected}; pass e.g. -T method=pca_center")
         if self.control not in CONTROLS:
-            raise InputError(f"control={self.control!r}: expected one of {', '.join(CONTROLS)}; correct it")
+            raise InputError(f"control={shown(self.control)}: expected one of {', '.join(CONTROLS)}; correct it")
         if not self.concept.strip():
-            raise InputError(f"concept={self.concept!r}: expected a word; pass e.g. -T concepts=cats,bread")
+            raise InputError(f"concept={shown(self.concept)}: expected a word; pass e.g. -T concepts=cats,bread")
 
     @property
     def is_random(self) -> bool:
@@ -150,7 +150,7 @@ class Injection:
     def __post_init__(self) -> None:
         """Refuse ranges and spans that no model could run."""
         if self.match not in MATCHES:
-            raise InputError(f"match={self.match!r}: expected one of {', '.join(MATCHES)}; correct it")
+            raise InputError(f"match={shown(self.match)}: expected one of {', '.join(MATCHES)}; correct it")
         start, stop = self.layers
         for begin, end, share in self.spans:
             if not 0 <= begin < end or not math.isfinite(share):
@@ -199,14 +199,16 @@ def parse_strength(value: object) -> Strength:
     Raises:
         InputError: The value is none of these, or is not finite.
     """
-    unit, _, rest = str(value).strip().rpartition(":")
+    unit, rest = "", value
+    if isinstance(value, str):
+        unit, _, rest = value.strip().rpartition(":")
     try:
-        number = float(rest)
-    except ValueError:
+        number = math.nan if isinstance(rest, bool) else float(cast(str, rest))
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if isinstance(value, bool) or not math.isfinite(number) or unit not in ("", "residual", "kl"):
+    if not math.isfinite(number) or unit not in ("", "residual", "kl"):
         raise InputError(
-            f"strength={value!r}: expected a finite number, a share of the residual norm, or a dose in nats; "
+            f"strength={shown(value)}: expected a finite number, a share of the residual norm, or a dose in nats; "
             f"pass e.g. -T strength=8, -T strength=residual:0.05 or -T strength=kl:0.5"
         )
     return Strength(number, unit or "norm")
@@ -226,14 +228,22 @@ def parse_layers(value: object, n_layers: int) -> LayerRange:
     hint = f"expected START:STOP with 0 <= START < STOP <= {n_layers} (half-open); pass e.g. -T layers=10:20"
     if value is None:
         return n_layers // 3, max(2 * n_layers // 3, n_layers // 3 + 1)
+    parts: object = value
     if isinstance(value, int) and not isinstance(value, bool) and value >= 60:  # YAML leaves 0:30 a string
-        value = divmod(value, 60)
-    if isinstance(value, str):
-        value = value.split(":")
-    try:
-        start, stop = (int(part) for part in cast(Iterable[Any], value))
-    except (TypeError, ValueError):
-        raise InputError(f"layers={value!r}: {hint}") from None
+        parts = divmod(value, 60)
+    elif isinstance(value, str):
+        parts = value.split(":")
+    numbers = [_whole_number(part) for part in parts] if isinstance(parts, list | tuple) else []
+    if len(numbers) != 2 or None in numbers:
+        raise InputError(f"layers={shown(value)}: {hint}")
+    start, stop = cast(LayerRange, numbers)
     if not 0 <= start < stop <= n_layers:
-        raise InputError(f"layers={start}:{stop}: {hint}")
+        raise InputError(f"layers={shown(start)}:{shown(stop)}: {hint}")
     return start, stop
+
+
+def _whole_number(part: object) -> int | None:
+    """A number, or a text that is one; None for anything else."""
+    if isinstance(part, str) and part.strip().removeprefix("-").isdecimal() and len(part) < 10:
+        return int(part)
+    return part if isinstance(part, int) and not isinstance(part, bool) else None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from introbench.errors import InputError
+from introbench.errors import InputError, shown
 from introbench.records.arm import CONCEPT, RANDOM, SHAM, Arm
 from introbench.steering.arms import ArmBatch
 from introbench.steering.injection import Injection, LayerRange, Strength, VectorRecipe, parse_layers, sham
@@ -93,7 +93,7 @@ def parse_ranges(value: object, n_layers: int, first: int = 0) -> tuple[LayerRan
     text = "triangle:6" if value is None else value
     if isinstance(text, str) and text.partition(":")[0] in ("triangle", "single"):
         kind, _, number = text.partition(":")
-        count = int(number) if number.isdecimal() else 0 if number else 1
+        count = _count(number, n_layers) if number else 1
         if count >= 1 and kind == "single":
             return tuple((layer, layer + 1) for layer in range(first, n_layers, count))
         if count >= 1 and number:
@@ -105,9 +105,15 @@ def parse_ranges(value: object, n_layers: int, first: int = 0) -> tuple[LayerRan
         if ranges and len(set(ranges)) == len(ranges):
             return tuple(sorted(ranges))
     raise InputError(
-        f"ranges={value!r}: expected triangle:N, single, single:STEP, or START:STOP each once; "
+        f"ranges={shown(value)}: expected triangle:N, single, single:STEP, or START:STOP each once; "
         f"pass e.g. -T ranges=triangle:6"
     )
+
+
+def _count(text: str, most: int) -> int:
+    """A whole number as users write it, or `most` if that is less; 0 for other texts."""
+    digits = text.lstrip("0") if text.isdecimal() else ""
+    return min(int(digits), most) if 0 < len(digits) < 10 else most if digits else 0
 
 
 def range_text(layers: LayerRange) -> str:

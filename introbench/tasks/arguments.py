@@ -1,41 +1,118 @@
 """Read what users pass to a task with `-T`."""
 
 import difflib
+import functools
+import inspect
 import math
 import os
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any, get_type_hints
 
-from introbench.errors import InputError
+from inspect_ai import Task
+
+from introbench.errors import InputError, first_line, shown
+from introbench.progress import tell
 from introbench.prompts import data
+from introbench.prompts.schema import LONGEST_CONCEPT, is_concept
+from introbench.typed_values import expect_type, in_words
+
+Names = str | list[str] | None
+"""One of some names, or several of them."""
+
+Words = str | int | float | list[str | int | float] | None
+"""Words, of which YAML reads some as numbers."""
+
+Layers = str | int | list[int | str] | None
+"""A range of blocks; see `introbench.steering.injection.parse_layers`."""
+
+StrengthText = str | float | None
+"""A strength; see `introbench.steering.injection.parse_strength`."""
+
+StrengthTexts = str | float | list[str | float] | None
+"""Strengths."""
+
+MOST_CONCEPTS = 1000
+
+_BIGGEST_WORD = 10**15
+"""Numbers below it are written as they were typed."""
+
+
+def typed_arguments(make: Callable[..., Task]) -> Callable[..., Task]:
+    """A task that refuses arguments that it does not know, and values that are not of the type that it names.
+
+    Inspect itself drops arguments that a task does not know, after a warning, and null stands for whatever the default
+    is: a misspelt name, or a variable of the shell that is not set, would run something else than what was meant.
+
+    Raises:
+        InputError: In the task that is returned: an argument is unknown, null, or of another type.
+    """
+    known = inspect.signature(make)
+    hints = get_type_hints(make)
+
+    @functools.wraps(make)
+    def make_typed(*given: Any, **named: Any) -> Task:
+        for name in named:
+            if name not in known.parameters:
+                near = difflib.get_close_matches(name, known.parameters, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]}?" if near else f"pass one of {', '.join(known.parameters)}"
+                raise InputError(
+                    f"-T {shown(name)}: {make.__name__} has no such argument; expected one of its own; {hint}"
+                )
+        for name, value in known.bind(*given, **named).arguments.items():
+            if value is None or (value in ("", [], ()) and name != "system"):
+                none = ", or pass -T system=none for no system turn" if name == "system" else ""
+                text = "null" if value is None else shown(value)
+                raise InputError(f"{name}={text}: expected a value; leave {name} out to have its default{none}")
+            quoted = f"""; text that YAML reads otherwise is quoted: -T '{name}="no"'"""
+            expect_type(name, value, hints[name], "correct it" + (quoted if "text" in in_words(hints[name]) else ""))
+        return make(*given, **named)
+
+    # Inspect hands over arguments that it does not know to tasks that take any.
+    anything = inspect.Parameter("unknown", inspect.Parameter.VAR_KEYWORD)
+    make_typed.__signature__ = known.replace(parameters=[*known.parameters.values(), anything])  # type: ignore[attr-defined]
+    return make_typed
 
 
 def parse_concepts(value: object) -> tuple[str, ...]:
-    """Read a list of concepts: any words, with a guard against slips in the well-known ones.
+    """Read a list of concepts: names in any script, with any signs, in one line.
 
-    `new:` before a word turns the guard off: `new:cat` is a concept of its own.
+    One that is nearly a published concept is warned of, unless `new:` stands before it: `new:cat` is said to be meant.
 
     Raises:
-        InputError: No concept, one that is not a word, one that stands twice, or a slip in a published one.
+        InputError: No concept, one that is no line of text, or one that stands twice.
     """
     if value is None:
         return data.concepts()
-    words = []
-    for item in [value] if isinstance(value, str) else _as_list(value):
-        word = str(item).strip().removeprefix("new:").strip()
-        is_word = word and all(part.isalpha() for part in word.replace("-", " ").replace("'", " ").split())
-        if not is_word or isinstance(item, bool):
-            raise InputError(f"concept {item!r}: expected words; pass e.g. -T concepts=cats,volcanoes")
-        meant = None if str(item).strip().startswith("new:") else _slip(word)
-        if meant:
+    words: dict[str, str] = {}
+    for item in _as_list(value):
+        text = _as_word(item)
+        word = text.removeprefix("new:").strip()
+        if not is_concept(word):
             raise InputError(
-                f"concept {word!r}: unknown, and nearly {meant!r}; pass -T concepts={meant}, or new:{word} to mean it "
-                f"(published: {', '.join(data.concepts())}; any other word is a new concept)"
+                f"concept {shown(item)}: expected a name of at most {LONGEST_CONCEPT} characters that print; pass e.g. "
+                f"-T concepts=cats,volcanoes, in quotation marks where YAML reads something else: -T 'concepts=\"no\"'"
             )
-        words.append(word)
-    if not words or len(set(words)) != len(words):
-        raise InputError(f"concepts={words!r}: expected at least one, each once; pass e.g. -T concepts=cats,bread")
-    return tuple(words)
+        key = unicodedata.normalize("NFC", word)
+        if key in words:
+            raise InputError(f"concepts: {shown(word)} stands twice; expected each once; leave one out")
+        words[key] = word
+        if not text.startswith("new:") and (meant := _slip(word)):
+            tell(f"concept {shown(word)} is taken as it stands; the published one is {meant!r}")
+    if not 0 < len(words) <= MOST_CONCEPTS:
+        raise InputError(
+            f"concepts: {len(words)} of them; expected 1 to {MOST_CONCEPTS}; pass e.g. -T concepts=cats,bread"
+        )
+    return tuple(words.values())
+
+
+def _as_word(item: object) -> str:
+    """The text of a concept; empty if it is none."""
+    if isinstance(item, str):
+        return item.strip()
+    is_number = isinstance(item, int | float) and not isinstance(item, bool)
+    return str(item) if is_number and abs(item) < _BIGGEST_WORD else ""
 
 
 def _slip(word: str) -> str | None:
@@ -55,19 +132,17 @@ def choose(value: object, options: Iterable[str], what: str) -> tuple[str, ...]:
         InputError: A name is not among the options, or none is left.
     """
     known = tuple(options)
-    names = (
-        known
-        if value is None
-        else tuple(str(item) for item in ([value] if isinstance(value, str) else _as_list(value)))
-    )
+    names = known if value is None else tuple(_as_list(value))
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name, known, n=1) if isinstance(name, str) else []
             hint = f"did you mean {near[0]}?" if near else "choose from these"
-            raise InputError(f"{what}={name!r}: expected one of {', '.join(known)}; {hint}")
+            raise InputError(f"{what}={shown(name)}: expected one of {', '.join(known)}; {hint}")
     if not names or len(set(names)) != len(names):
-        raise InputError(f"{what}={list(names)!r}: expected at least one of {', '.join(known)}, each once; correct it")
-    return names
+        raise InputError(
+            f"{what}={shown(list(names))}: expected at least one of {', '.join(known)}, each once; correct it"
+        )
+    return tuple(map(str, names))
 
 
 def choose_formats(value: object) -> tuple[str, ...] | None:
@@ -87,7 +162,8 @@ def parse_count(value: object, what: str, most: int, least: int = 0) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise InputError(
-            f"{what}={value!r}: expected a whole number from {least} to {most}; pass e.g. -T {what}={max(least, 3)}"
+            f"{what}={shown(value)}: expected a whole number from {least} to {most}; "
+            f"pass e.g. -T {what}={max(least, 3)}"
         )
     return value
 
@@ -99,7 +175,7 @@ def parse_margin(value: object) -> float:
         InputError: It is not a finite number above 0.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise InputError(f"margin={value!r}: expected a number of nats above 0; pass e.g. -T margin=0.5")
+        raise InputError(f"margin={shown(value)}: expected a number of nats above 0; pass e.g. -T margin=0.5")
     return float(value)
 
 
@@ -107,10 +183,20 @@ def user_path(text: str) -> Path:
     """A path as the user means it: relative to where the command was given.
 
     Inspect makes a task in the folder of its file, so that a relative path would be looked for there.
+
+    Raises:
+        InputError: No path is like that.
     """
-    path = Path(text).expanduser()
-    given_in = Path(os.environ.get("PWD") or ".") / path
-    return path if path.is_absolute() or path.exists() or not given_in.exists() else given_in
+    try:
+        if "\0" in text:
+            raise ValueError("it has a null character")
+        path = Path(text).expanduser()
+        given_in = Path(os.environ.get("PWD") or ".") / path
+        return path if path.is_absolute() or path.exists() or not given_in.exists() else given_in
+    except (OSError, ValueError, RuntimeError) as error:  # too long, or with a null in it; of a user whom nobody knows
+        raise InputError(
+            f"path {shown(text)}: {first_line(error)}; expected one that this machine can have; correct it"
+        ) from None
 
 
 def user_paths(texts: str | Sequence[str]) -> list[Path]:
@@ -119,4 +205,4 @@ def user_paths(texts: str | Sequence[str]) -> list[Path]:
 
 
 def _as_list(value: object) -> list[object]:
-    return list(value) if isinstance(value, Iterable) else [value]
+    return list(value) if isinstance(value, list | tuple) else [value]

@@ -233,7 +233,8 @@ def test_retry_completes_an_interrupted_run(tiny_folder: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"concepts": "cat"}, "concept 'cat': unknown, and nearly 'cats'"),
+        ({"concept": "cats"}, "'concept': introspection has no such argument"),
+        ({"concepts": None}, "concepts=null: expected a value; leave concepts out to have its default"),
         ({"documents": "lorm"}, "documents='lorm': expected one of"),
         ({"families": "control"}, "families='control'"),
         ({"formats": "one-two"}, "formats='one-two'"),
@@ -251,7 +252,7 @@ def test_retry_completes_an_interrupted_run(tiny_folder: Path, tmp_path: Path) -
         ({"families": "salience", "formats": "one-zero"}, "no question is asked in these"),
         ({"cross": "most"}, "cross='most': expected one of single, half, full"),
         ({"controls_near": 2}, "controls_near=2: expected a whole number from 6 to 8"),
-        ({"controls_near": 6.5}, "controls_near=6.5: expected a whole number from 6 to 8"),
+        ({"controls_near": 6.5}, "controls_near=6.5: expected a whole number; correct it"),
         ({"controls": "gausian"}, "controls='gausian': expected one of gaussian"),
         ({"margin": 0}, "margin=0: expected a number of nats above 0"),
         ({"strength": "kl:much"}, "strength='kl:much': expected a finite number"),

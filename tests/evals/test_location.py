@@ -348,7 +348,7 @@ def test_one_arm_that_is_not_finite_loses_its_kind_of_vector_alone() -> None:
     [
         ({"parts": "half"}, "parts='half': expected one of halves, sentences, layers, stronger, strength"),
         ({"passages": "stations"}, "passages='stations': expected one of station, valley, library"),
-        ({"concepts": "cat"}, "unknown, and nearly 'cats'"),
+        ({"passage": "station"}, "location has no such argument; .* did you mean passages?"),
         ({"layers": "3:9"}, "expected START:STOP"),
         ({"strength": "strong"}, "strength='strong'"),
         ({"replicates": 0}, "replicates=0: expected a whole number from 1 to 20"),

@@ -64,7 +64,7 @@ def test_a_fine_tune_of_another_name_in_the_cache_is_not_used(tiny_folder: Path,
     assert any(line == f"the cached fine-tune {own} is corrupt; training it again" for line in told)
 
 
-@pytest.mark.parametrize("name", ["lora:", "lora:c4ts", "lora:cats:one"])
+@pytest.mark.parametrize("name", ["lora:", "lora:a\nb", "lora:cats:one", "lora:cats:9999999999"])
 def test_names_that_say_nothing_are_refused(name: str, tiny_folder: Path) -> None:
     with pytest.raises(InputError, match="expected lora:CONCEPT"):
         Finetune(name, Checkpoint(str(tiny_folder))).check()

@@ -4,7 +4,6 @@ import json
 import math
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +14,6 @@ from introbench.engine import Reading
 from introbench.errors import InputError
 from introbench.steering.arms import ArmBatch, ArmPlan
 from introbench.steering.injection import Injection, Strength, VectorRecipe, parse_layers, parse_strength
-from introbench.tasks.arguments import choose, parse_concepts, user_path
 
 
 @pytest.mark.parametrize(
@@ -184,41 +182,6 @@ def test_long_lists_of_concepts_are_split() -> None:
     parts = arm_plan(words, 3).split()
     assert sum((part.concepts for part in parts), ()) == words
     assert max(len(part.batch) for part in parts) == 1 + 12 + 12
-
-
-def test_concepts_can_be_any_word_but_not_a_slip() -> None:
-    assert parse_concepts(None)[0] == "cats"
-    assert parse_concepts("volcanoes") == ("volcanoes",)
-    assert parse_concepts(["cats", "ice cream"]) == ("cats", "ice cream")
-    assert parse_concepts(["trust", "glove", "musical", "new:cat"]) == ("trust", "glove", "musical", "cat")
-    for slip in ("cat", "Bread", "creativty", "programing"):
-        with pytest.raises(InputError, match="unknown, and nearly"):
-            parse_concepts(slip)
-    for nonsense in ("", "  ", "c4ts", False, ["cats", "cats"], [], 3.5):
-        with pytest.raises(InputError, match="expected"):
-            parse_concepts(nonsense)
-
-
-def test_choices_suggest_what_was_meant() -> None:
-    assert choose(None, ("a", "b"), "documents") == ("a", "b")
-    with pytest.raises(InputError, match="documents='lorm': expected one of info, lorem; did you mean lorem"):
-        choose("lorm", ("info", "lorem"), "documents")
-    with pytest.raises(InputError, match="expected at least one"):
-        choose([], ("info",), "documents")
-
-
-def test_paths_are_relative_to_where_the_command_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inspect makes a task in the folder of its file."""
-    (tmp_path / "prompts").mkdir()
-    (tmp_path / "evals").mkdir()
-    monkeypatch.chdir(tmp_path / "evals")
-    monkeypatch.setenv("PWD", str(tmp_path))
-    assert user_path("prompts") == tmp_path / "prompts"
-    assert user_path("./prompts").exists()
-    assert user_path("nowhere") == Path("nowhere")
-    assert user_path(str(tmp_path / "prompts")) == tmp_path / "prompts"
-    (tmp_path / "evals" / "prompts").mkdir()
-    assert user_path("prompts") == Path("prompts"), "what is really there comes first"
 
 
 def test_readings_of_several_fillers_are_put_back_in_the_order_of_the_batch() -> None:
