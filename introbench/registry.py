@@ -12,6 +12,8 @@ from introbench.evals.probe import probe
 from introbench.evals.sweep import sweep
 from introbench.evals.top_of_mind import top_of_mind
 from introbench.provider.inject_api import InjectAPI
+from introbench.provider.inspect_private import find_scorer_as
+from introbench.records.scores import recorded_name
 from introbench.scorers.calibrate import dose_response
 from introbench.scorers.identification import identified
 from introbench.scorers.introspection import yes_shift
@@ -49,6 +51,19 @@ __all__ = [
     "top_of_mind_texts",
     "yes_shift",
 ]
+
+for _scorer in (
+    arm_shifts,
+    dose_response,
+    identified,
+    lens_gap,
+    located,
+    probed,
+    swept,
+    top_of_mind_texts,
+    yes_shift,
+):
+    find_scorer_as(recorded_name(_scorer.__name__), _scorer)
 
 
 @modelapi(name="inject")

@@ -7,6 +7,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 
 from introbench.analysis.calibrate import proposed, responses
+from introbench.records.scores import recorded_name
 from introbench.scorers.top_of_mind import top_of_mind_texts
 
 
@@ -31,7 +32,7 @@ def proposal() -> Metric:
     return compute
 
 
-@scorer(metrics=[proposal()])
+@scorer(metrics=[proposal()], name=recorded_name("dose_response"))
 def dose_response() -> Scorer:
     """Score a concept's vector and texts at every strength, as `top_of_mind_texts` does, with its doses."""
     texts = top_of_mind_texts()

@@ -11,6 +11,7 @@ from introbench.analysis.arm_reading import ArmReading
 from introbench.analysis.identification import NOTHING, Identification, first_of_parts
 from introbench.provider.outputs import read_output
 from introbench.records.factors import TrialFactors
+from introbench.records.scores import recorded_name
 from introbench.report.markdown import options_table
 from introbench.scorers.metric_values import MOST_METRICS, scored_trials
 
@@ -41,7 +42,7 @@ def reported_information() -> Metric:
     return compute
 
 
-@scorer(metrics=[reported_information()])
+@scorer(metrics=[reported_information()], name=recorded_name("identified"))
 def identified() -> Scorer:
     """Score a trial by how probable the injected concept is among the options.
 

@@ -15,6 +15,7 @@ from introbench.provider.outputs import arm_records, read_output
 from introbench.records.arm import steerings_of
 from introbench.records.arm_record import ArmRecord
 from introbench.records.factors import TrialFactors
+from introbench.records.scores import recorded_name
 from introbench.report.markdown import arm_table, published_form
 from introbench.scorers.metric_values import scored_trials
 
@@ -48,7 +49,7 @@ def headline() -> Metric:
     return compute
 
 
-@scorer(metrics=[headline()])
+@scorer(metrics=[headline()], name=recorded_name("yes_shift"))
 def yes_shift() -> Scorer:
     """Score a trial by its shift in log-odds against the sham.
 

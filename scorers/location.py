@@ -22,6 +22,7 @@ from introbench.analysis.named_values import SHORT, interval_values
 from introbench.provider.outputs import read_output
 from introbench.records.arm import CONCEPT, RANDOM, Arm
 from introbench.records.factors import TrialFactors
+from introbench.records.scores import recorded_name
 from introbench.report.markdown import markdown
 from introbench.scorers.metric_values import MOST_METRICS, scored_trials
 
@@ -55,7 +56,7 @@ def location_contrasts() -> Metric:
     return compute
 
 
-@scorer(metrics=[location_contrasts()])
+@scorer(metrics=[location_contrasts()], name=recorded_name("located"))
 def located() -> Scorer:
     """Score a trial by how often the label that gains most is that of the place where the thought was.
 

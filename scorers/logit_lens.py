@@ -11,6 +11,7 @@ from introbench.analysis.logit_lens import by_document, lens_trial, peak
 from introbench.analysis.named_values import interval_values
 from introbench.provider.outputs import read_output
 from introbench.records.factors import TrialFactors
+from introbench.records.scores import recorded_name
 from introbench.report.markdown import lens_table
 from introbench.scorers.metric_values import scored_trials
 
@@ -38,7 +39,7 @@ def lens_peaks() -> Metric:
     return compute
 
 
-@scorer(metrics=[lens_peaks()])
+@scorer(metrics=[lens_peaks()], name=recorded_name("lens_gap"))
 def lens_gap() -> Scorer:
     """Score a trial by the gap in log-odds of yes between concept and sham, after every block.
 

@@ -8,6 +8,7 @@ from inspect_ai.solver import TaskState
 from introbench.analysis.model_swap import SwapRun, compared_arms, exact_numbers, shifts_toward_yes
 from introbench.provider.outputs import read_output
 from introbench.records.factors import TrialFactors
+from introbench.records.scores import recorded_name
 from introbench.report.markdown import arm_table, published_form
 from introbench.scorers.metric_values import MOST_METRICS, scored_trials
 from introbench.stats.intervals import NOT_MEASURED
@@ -36,7 +37,7 @@ def introspection_by_arm() -> Metric:
     return compute
 
 
-@scorer(metrics=[introspection_by_arm()])
+@scorer(metrics=[introspection_by_arm()], name=recorded_name("arm_shifts"))
 def arm_shifts() -> Scorer:
     """Score a trial by the shift in log-odds of every arm against the sham.
 

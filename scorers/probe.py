@@ -10,6 +10,7 @@ from introbench.analysis.named_values import interval_values
 from introbench.analysis.probe import COMPARISONS, Detection, aurocs, balanced_weights, json_lists, scores_of
 from introbench.analysis.probe_results import Result, answer_results, probe_results
 from introbench.records.factors import ProbeFactors
+from introbench.records.scores import recorded_name
 from introbench.report.markdown import markdown
 from introbench.scorers.metric_values import scored_trials
 from introbench.stats.intervals import NOT_MEASURED
@@ -37,7 +38,7 @@ def headline() -> Metric:
     return compute
 
 
-@scorer(metrics=[headline()])
+@scorer(metrics=[headline()], name=recorded_name("probed"))
 def probed() -> Scorer:
     """Score a document by how well its injections are detected.
 

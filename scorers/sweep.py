@@ -12,6 +12,7 @@ from introbench.analysis.named_values import interval_values
 from introbench.analysis.sweep import broken_from, group_trials, held_out, map_cells, map_names
 from introbench.provider.outputs import arm_records, read_arms
 from introbench.records.factors import TrialFactors
+from introbench.records.scores import recorded_name
 from introbench.report.markdown import markdown
 from introbench.scorers.metric_values import scored_trials
 from introbench.stats.intervals import NOT_MEASURED
@@ -59,7 +60,7 @@ def best_cell_held_out() -> Metric:
     return compute
 
 
-@scorer(metrics=[best_cell_held_out()])
+@scorer(metrics=[best_cell_held_out()], name=recorded_name("swept"))
 def swept() -> Scorer:
     """Score a question by its shift in log-odds in every cell.
 

@@ -10,6 +10,7 @@ from inspect_ai.solver import TaskState
 from introbench.analysis.top_of_mind import Texts, VectorEffect, judged_by_strength, measure, reference_effects
 from introbench.records.arm_record import TextRecord, number_or_nan
 from introbench.records.factors import ContinuationFactors
+from introbench.records.scores import recorded_name
 from introbench.report.markdown import markdown
 from introbench.scorers.metric_values import scored_trials
 
@@ -46,7 +47,7 @@ def liveness() -> Metric:
     return compute
 
 
-@scorer(metrics=[liveness()])
+@scorer(metrics=[liveness()], name=recorded_name("top_of_mind_texts"))
 def top_of_mind_texts() -> Scorer:
     """Score a concept's vector and texts at every strength.
 

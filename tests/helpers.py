@@ -41,7 +41,7 @@ def numbers(log: EvalLog) -> dict[str, float]:
     """Every number of a log by name: its metrics, and all that its trials say, of which the metrics are a part."""
     assert log.results
     metrics = {name: metric.value for each in log.results.scores for name, metric in each.metrics.items()}
-    (scorer,) = {name for sample in log.samples or [] for name in sample.scores or {}}
+    (scorer,) = {name.rpartition("/")[2] for sample in log.samples or [] for name in sample.scores or {}}
     named = named_values(scorer, scored_trials(log.samples or [], scorer))
     assert all(repr(float(metrics[name])) == repr(float(named[name])) for name in metrics.keys() & named.keys())
     return named | metrics

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from introbench.analysis.named_values import introspection_values
+from introbench.records.scores import scored_trials
 from introbench.stats.robust_curve import curve_basis, heights, robust_fits
 
 DOCUMENT, FORMAT = "info", "yes-no"
@@ -51,11 +52,10 @@ def main(path: str) -> None:
 def answers(log: EvalLog) -> dict[str, dict[str, list[tuple[float, float]]]]:
     """For every concept and kind of question: log-odds of yes without injection, and their shift toward yes."""
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    for sample in log.samples or []:
-        factors, scores = sample.metadata, sample.scores or {}
+    for factors, exact in scored_trials(log.samples or [], "yes_shift"):
         if factors["document"] != DOCUMENT or factors["format"] != FORMAT or factors["family"] == "salience":
             continue
-        log_odds = (scores["yes_shift"].metadata or {})["log_odds"]
+        log_odds = exact["log_odds"]
         kind = "control"
         if factors["family"] == "introspection":
             kind = "reversed" if factors["reversed"] else "plain"
@@ -91,9 +91,7 @@ def draw_answers(axes: Axes, points: dict[str, list[tuple[float, float]]], conce
 
 def draw_excess(axes: Axes, log: EvalLog) -> None:
     """What introspection questions move beyond the curve, with intervals, by kind of vector."""
-    values = introspection_values(
-        [(s.metadata, (s.scores or {})["yes_shift"].metadata or {}) for s in log.samples or []]
-    )
+    values = introspection_values(scored_trials(log.samples or [], "yes_shift"))
     start, end = "excess | ", f" | {DOCUMENT}"
     rows = [name for name in values if name.startswith(start) and name.endswith(end) and "(impact)" not in name]
     for at, name in enumerate(rows):

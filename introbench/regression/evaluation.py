@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from inspect_ai.log import EvalLog, EvalSample
+from inspect_ai.log import EvalLog
 
 from introbench.analysis.contrasts import contrasts, mean_shifts
 from introbench.analysis.introspection import IntrospectionRun
@@ -11,6 +11,7 @@ from introbench.analysis.named_values import introspection_values
 from introbench.analysis.noticed import Result, ScoredTrial
 from introbench.errors import InputError
 from introbench.prompts.schema import reference_document
+from introbench.records.scores import scored_trials
 from introbench.regression.baseline import Record
 from introbench.stats.intervals import Interval
 
@@ -103,11 +104,7 @@ class Evaluation:
 
     @property
     def _trials(self) -> list[ScoredTrial]:
-        return [(sample.metadata, (sample.scores or {})["yes_shift"].metadata or {}) for sample in self._samples]
-
-    @property
-    def _samples(self) -> list[EvalSample]:
-        scored = [sample for sample in self.log.samples or [] if sample.scores and "yes_shift" in sample.scores]
+        scored = scored_trials(self.log.samples or [], "yes_shift")
         if not scored:
             raise InputError(
                 f"task {self.log.eval.task}: has no shifts; expected introbench/introspection; look at its metrics"

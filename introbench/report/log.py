@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from introbench.analysis.noticed import ScoredTrial
 from introbench.analysis.sweep import group_trials
@@ -11,6 +11,7 @@ from introbench.analysis.verdict import RULES, VERDICTS
 from introbench.checks.record import SECONDS
 from introbench.errors import InputError
 from introbench.records.factors import TrialFactors
+from introbench.records.scores import score_of, scored_trials
 from introbench.report import (
     calibrate,
     identification,
@@ -26,9 +27,6 @@ from introbench.report.read_log import LoggedRun, LoggedTrial, read_run
 from introbench.report.report import Report, wrapped
 from introbench.report.self_checks import short_summary, summary
 from introbench.report.sweep_plot import draw_sweep
-
-if TYPE_CHECKING:  # logs are read without Inspect
-    from inspect_ai.log import EvalSample
 
 REPORTS: dict[str, Callable[[Sequence[ScoredTrial]], Report]] = {
     "dose_response": calibrate.report,
@@ -56,7 +54,7 @@ def log_table(location: str, *, full: bool = False) -> str:
     """
     run = read_run(location)
     for scorer, report in REPORTS.items():
-        scored = [trial for trial in run.trials if trial.scores and scorer in trial.scores]
+        scored = [trial for trial in run.trials if score_of(trial.scores, scorer)]
         if scored:
             return "\n\n".join(
                 [
@@ -76,17 +74,12 @@ def plot_log(location: str, path: Path) -> None:
         InputError: It is no log of a sweep with scored trials.
     """
     run = read_run(location)
-    scored = [trial for trial in run.trials if trial.scores and "swept" in trial.scores]
+    scored = [trial for trial in run.trials if score_of(trial.scores, "swept")]
     if not scored:
         raise InputError(f"log {location}: no scored trials of a sweep; run evals/sweep.py, and pass its log")
     trials = scored_trials(scored, "swept")
     plan = TrialFactors.from_json(trials[0][0]).plan
     draw_sweep(group_trials(trials), plan.more, f"{run.model}: shift in log-odds", path)
-
-
-def scored_trials(samples: Sequence["LoggedTrial | EvalSample"], scorer: str) -> list[ScoredTrial]:
-    """The metadata of every sample and of its score."""
-    return [(sample.metadata, (sample.scores or {})[scorer].metadata or {}) for sample in samples]
 
 
 def _below(run: LoggedRun, scored: Sequence[LoggedTrial], *, full: bool) -> list[str]:

@@ -5,6 +5,8 @@ from types import MappingProxyType
 
 from inspect_ai.viewer import ScoreColorScale, TaskSamplesColumn, TaskSamplesSort, TaskSamplesView, ViewerConfig
 
+from introbench.records.scores import recorded_name
+
 
 def samples_view(
     name: str, scorer: str, labels: Mapping[str, str], colours: Mapping[str, ScoreColorScale] = MappingProxyType({})
@@ -17,16 +19,17 @@ def samples_view(
         labels: What a person reads above each value.
         colours: Colour scales of some of them.
     """
+    recorded = recorded_name(scorer)
     hidden = ("sampleStatus", "target", "answer", "input", "tokens", "duration")
     return ViewerConfig(
         task_samples_view=TaskSamplesView(
             name=name,
             columns=[
                 TaskSamplesColumn(id="sampleId"),
-                *(TaskSamplesColumn.score(scorer, value) for value in labels),
+                *(TaskSamplesColumn.score(recorded, value) for value in labels),
                 *(TaskSamplesColumn(id=column, visible=False) for column in hidden),
             ],
-            sort=[TaskSamplesSort.score(scorer, next(iter(labels)), dir="desc")],
+            sort=[TaskSamplesSort.score(recorded, next(iter(labels)), dir="desc")],
             score_labels=dict(labels),
             score_color_scales=dict(colours),
             color_scales_enabled=True,

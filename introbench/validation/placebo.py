@@ -19,6 +19,7 @@ from introbench.analysis.excess import distinct_answers
 from introbench.analysis.introspection import IntrospectionRun
 from introbench.analysis.noticed import SIDED, TrialShift
 from introbench.models.smollm2 import NAME
+from introbench.records.scores import scored_trials
 from introbench.stats.control_curve import fit_control_curve
 from introbench.validation.error_rates import rate
 
@@ -68,8 +69,7 @@ def real_trials(logs: Path) -> list[TrialShift]:
         if made.status != "success":
             raise RuntimeError(f"{logs}: {made.status}; {made.error.message if made.error else 'no error'}")
     log = read_eval_log(max(logs.glob("*.eval")))
-    scored = [(sample.metadata, (sample.scores or {})["yes_shift"].metadata or {}) for sample in log.samples or []]
-    return IntrospectionRun(scored).shifts
+    return IntrospectionRun(scored_trials(log.samples or [], "yes_shift")).shifts
 
 
 def placebo_rates(trials: Sequence[TrialShift], draws: int = DRAWS, seed: int = 0) -> list[PlaceboRate]:

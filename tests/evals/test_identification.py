@@ -46,13 +46,13 @@ def assert_equals_a_plain_computation(log: EvalLog, folder: Path, every: int) ->
             added = {layer: strength * directions[layer] for layer in (1, 2)}
             own, lens = two_passes(model, prior, question, added)
             expected = torch.softmax(own[ids], dim=-1).tolist()
-            exact = sample.scores["identified"].metadata
+            exact = sample.scores["introbench/identified"].metadata
             assert [exact["arms"][arm][name] for name in options.values()] == pytest.approx(expected, rel=1e-4)
             injected = list(options.values()).index(sample.metadata["concept"])
             by_layer = [float(block[ids[injected]]) for block in lens]
             assert exact["own"][arm] == pytest.approx(by_layer, abs=1e-4)
         mass = float(own[ids].exp().sum())
-        assert sample.scores["identified"].value["mass"] == round(mass, 4)
+        assert sample.scores["introbench/identified"].value["mass"] == round(mass, 4)
 
 
 def test_reports_equal_a_plain_computation(log: EvalLog, tiny_folder: Path) -> None:
@@ -94,7 +94,7 @@ def test_more_than_ten_options_have_labels_of_one_token(tiny_folder: Path, tmp_p
     assert many.status == "success"
     sample = (many.samples or [])[0]
     assert list(sample.metadata["options"])[:3] == ["A", "B", "C"]
-    assert sum(sample.scores["identified"].metadata["arms"]["concept"].values()) == pytest.approx(1)
+    assert sum(sample.scores["introbench/identified"].metadata["arms"]["concept"].values()) == pytest.approx(1)
     with pytest.raises(PrerequisiteError, match="60 concepts: expected at most 51"):
         evaluate(
             "identification",

@@ -71,7 +71,8 @@ def run(folder: Path, logs: Path, model_args: dict[str, Any] | None = None, **ar
 def values(log: EvalLog) -> dict[str, dict[str, Any]]:
     """Everything measured, by sample."""
     assert log.samples
-    return {str(s.id): {"value": s.scores["yes_shift"].value, **s.scores["yes_shift"].metadata} for s in log.samples}
+    scores = {str(sample.id): sample.scores["introbench/yes_shift"] for sample in log.samples}
+    return {name: {"value": score.value, **score.metadata} for name, score in scores.items()}
 
 
 def test_every_trial_is_run_and_scored(log: EvalLog) -> None:
@@ -112,7 +113,7 @@ def test_the_log_says_what_ran(log: EvalLog) -> None:
     (choice,) = sample.output.choices
     assert choice.message.text == arms["sham"]["top"][0][0]
     assert all(len(arm["top"]) == 4 for arm in arms.values())
-    explanation = sample.scores["yes_shift"].explanation
+    explanation = sample.scores["introbench/yes_shift"].explanation
     assert "% -> " in explanation
     assert "| random 3 (impact) |" in explanation
 
@@ -143,7 +144,7 @@ def test_scores_equal_a_plain_computation(log: EvalLog, tiny_folder: Path) -> No
                 logits = model(torch.tensor([tokens]), use_cache=False, logits_to_keep=1).logits[0, -1].double().numpy()
             log_odds.append(logsumexp(logits[yes]) - logsumexp(logits[no]))
         sign = -1 if sample.metadata["reversed"] else 1
-        exact = sample.scores["yes_shift"].metadata["shift"]
+        exact = sample.scores["introbench/yes_shift"].metadata["shift"]
         assert exact == pytest.approx(sign * (log_odds[1] - log_odds[0]), abs=1e-4), sample.id
         assert abs(exact) > 1e-3
 
@@ -197,7 +198,7 @@ def test_limit_leaves_contrasts_without_pairs_and_says_so(tiny_folder: Path, tmp
 def test_numbers_that_are_not_finite_are_shown_and_counted(tiny_folder: Path, tmp_path: Path) -> None:
     broken = run(tiny_folder, tmp_path, strength=1e300, limit=12)
     assert broken.status == "success"
-    scores = [sample.scores["yes_shift"] for sample in broken.samples or []]
+    scores = [sample.scores["introbench/yes_shift"] for sample in broken.samples or []]
     assert all(math.isnan(s.value["shift"]) for s in scores)
     assert "not finite under: concept (" in scores[0].explanation
     assert numbers(broken)["not finite"] == 12
@@ -446,7 +447,7 @@ def test_every_kind_of_control_vector_at_both_matches(tiny_folder: Path, tmp_pat
     assert torch.allclose(shuffled @ shuffled.T, own @ own.T, atol=1e-5), "angles between layers stay"
     found = numbers(wide)
     for name in names:
-        shifts = [s.scores["yes_shift"].metadata["controls"][name] for s in wide.samples or []]
+        shifts = [s.scores["introbench/yes_shift"].metadata["controls"][name] for s in wide.samples or []]
         assert len(shifts) == 2 * (24 + 8)
         assert math.isfinite(found[f"{name}: always_yes | none"])
         assert found[f"concept - {name}: introspection | none"] == pytest.approx(
@@ -477,7 +478,7 @@ def test_control_questions_near_introspection_are_chosen_from_shams_alone(tiny_f
     whole = run(tiny_folder, tmp_path / "whole", documents="info", **arguments)
     baselines: dict[str, dict[str, float]] = {"introspection": {}, "always_yes": {}}
     for sample in whole.samples or []:
-        numbers = sample.scores["yes_shift"].metadata["log_odds"]
+        numbers = sample.scores["introbench/yes_shift"].metadata["log_odds"]
         baselines[sample.metadata["family"]][sample.metadata["question"]] = numbers["sham"]
     distances = {
         control: min(abs(baseline - other) for other in baselines["introspection"].values())
@@ -613,7 +614,7 @@ def test_published_prompts_run_as_they_are(tiny_folder: Path, tmp_path: Path) ->
         expected = two_passes(model, prior, tokens[len(prior) :], added)[0].exp()
         yes = float(expected[tokenizer(entry["yes_token"])["input_ids"][0]])
         no = float(expected[tokenizer(entry["no_token"])["input_ids"][0]]) if entry["no_token"] else 1 - yes
-        score = sample.scores["yes_shift"].metadata
+        score = sample.scores["introbench/yes_shift"].metadata
         assert score["p_yes"]["concept"] == pytest.approx(yes, rel=1e-4)
         assert score["p_no"]["concept"] == pytest.approx(no, rel=1e-4)
 
@@ -648,7 +649,7 @@ def test_a_certain_yes_has_log_odds_of_what_float32_can_tell() -> None:
 def test_liveness_is_found_for_vectors_and_not_for_their_opposites(tiny_folder: Path, tmp_path: Path) -> None:
     for strength, kinds in ((3, {True, False}), (-3, {None})):
         ran = run(tiny_folder, tmp_path, documents="none", families="always_yes", formats="yes-no", strength=strength)
-        found = {s.scores["yes_shift"].metadata["live"] for s in ran.samples or []}
+        found = {s.scores["introbench/yes_shift"].metadata["live"] for s in ran.samples or []}
         assert found <= kinds
         arms = {a["arm"]: a["live"] for a in (ran.samples or [])[0].output.metadata["arms"]}
         assert arms["sham"] is None

@@ -154,7 +154,7 @@ def test_every_arm_equals_a_plain_computation(log: EvalLog, tiny_folder: Path, p
 
 def test_scores_are_those_of_the_recorded_numbers(log: EvalLog) -> None:
     for sample in (log.samples or [])[::11]:
-        score = (sample.scores or {})["located"]
+        score = (sample.scores or {})["introbench/located"]
         logprobs = {r["arm"]: r["logprobs"] for r in (sample.output.metadata or {})["arms"]}
         options = sample.metadata["options"]
         right, graded = [], []
@@ -263,7 +263,7 @@ def test_the_table_and_the_viewer(log: EvalLog, capsys: pytest.CaptureFixture[st
         assert f"{chance:.1%}" in line
     assert cli.main(["table", str(Path(log.location).parent)]) == 0, "the folder's latest log is found"
     sample = (log.samples or [])[0]
-    assert set((sample.scores or {})["located"].value) == {"accuracy", "nats", "random_accuracy", "random_nats", "mass"}
+    assert set((sample.scores or {})["introbench/located"].value) == {"accuracy", "nats", "random_accuracy", "random_nats", "mass"}
     assert "located" in str(log.eval.viewer)
     assert log_report.REPORTS["located"]
 
@@ -273,8 +273,8 @@ def test_the_table_and_the_viewer(log: EvalLog, capsys: pytest.CaptureFixture[st
 def test_the_same_task_gives_the_same_log(log: EvalLog, tiny_folder: Path, tmp_path: Path) -> None:
     """With trials in another order, too: what runs together does not depend on what is in flight."""
     again = evaluate("location", tiny_folder, tmp_path, sample_shuffle=3, **SMALL | {"parts": ["halves", "strength"]})
-    first = {s.id: (s.scores or {})["located"].metadata for s in log.samples or []}
-    second = {s.id: (s.scores or {})["located"].metadata for s in again.samples or []}
+    first = {s.id: (s.scores or {})["introbench/located"].metadata for s in log.samples or []}
+    second = {s.id: (s.scores or {})["introbench/located"].metadata for s in again.samples or []}
     assert len(second) == 4 * (2 + 3) * len(CONCEPTS)
     assert {key: first[key] for key in second} == second
     assert {s.id: s.messages[-2].text for s in again.samples or []}.items() <= {
@@ -323,7 +323,7 @@ def test_numbers_that_are_not_finite_are_counted(tiny_folder: Path, tmp_path: Pa
     broken = evaluate("location", tiny_folder, tmp_path, **SMALL | {"strength": 1e39, "parts": "halves"})
     assert broken.status == "success"
     for sample in broken.samples or []:
-        score = (sample.scores or {})["located"]
+        score = (sample.scores or {})["introbench/located"]
         assert math.isnan(score.value["accuracy"])
         assert "not finite" in score.explanation
     assert numbers(broken)["halves | introspective, concept | missing"] == 2 * 2 * len(CONCEPTS)

@@ -34,7 +34,7 @@ def test_every_layer_equals_a_plain_computation(log: EvalLog, tiny_folder: Path)
         forms = (sample.output.metadata or {})["forms"]
         ids = {name: [runtime.tokenizer(form)["input_ids"][0] for form in each] for name, each in forms.items()}
         directions = runtime.library.directions(VectorRecipe("pca_center", sample.metadata["concept"]))
-        exact = sample.scores["lens_gap"].metadata
+        exact = sample.scores["introbench/lens_gap"].metadata
         for arm, strength in (("sham", 0.0), ("concept", 3.0)):
             added = {layer: strength * directions[layer] for layer in (1, 2)}
             own, lens = two_passes(model, *tokens_of(runtime.tokenizer, sample), added)
@@ -47,7 +47,7 @@ def test_every_layer_equals_a_plain_computation(log: EvalLog, tiny_folder: Path)
 
 def test_nothing_differs_below_the_first_steered_layer(log: EvalLog) -> None:
     for sample in log.samples or []:
-        gaps = sample.scores["lens_gap"].metadata["gaps"]
+        gaps = sample.scores["introbench/lens_gap"].metadata["gaps"]
         assert gaps["concept"][0] == gaps["random 1 (impact)"][0] == 0.0
         assert gaps["concept"][2] != 0.0
 
@@ -56,7 +56,7 @@ def test_metrics_and_table_say_where_the_gap_peaks(log: EvalLog) -> None:
     found = numbers(log)
     for document in ("none", "info"):
         samples = [s for s in log.samples or [] if s.metadata["document"] == document]
-        gaps = np.array([s.scores["lens_gap"].metadata["gaps"]["concept"] for s in samples])
+        gaps = np.array([s.scores["introbench/lens_gap"].metadata["gaps"]["concept"] for s in samples])
         assert found[f"peak layer | {document}"] == gaps.mean(axis=0).argmax()
         assert found[f"final | {document}"] == pytest.approx(gaps.mean(axis=0)[-1])
         assert found[f"suppression | {document}"] == pytest.approx(
@@ -66,7 +66,7 @@ def test_metrics_and_table_say_where_the_gap_peaks(log: EvalLog) -> None:
     table = log_report.log_table(log.location, full=True)
     assert "Document info, layer by layer" in table
     assert "peak layer" in table
-    explanation = (log.samples or [])[0].scores["lens_gap"].explanation
+    explanation = (log.samples or [])[0].scores["introbench/lens_gap"].explanation
     assert len(explanation.splitlines()) == 2 + 4
 
 

@@ -67,7 +67,7 @@ def test_every_arm_equals_a_plain_computation(log: EvalLog, tiny_folder: Path, t
         ):
             added = {layer: sign * 3.0 * vector[layer] for layer in (1, 2)}
             own, _ = two_passes(base, *tokens_of(runtime.tokenizer, sample), added, filler=filler)
-            measured = sample.scores["arm_shifts"].metadata
+            measured = sample.scores["introbench/arm_shifts"].metadata
             assert measured["p_yes"][arm] == pytest.approx(float(own[ids["yes"]].exp().sum()), rel=1e-4), arm
             assert measured["p_no"][arm] == pytest.approx(float(own[ids["no"]].exp().sum()), rel=1e-4), arm
 
@@ -76,7 +76,7 @@ def test_arms_differ_and_are_summed_up(log: EvalLog) -> None:
     found = numbers(log)
     for arm in ARMS:
         values = [
-            s.scores["arm_shifts"].metadata["shifts"][arm]
+            s.scores["introbench/arm_shifts"].metadata["shifts"][arm]
             for s in log.samples or []
             if (s.metadata["document"], s.metadata["family"]) == ("info", "always_no")
         ]
@@ -85,7 +85,7 @@ def test_arms_differ_and_are_summed_up(log: EvalLog) -> None:
         assert f"{arm}: {MATCHED} | none" in found
     table = log_report.log_table(log.location, full=True)
     assert "finetune: introspection - always_no" in table
-    assert (log.samples or [])[0].scores["arm_shifts"].value.keys() == set(ARMS)
+    assert (log.samples or [])[0].scores["introbench/arm_shifts"].value.keys() == set(ARMS)
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ def test_the_base_itself_as_fine_tune_moves_nothing_bit_for_bit(tiny_folder: Pat
     still = evaluate("model_swap", tiny_folder, tmp_path, finetune=str(copy), **SMALL)
     assert still.status == "success"
     for sample in still.samples or []:
-        assert sample.scores["arm_shifts"].metadata["shifts"]["finetune"] == 0.0
+        assert sample.scores["introbench/arm_shifts"].metadata["shifts"]["finetune"] == 0.0
     assert numbers(still)["finetune: introspection | info"] == 0.0
 
 

@@ -146,14 +146,14 @@ def test_scores_and_reports_equal_a_plain_computation(log: EvalLog, tiny_folder:
         np.testing.assert_allclose(found.sham[1:], expected.sham[1:], atol=2e-3)
         for layer in (0, 1):
             assert (found.injected[layer] == found.sham[layer]).all(), "the first steered block is read one block later"
-            assert set(sample.scores["probed"].metadata["answer"]["same"][layer]) == {0.5}
+            assert set(sample.scores["introbench/probed"].metadata["answer"]["same"][layer]) == {0.5}
         signs = np.array([-1.0 if question["reversed"] else 1.0 for question in asked])
         by_arm = np.array(odds).reshape(6, 7).T * signs
         np.testing.assert_allclose(scores_of(record["report"]).injected[0], by_arm[1:], atol=1e-4)
         # The direct count: plain and reversed questions weigh the same, all together.
         wins = (by_arm[1:] > by_arm[0]).astype(float)
         counted = (wins[:, signs > 0].mean(axis=1) + wins[:, signs < 0].mean(axis=1)) / 2
-        assert sample.scores["probed"].metadata["report"]["same"] == pytest.approx(counted.tolist())
+        assert sample.scores["introbench/probed"].metadata["report"]["same"] == pytest.approx(counted.tolist())
     names = ["none", "info", "lorem"]
     every = np.stack([np.stack([ends[f"{name} {recipe}"] for recipe in recipes], axis=1) for name in names], axis=1)
     cache = held_out_scores(States(every[:3, :, 1:], every[:3, :, :1], [0] * 6, 3))
@@ -179,7 +179,7 @@ def test_the_report_is_that_of_a_cached_injection(log: EvalLog, tiny_folder: Pat
 def test_metrics_and_table(log: EvalLog) -> None:
     found = numbers(log)
     info = next(sample for sample in log.samples or [] if sample.id == "info")
-    exact = info.scores["probed"].metadata
+    exact = info.scores["introbench/probed"].metadata
     assert found["probe"] == pytest.approx(np.mean(exact["answer"]["same"][-1][:3])), "info is the reference"
     assert found["report"] == pytest.approx(np.mean(exact["report"]["same"][:3]))
     assert found["concepts"] == 3
@@ -191,7 +191,7 @@ def test_metrics_and_table(log: EvalLog) -> None:
                     f"probe, last layer | {state} | {kind} | {sham} sham | {document} | low",
                     f"recovered, mean of layers | {state} | {kind} | {sham} sham | {document}",
                 } <= set(found)
-    every = [np.array(s.scores["probed"].metadata["answer"]["any"], dtype=float)[2:, 3:] for s in log.samples or []]
+    every = [np.array(s.scores["introbench/probed"].metadata["answer"]["any"], dtype=float)[2:, 3:] for s in log.samples or []]
     documents = [sample.id for sample in log.samples or []]
     name = "probe, mean of layers | answer | random | any sham"
     for document, curve in zip(documents, every, strict=True):
@@ -199,7 +199,7 @@ def test_metrics_and_table(log: EvalLog) -> None:
     table = log_report.log_table(log.location, full=True)
     assert "Was the information there to report?" in table
     assert "cache, document all" in table
-    explanation = info.scores["probed"].explanation.splitlines()
+    explanation = info.scores["introbench/probed"].explanation.splitlines()
     assert sum(line.startswith("| ") for line in explanation) == 2 + 4
 
 
@@ -224,7 +224,7 @@ def test_numbers_that_are_not_finite_are_counted(tiny_folder: Path, tmp_path: Pa
     found = numbers(broken)
     assert found["missing"] == 2 * 6
     assert np.isnan(found["recovered"])
-    assert "not finite: 6" in (broken.samples or [])[0].scores["probed"].explanation
+    assert "not finite: 6" in (broken.samples or [])[0].scores["introbench/probed"].explanation
     assert "Was the information there" in log_report.log_table(broken.location, full=True)
 
 
@@ -276,7 +276,7 @@ def test_weights_of_the_report_are_those_of_the_task(log: EvalLog) -> None:
     report = scores_of((sample.output.metadata or {})["probe"]["report"])
     weights = balanced_weights(sample.metadata["reversed"])
     again = aurocs(report, weights, "any")[0]
-    assert sample.scores["probed"].metadata["report"]["any"] == pytest.approx(again.tolist())
+    assert sample.scores["introbench/probed"].metadata["report"]["any"] == pytest.approx(again.tolist())
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_introspection_under_both_ways_to_steer(
     log = evaluate("introspection", tiny_folder, tmp_path, prompts=prompts, steering="both", **CONCEPTS, **STEERED)
     for sample, entry in samples(log, each=2):
         prior, question = tokens_of(loaded().tokenizer, sample)
-        measured = sample.scores["yes_shift"].metadata
+        measured = sample.scores["introbench/yes_shift"].metadata
         expected = {}
         arms = concept_arms(sample)
         random = ("random 1 (impact)", "random 1 active (impact)")
@@ -152,7 +152,7 @@ def test_the_logit_lens_after_every_block(
     log = evaluate("logit_lens", tiny_folder, tmp_path, prompts=prompts, **CONCEPTS, **STEERED)
     for sample, entry in samples(log, each=2):
         prior, question = tokens_of(loaded().tokenizer, sample)
-        measured = sample.scores["lens_gap"].metadata
+        measured = sample.scores["introbench/lens_gap"].metadata
         arms = concept_arms(sample)
         assert list(arms) == ["sham", "concept", "random 1 (impact)"]
         assert measured["p_yes"].keys() == measured["log_odds"].keys() == arms.keys()
@@ -200,7 +200,7 @@ def test_a_model_swap_under_every_arm(
     }
     for sample, entry in samples(log, each=1):
         prior, question = tokens_of(loaded().tokenizer, sample)
-        measured = sample.scores["arm_shifts"].metadata
+        measured = sample.scores["introbench/arm_shifts"].metadata
         expected = {}
         for arm, (filler, injected) in arms.items():
             own, _ = two_passes(model, prior, question, injected, filler=filler)

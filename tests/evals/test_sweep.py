@@ -34,7 +34,7 @@ def test_every_cell_equals_a_plain_computation(log: EvalLog, tiny_folder: Path) 
     model = Checkpoint(str(tiny_folder), device="cpu").load()
     runtime = next(iter(resident.RESIDENT.values()))
     for sample in (log.samples or [])[::9]:
-        exact = sample.scores["swept"].metadata
+        exact = sample.scores["introbench/swept"].metadata
         assert exact["axes"] == {
             "layers": ["0:2", "0:4", "2:4"],
             "strength": ["2", "8"],
@@ -67,7 +67,7 @@ def test_metrics_table_and_picture(log: EvalLog, tmp_path: Path, capsys: pytest.
     assert log.status == "success"
     found = numbers(log)
     values = [
-        np.array(s.scores["swept"].metadata["shift"])[1, 1, :2].mean()
+        np.array(s.scores["introbench/swept"].metadata["shift"])[1, 1, :2].mean()
         for s in log.samples or []
         if s.metadata["family"] == "always_no"
     ]
@@ -89,7 +89,7 @@ def test_strengths_that_break_the_numbers_are_counted_and_not_fatal(tiny_folder:
         documents="none", families=["introspection", "always_no"], limit=4,
     )  # fmt: skip
     assert broken.status == "success"
-    exact = (broken.samples or [])[0].scores["swept"].metadata
+    exact = (broken.samples or [])[0].scores["introbench/swept"].metadata
     assert exact["shift"][0][1] == [None, None]
     assert None not in exact["shift"][0][0]
     assert "not finite" in log_report.log_table(broken.location, full=True)

@@ -84,18 +84,18 @@ def test_gains_equal_a_plain_computation(log: EvalLog, tiny_folder: Path) -> Non
                 found[strength] = float(torch.log_softmax(model(torch.tensor([tokens])).logits[0, -1], dim=-1)[word])
             for handle in handles:
                 handle.remove()
-        gains = sample.scores["top_of_mind_texts"].metadata["gains"]
+        gains = sample.scores["introbench/top_of_mind_texts"].metadata["gains"]
         assert {name: len(each) for name, each in gains.items()} == {"1": 20, "4": 20}
         assert gains["1"][0] == pytest.approx(found[1.0] - found[0.0], abs=1e-4)
         assert gains["4"][0] == pytest.approx(found[4.0] - found[0.0], abs=1e-4)
-        assert sample.scores["top_of_mind_texts"].value["gain"] == round(gains["4"][0], 2)
+        assert sample.scores["introbench/top_of_mind_texts"].value["gain"] == round(gains["4"][0], 2)
 
 
 def test_strengths_are_summed_up(log: EvalLog) -> None:
     assert log.status == "success"
     found = numbers(log)
     assert {"live vectors", "live | 1", "coherent | 4", "concept words | 4", "log-prob per token | 1"} <= set(found)
-    assert "concept at 4" in (log.samples or [])[0].scores["top_of_mind_texts"].explanation
+    assert "concept at 4" in (log.samples or [])[0].scores["introbench/top_of_mind_texts"].explanation
     table = log_report.log_table(log.location, full=True)
     assert "cats" in table
     assert "live" in table

@@ -44,7 +44,7 @@ def test_a_record_has_every_trial_with_its_exact_numbers(record: Record, log: Ev
     assert sum(map(len, record.trials.values())) == len(log.samples)
     for sample in log.samples:
         assert sample.scores
-        exact = sample.scores["yes_shift"].metadata or {}
+        exact = sample.scores["introbench/yes_shift"].metadata or {}
         values = record.trials[f"info.{sample.metadata['question']}.yes-no"][sample.metadata["concept"]]
         assert values["shift"] == round(exact["shift"], 6)
         assert values["log_odds"] == round(exact["log_odds"]["sham"], 6)
