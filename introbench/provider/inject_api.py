@@ -4,22 +4,23 @@ The call's `extra_body` holds a spec of plain JSON (see `introbench.provider.cal
 call, so that re-scoring a log or listing tasks never loads a model, and at most one model is resident.
 """
 
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_type_hints
 
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput, get_model
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from introbench.errors import InputError
+from introbench.errors import InputError, shown
 from introbench.models.checkpoint import Checkpoint
 from introbench.provider.arm_batches import arm_batch
 from introbench.provider.calls import ContinuationSpec, ProbeSpec, TrialSpec
-from introbench.provider.inspect_private import PrerequisiteError
 from introbench.provider.questions import Questions
 from introbench.provider.resident import loaded_already, one_line_errors
 from introbench.provider.run_continuation import run_continuation
 from introbench.provider.run_probe import run_probe
 from introbench.provider.run_trial import run_trial
+from introbench.typed_values import expect_type, in_words
 
 
 class InjectAPI(ModelAPI):
@@ -46,11 +47,8 @@ class InjectAPI(ModelAPI):
         **model_args: Any,
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
-        known = [field.name for field in fields(Checkpoint) if field.name != "name"]
-        for key in model_args:
-            if key not in known:
-                raise PrerequisiteError(f"-M {key}: unknown; expected one of {', '.join(known)}; correct it")
         with one_line_errors():
+            _check_types(model_args)
             self.checkpoint = Checkpoint(model_name, **model_args)
         self._questions: Questions | None = None
 
@@ -75,6 +73,24 @@ class InjectAPI(ModelAPI):
         if self._questions is None:
             self._questions = Questions(self.checkpoint.tokenizer)
         return self._questions
+
+
+def _check_types(model_args: Mapping[str, object]) -> None:
+    """Refuse model arguments that are unknown, null, or of another type than `Checkpoint` says.
+
+    Raises:
+        InputError: An argument is not as it should be.
+    """
+    hints = get_type_hints(Checkpoint)
+    known = [field.name for field in fields(Checkpoint) if field.name != "name"]
+    for name, value in model_args.items():
+        if name not in known:
+            raise InputError(f"-M {shown(name)}: unknown; expected one of {', '.join(known)}; correct it")
+        if value is None:
+            raise InputError(f"-M {name}=null: expected a value; leave {name} out to have its default")
+        quoted = f"""; text that YAML reads otherwise is quoted: -M '{name}="1"'"""
+        advice = "correct it" + (quoted if "text" in in_words(hints[name]) else "")
+        expect_type(f"-M {name}", value, hints[name], advice)
 
 
 def active_checkpoint() -> Checkpoint:

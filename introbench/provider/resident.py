@@ -22,11 +22,14 @@ def one_line_errors() -> Iterator[None]:
     """Show an `InputError` as Inspect shows a missing prerequisite: one line, no traceback.
 
     Inspect prints it through rich, which would take what stands in brackets for colours, and fail at unknown ones.
+    Where a run has begun, Inspect prints the traceback as well, through rich again, which leaves out all frames up to
+    one that guards itself.
     """
+    _rich_traceback_guard = True
     try:
         yield
     except InputError as error:
-        raise PrerequisiteError(escape(str(error))) from error
+        raise PrerequisiteError(escape(str(error))) from None
 
 
 def end_if_cancelled() -> None:
@@ -54,6 +57,8 @@ def resident(checkpoint: Checkpoint) -> LoadedModel:
         RESIDENT.clear()
         try:
             RESIDENT[key] = LoadedModel(checkpoint)
+        except BrokenPipeError:  # nobody reads what is printed any more, which says nothing of the model
+            raise
         except Exception as error:
             RESIDENT[key] = InputError(
                 f"model inject/{checkpoint.name}: cannot be loaded ({first_line(error)}); expected weights that fit "
