@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument("log", nargs="?", help=f"a log file, or a folder whose latest sweep is taken; {_FOLDER}")
     plot.add_argument("--out", type=Path, default=Path("sweep.png"), help="PNG, PDF or SVG file; sweep.png by default")
     compare = commands.add_parser("compare", help="compare two evaluations of the same trials, pair by pair")
-    compare.add_argument("before", help="an Inspect log, or a baseline that pytest --save-baseline wrote")
+    compare.add_argument("before", help="an Inspect log, or a baseline that the pytest plugin wrote")
     compare.add_argument("now", help="another one")
     compare.add_argument("--metric", action="append", help="value of the trials, such as shift, random or log_odds")
     compare.add_argument(

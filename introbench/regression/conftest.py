@@ -9,6 +9,7 @@ import pytest
 
 from introbench.regression.evaluation import Evaluation
 from introbench.regression.fixtures import Evaluate
+from introbench.regression.options import BASELINE, SAVE_BASELINE
 from introbench.regression.run_state import NO_BASELINE
 from introbench.regression.session import BATTERY, TASK
 
@@ -23,6 +24,20 @@ _TRIALS = 8
 """Number of trials of the small run: enough for every self-check, within seconds."""
 PROMPTS = "prompts"
 """Argument with published conversations, which determine documents, families and formats."""
+
+
+_TIERS = {
+    "invariants": "properties without which the numbers of a model mean nothing",
+    "gates": "changes from a baseline file that fail a build",
+    "science": "changes in what a run says; they warn (make them fail with -W error::introbench.errors.ChangeWarning)",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the markers of the shipped checks, here rather than in the plugin, which other projects load."""
+    for name, meaning in _TIERS.items():
+        for marker in (name, f"introbench_{name}"):
+            config.addinivalue_line("markers", f"{marker}: {meaning} (introbench)")
 
 
 @dataclass(frozen=True)
@@ -63,7 +78,7 @@ class SelfChecked:
 @pytest.fixture(scope="session")
 def battery(evaluate: Evaluate, pytestconfig: pytest.Config) -> Evaluation:
     """The evaluation that gates and science compare; skips the test if no baseline file is read or written."""
-    if not (pytestconfig.getoption("baseline") or pytestconfig.getoption("save_baseline")):
+    if not (pytestconfig.getoption(BASELINE) or pytestconfig.getoption(SAVE_BASELINE)):
         pytest.skip(NO_BASELINE)
     return evaluate(TASK, **(dict(evaluate.given) if PROMPTS in evaluate.given else BATTERY | dict(evaluate.given)))
 

@@ -8,6 +8,7 @@ import pytest
 
 from introbench.errors import ChangeWarning, InputError
 from introbench.regression.budget import BUDGET, WHAT_TO_GIVE, is_budget
+from introbench.regression.options import MODEL_ARGS, SAVE_BASELINE, TASK_ARGS
 from introbench.regression.run_state import BASELINE_RECORDS, NO_BASELINE, TABLE_ROWS, key_values, log_folder
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ class Baseline:
         The test fails if the mean of a question family under a document is shown to have changed by more than the
         budget on these wordings, in that all of the 95% interval (over concepts, for the wordings that were asked) of
         the change lies beyond the budget. It also fails if there is no such interval, since it could not detect a
-        change then. Without --baseline the test is skipped; with
-        --save-baseline it passes.
+        change then. Without --introbench-baseline the test is
+        skipped; with --introbench-save-baseline it passes.
 
         Args:
             result: The evaluation.
@@ -199,7 +200,7 @@ class Baseline:
         self._session.compared(result)
         records = self._config.stash.get(BASELINE_RECORDS, None)
         if records is None:
-            if self._config.getoption("save_baseline"):
+            if self._config.getoption(SAVE_BASELINE):
                 return None
             pytest.skip(NO_BASELINE)
         before = partner(record, records)
@@ -221,12 +222,12 @@ def introbench_model(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def evaluate(introbench_model: str, pytestconfig: pytest.Config) -> Evaluate:
     """Runs evaluations of the model under test: `evaluate("introbench/introspection", limit=None, **arguments)`."""
-    return Evaluate(_session(pytestconfig), introbench_model, key_values(pytestconfig, "introbench_task_args"))
+    return Evaluate(_session(pytestconfig), introbench_model, key_values(pytestconfig, TASK_ARGS))
 
 
 @pytest.fixture
 def baseline(request: pytest.FixtureRequest, introbench_model: str) -> Baseline:
-    """Compares evaluations with the file after --baseline: `baseline.check(result, metric="shift", budget=0.5)`."""
+    """Compares evaluations with a baseline file: `baseline.check(result, metric="shift", budget=0.5)`."""
     rows: list[list[str]] = []  # new rows for every run of a test, since a test may be run again
     request.node.stash[TABLE_ROWS] = rows
     return Baseline(request.config, _session(request.config), rows)
@@ -247,5 +248,5 @@ def _session(config: pytest.Config) -> "Session":
     if _SESSION not in config.stash:
         from introbench.regression.session import Session  # noqa: PLC0415 (costs seconds)
 
-        config.stash[_SESSION] = Session(log_folder(config), key_values(config, "introbench_model_args"))
+        config.stash[_SESSION] = Session(log_folder(config), key_values(config, MODEL_ARGS))
     return config.stash[_SESSION]

@@ -1,4 +1,4 @@
-"""The pytest plugin: options, markers, the fixtures `evaluate` and `baseline`, and the table at the end.
+"""The pytest plugin: options, the fixtures `evaluate` and `baseline`, and the table at the end.
 
 pytest imports this file at every start in every environment in which introbench is installed. Therefore it imports
 nothing but pytest; modules that take time to load are imported where an option or a fixture needs them.
@@ -15,8 +15,16 @@ from typing import Any
 import pytest
 
 from introbench.errors import InputError
-from introbench.regression.budget import BUDGET, parse_budget
 from introbench.regression.fixtures import baseline, evaluate, introbench_model  # noqa: F401 (pytest finds them here)
+from introbench.regression.options import (
+    BASELINE,
+    EVAL_LOGS,
+    MODEL,
+    MODEL_ARGS,
+    SAVE_BASELINE,
+    TASK_ARGS,
+    add_options,
+)
 from introbench.regression.run_state import (
     BASELINE_RECORDS,
     KEEP_LOGS,
@@ -34,73 +42,47 @@ from introbench.regression.run_state import (
 _NOT_MADE = re.compile(r"^(not run|[\w ]+: not checked): ")
 """Beginning of the reasons with which the shipped checks skip a self-check that was not made."""
 
-_MARKERS = {
-    "invariants": "properties without which the numbers of a model mean nothing",
-    "gates": "changes from a baseline file that fail a build",
-    "science": "changes in what a run says; they warn (make them fail with -W error::introbench.errors.ChangeWarning)",
-}
 
-
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare the options."""
-    group = parser.getgroup("introbench", "regression tests of language models (introbench)")
-    group.addoption(
-        "--model", action="append", metavar="inject/NAME", help="model under test; repeat it to test several"
-    )
-    group.addoption(
-        "-M", action="append", metavar="KEY=VALUE", dest="introbench_model_args", help="argument of the models"
-    )
-    group.addoption(
-        "-T",
-        action="append",
-        metavar="KEY=VALUE",
-        dest="introbench_task_args",
-        help="argument of the introspection task in the shipped checks (pytest --pyargs introbench.regression)",
-    )
-    group.addoption("--baseline", type=Path, metavar="FILE", help="compare with this baseline file, or Inspect log")
-    group.addoption(
-        "--save-baseline", type=Path, metavar="FILE", help="write the compared evaluations to a new baseline file"
-    )
-    group.addoption(
-        "--budget",
-        type=parse_budget,
-        default=BUDGET,
-        metavar="NATS",
-        help=f"largest change of a mean that the shipped gates tolerate, above 0; {BUDGET:g} by default",
-    )
-    group.addoption("--eval-logs", type=Path, metavar="DIR", help="keep the logs of evaluations in this folder")
+    config: pytest.Config | None = pluginmanager.get_plugin("pytestconfig")
+    add_options(parser, [str(argument) for argument in config.invocation_params.args] if config else [])
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the markers, and refuse unusable options before anything is run."""
-    for name, meaning in _MARKERS.items():
-        config.addinivalue_line("markers", f"{name}: {meaning} (introbench)")
-    models = config.getoption("model") or []
+    """Refuse unusable options before anything is run."""
+    models = config.getoption(MODEL) or []
     for model in models:
         if not model.startswith("inject/"):
-            raise pytest.UsageError(f"--model {model}: cannot be injected into; expected inject/NAME; add inject/")
-    if config.getoption("save_baseline") and len(models) != 1:
+            raise pytest.UsageError(
+                f"--introbench-model {model}: cannot be injected into; expected inject/NAME; add inject/"
+            )
+    path = config.getoption(SAVE_BASELINE)
+    if path and len(models) != 1:
         raise pytest.UsageError(
-            f"--save-baseline with {len(models)} models: expected one, whose numbers the file holds; pass one --model"
+            f"--introbench-save-baseline with {len(models)} models: expected one, whose numbers the file holds; pass "
+            f"one --introbench-model"
         )
-    if config.getoption("save_baseline"):
-        _require_writable(config.getoption("save_baseline"))
-    for option in ("introbench_model_args", "introbench_task_args"):
+    if path:
+        _require_writable(path)
+    for option in (MODEL_ARGS, TASK_ARGS):
         key_values(config, option)
-    if config.getoption("baseline"):
-        config.stash[BASELINE_RECORDS] = read_baseline(config.getoption("baseline"))
+    if config.getoption(BASELINE):
+        config.stash[BASELINE_RECORDS] = read_baseline(config.getoption(BASELINE))
 
 
 def _require_writable(path: Path) -> None:
     """Refuse a baseline file that cannot be written, before its evaluations take hours."""
     nearest = next(parent for parent in path.absolute().parents if parent.exists())
     if path.is_dir() or not nearest.is_dir() or not os.access(path if path.exists() else nearest, os.W_OK):
-        raise pytest.UsageError(f"--save-baseline {path}: cannot be written; expected a file that can be; correct it")
+        raise pytest.UsageError(
+            f"--introbench-save-baseline {path}: cannot be written; expected a file that can be; correct it"
+        )
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the logs, unless they are to be kept."""
-    kept = config.getoption("eval_logs") or config.stash.get(KEEP_LOGS, False)
+    kept = config.getoption(EVAL_LOGS) or config.stash.get(KEEP_LOGS, False)
     if LOG_FOLDER in config.stash and not is_worker(config) and not kept:
         shutil.rmtree(config.stash[LOG_FOLDER], ignore_errors=True)
 
@@ -118,7 +100,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         models = [
             # With --dist loadgroup, pytest-xdist runs all tests of a model in one process, which loads it once.
             pytest.param(model, marks=[pytest.mark.xdist_group(f"introbench {model}")] if has_xdist else [])
-            for model in metafunc.config.getoption("model") or []
+            for model in metafunc.config.getoption(MODEL) or []
         ]
         none = pytest.param(None, marks=pytest.mark.skip(reason=NO_MODEL))
         metafunc.parametrize("introbench_model", models or [none], indirect=True, scope="session")
@@ -139,9 +121,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Write the file after --save-baseline once all tests have been run, if all have passed."""
+    """Write the file after --introbench-save-baseline once all tests have been run, if all have passed."""
     config = session.config
-    path = config.getoption("save_baseline")
+    path = config.getoption(SAVE_BASELINE)
     if not path or is_worker(config) or config.getoption("collectonly"):
         return
     if exitstatus != pytest.ExitCode.OK:

@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from introbench.errors import InputError
+from introbench.errors import InputError, shown
+from introbench.regression.options import EVAL_LOGS
 
 if TYPE_CHECKING:
     from introbench.regression.baseline import Record
 
-NO_MODEL = "no --model: pass e.g. --model inject/smollm2"
+NO_MODEL = "no --introbench-model: pass e.g. --introbench-model inject/smollm2"
 """Why tests of a model are skipped without one."""
 
-NO_BASELINE = "no --baseline: pass the file that --save-baseline FILE wrote"
+NO_BASELINE = "no --introbench-baseline: pass the file that --introbench-save-baseline FILE wrote"
 """Why comparisons are skipped without a baseline file."""
 
 BASELINE_RECORDS = pytest.StashKey["list[Record]"]()
-"""The evaluations in the file after --baseline."""
+"""The evaluations in the file after --introbench-baseline."""
 
 TABLE_ROWS = pytest.StashKey[list[list[str]]]()
 """The rows that a test adds to the table at the end, each beginning with the model's name."""
@@ -27,17 +28,17 @@ LOG_FOLDER = pytest.StashKey[Path]()
 """The folder of the run's evaluations."""
 
 KEEP_LOGS = pytest.StashKey[bool]()
-"""Whether that folder is kept although --eval-logs was not passed."""
+"""Whether that folder is kept although --introbench-eval-logs was not passed."""
 
 SAVED_MESSAGE = pytest.StashKey[str]()
-"""What the summary says about the file after --save-baseline."""
+"""What the summary says about the file after --introbench-save-baseline."""
 
 
 def log_folder(config: pytest.Config) -> Path:
     """The folder of the run's evaluations; the main process creates it and passes it to the workers of pytest-xdist."""
     if LOG_FOLDER not in config.stash:
         of_main_process = getattr(config, "workerinput", {}).get("introbench")
-        kept_in = config.getoption("eval_logs")
+        kept_in = config.getoption(EVAL_LOGS)
         if of_main_process:
             config.stash[LOG_FOLDER] = Path(of_main_process)
         elif kept_in:
@@ -65,7 +66,7 @@ def read_baseline(path: Path) -> "list[Record]":
     try:
         return read_records(path)
     except InputError as error:
-        raise pytest.UsageError(f"--baseline: {error}") from error
+        raise pytest.UsageError(f"--introbench-baseline: {error}") from error
 
 
 def key_values(config: pytest.Config, option: str) -> dict[str, Any]:
@@ -87,12 +88,14 @@ def key_values(config: pytest.Config, option: str) -> dict[str, Any]:
     for text in texts:
         key, equals, value_text = text.partition("=")
         if not equals or not key:
-            raise pytest.UsageError(f"{text!r} after -M or -T: expected KEY=VALUE, e.g. -M dtype=bfloat16; correct it")
+            raise pytest.UsageError(
+                f"{shown(text)} after --introbench-M or --introbench-T: expected KEY=VALUE, such as dtype=bfloat16"
+            )
         try:
             value = yaml.safe_load(value_text)
         except yaml.YAMLError as error:
             raise pytest.UsageError(
-                f"{text!r} after -M or -T: {value_text!r} is no YAML; quote it, or correct it"
+                f"{shown(text)} after --introbench-M or --introbench-T: the value is no YAML; quote it, or correct it"
             ) from error
         values[key.replace("-", "_")] = value.split(",") if isinstance(value, str) and "," in value else value
     return values

@@ -7,7 +7,7 @@ from introbench.regression.conftest import SelfChecked
 from introbench.regression.fixtures import Evaluate
 from introbench.regression.session import TASK
 
-pytestmark = pytest.mark.invariants
+pytestmark = [pytest.mark.invariants, pytest.mark.introbench_invariants]
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -19,11 +19,15 @@ def test_a_users_own_file(pytester: pytest.Pytester, model: str) -> None:
     pytester.makepyfile(OWN)
     alone = pytester.runpytest_inprocess("-rs")
     alone.assert_outcomes(skipped=2)
-    without = pytester.runpytest_inprocess("--model", model)
+    without = pytester.runpytest_inprocess("--introbench-model", model)
     without.assert_outcomes(passed=1, skipped=1)
     without.stdout.fnmatch_lines([f"1 skipped: {NO_BASELINE}"])
-    pytester.runpytest_inprocess("--model", model, "--save-baseline", "b.json").assert_outcomes(passed=2)
-    held = pytester.runpytest_inprocess("--model", model, "--baseline", "b.json", "--eval-logs", "kept")
+    pytester.runpytest_inprocess("--introbench-model", model, "--introbench-save-baseline", "b.json").assert_outcomes(
+        passed=2
+    )
+    held = pytester.runpytest_inprocess(
+        "--introbench-model", model, "--introbench-baseline", "b.json", "--introbench-eval-logs", "kept"
+    )
     held.assert_outcomes(passed=2)
     logs = list((pytester.path / "kept").rglob("*.eval"))
     assert len(logs) == 1, "what two tests ask for is run once"
@@ -34,9 +38,11 @@ def test_a_change_beyond_the_budget_fails_with_the_trials_that_changed_most(
     pytester: pytest.Pytester, model: str
 ) -> None:
     pytester.makepyfile(OWN)
-    pytester.runpytest_inprocess("--model", model, "--save-baseline", "b.json").assert_outcomes(passed=2)
+    pytester.runpytest_inprocess("--introbench-model", model, "--introbench-save-baseline", "b.json").assert_outcomes(
+        passed=2
+    )
     change_shifts(pytester.path / "b.json", by=1.0)
-    result = pytester.runpytest_inprocess("--model", model, "--baseline", "b.json")
+    result = pytester.runpytest_inprocess("--introbench-model", model, "--introbench-baseline", "b.json")
     result.assert_outcomes(passed=1, failed=1)
     printed = str(result.stdout)
     assert "shift changed by more than 0.5 on these wordings in 1 of 2 means" in printed
@@ -50,9 +56,11 @@ def test_a_change_beyond_the_budget_fails_with_the_trials_that_changed_most(
 @pytest.mark.slow
 def test_other_trials_than_those_of_the_baseline_are_refused(pytester: pytest.Pytester, model: str) -> None:
     pytester.makepyfile(OWN)
-    pytester.runpytest_inprocess("--model", model, "--save-baseline", "b.json").assert_outcomes(passed=2)
+    pytester.runpytest_inprocess("--introbench-model", model, "--introbench-save-baseline", "b.json").assert_outcomes(
+        passed=2
+    )
     pytester.makepyfile(OWN.replace("strength=3", "strength=4"))
-    result = pytester.runpytest_inprocess("--model", model, "--baseline", "b.json")
+    result = pytester.runpytest_inprocess("--introbench-model", model, "--introbench-baseline", "b.json")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["trials of introspection with digest *; strength: 3 -> 4; run the same*"])
     assert "Captured log" not in str(result.stdout)
@@ -90,9 +98,11 @@ def test_mistakes_of_a_user(pytester: pytest.Pytester, model: str) -> None:
             baseline.check(evaluate("introbench/probe", concepts=["cats", "bread"], documents="info", layers="1:3"))
         """
     )
-    saved = pytester.runpytest_inprocess("--model", model, "--save-baseline", "b.json", "-k", "one_concept")
+    saved = pytester.runpytest_inprocess(
+        "--introbench-model", model, "--introbench-save-baseline", "b.json", "-k", "one_concept"
+    )
     saved.stdout.fnmatch_lines(["baseline of 1 evaluation written to b.json"])
-    result = pytester.runpytest_inprocess("--model", model, "--baseline", "b.json")
+    result = pytester.runpytest_inprocess("--introbench-model", model, "--introbench-baseline", "b.json")
     result.assert_outcomes(failed=7)
     printed = str(result.stdout)
     for line in (
@@ -105,22 +115,40 @@ def test_mistakes_of_a_user(pytester: pytest.Pytester, model: str) -> None:
         "its trials have no family, question, format, concept",
     ):
         assert line in printed, line
-    assert "b.json" not in str(pytester.runpytest_inprocess("--co", "--model", model, "--save-baseline", "c.json"))
+    assert "b.json" not in str(
+        pytester.runpytest_inprocess("--co", "--introbench-model", model, "--introbench-save-baseline", "c.json")
+    )
     assert not (pytester.path / "c.json").exists()
 
 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--model", "openai/gpt"], "--model openai/gpt: cannot be injected into; expected inject/NAME"),
-        (["--save-baseline", "b.json"], "--save-baseline with 0 models: expected one"),
-        (["--model", "inject/a", "--model", "inject/b", "--save-baseline", "b.json"], "--save-baseline with 2 models"),
-        (["--baseline", "nothing.json"], "--baseline: baseline nothing.json: no such file"),
-        (["--model", "inject/a", "--save-baseline", "."], "--save-baseline .: cannot be written"),
-        (["--budget", "nan"], "'nan': expected a number of nats above 0"),
-        (["--budget", "0"], "'0': expected a number of nats above 0"),
-        (["-T", "x=["], "is no YAML"),
-        (["-M", "dtype"], "'dtype' after -M or -T: expected KEY=VALUE"),
+        (
+            ["--introbench-model", "openai/gpt"],
+            "--introbench-model openai/gpt: cannot be injected into; expected inject/NAME",
+        ),
+        (["--introbench-save-baseline", "b.json"], "--introbench-save-baseline with 0 models: expected one"),
+        (
+            [
+                "--introbench-model",
+                "inject/a",
+                "--introbench-model",
+                "inject/b",
+                "--introbench-save-baseline",
+                "b.json",
+            ],
+            "--introbench-save-baseline with 2 models",
+        ),
+        (["--introbench-baseline", "nothing.json"], "--introbench-baseline: baseline nothing.json: no such file"),
+        (
+            ["--introbench-model", "inject/a", "--introbench-save-baseline", "."],
+            "--introbench-save-baseline .: cannot be written",
+        ),
+        (["--introbench-budget", "nan"], "'nan': expected a number of nats above 0"),
+        (["--introbench-budget", "0"], "'0': expected a number of nats above 0"),
+        (["--introbench-T", "x=["], "is no YAML"),
+        (["--introbench-M", "dtype"], "'dtype' after --introbench-M or --introbench-T: expected KEY=VALUE"),
     ],
 )
 def test_options_that_cannot_be_served_are_refused_at_once(
@@ -139,8 +167,8 @@ def test_several_models_one_after_the_other_and_their_arguments(
     (tmp_path / "other").symlink_to(tiny_folder)
     pytester.makepyfile(OWN)
     result = pytester.runpytest_inprocess(
-        *("--model", model, "--model", f"inject/{tmp_path / 'other'}"),
-        *("-M", "dtype=bfloat16", "--eval-logs", "kept", "-v"),
+        *("--introbench-model", model, "--introbench-model", f"inject/{tmp_path / 'other'}"),
+        *("--introbench-M", "dtype=bfloat16", "--introbench-eval-logs", "kept", "-v"),
     )
     result.assert_outcomes(passed=2, skipped=2)
     order = re.findall(r"test_\w+\[(inject/\S+)\]", str(result.stdout))
@@ -168,20 +196,60 @@ def test_nothing_is_imported_where_nobody_asks(pytester: pytest.Pytester) -> Non
         """
     )
     assert "1 passed" in run(pytester.path, "-q", "-p", "no:xdist")
-    pytester.makeconftest("def pytest_addoption(parser): parser.addoption('--model')")
-    assert "1 passed" in run(pytester.path, "-q", "-p", "no:introbench"), "a project's own --model"
+
+
+def test_a_project_has_its_own_options_markers_and_fixtures(pytester: pytest.Pytester) -> None:
+    names = ("--model", "--baseline", "--save-baseline", "--budget", "--eval-logs", "-M", "-T")
+    pytester.makeconftest(
+        f"""
+        import pytest
+
+        def pytest_addoption(parser):
+            for name in {names!r}:
+                parser.addoption(name, dest="own" + name, default="default")
+
+        @pytest.fixture
+        def baseline(request):
+            return [request.config.getoption(name) for name in ("own--model", "own--budget", "own-M")]
+        """
+    )
+    pytester.makeini("[pytest]\naddopts = --strict-markers\nmarkers =\n    science: slow physics\n")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.science
+        def test_it(baseline, pytestconfig):
+            assert baseline == ["x", "default", "3"]
+            assert not [line for line in pytestconfig.getini("markers") if "introbench" in line]
+        """
+    )
+    pytester.runpytest_inprocess("--model", "x", "-M", "3", "-m", "science").assert_outcomes(passed=1)
+    both = ("--pyargs", "introbench.regression", "--introbench-model", "openai/gpt", "--introbench-budget=0.2")
+    refused = pytester.runpytest_inprocess(*both)
+    assert "--introbench-model openai/gpt: cannot be injected into" in str(refused.stderr)
+
+
+def test_short_names_are_those_of_the_shipped_checks(pytester: pytest.Pytester) -> None:
+    of_checks = pytester.runpytest_inprocess("--pyargs", "introbench.regression", "--model", "openai/gpt")
+    assert "openai/gpt: cannot be injected into" in str(of_checks.stderr)
+    pytester.makepyfile("def test_it(): pass")
+    own = pytester.runpytest_inprocess("--model", "openai/gpt")
+    assert own.ret == pytest.ExitCode.USAGE_ERROR
+    assert "unrecognized arguments: --model" in str(own.stderr)
+    own.assert_outcomes()
 
 
 @pytest.mark.slow
 def test_under_xdist_with_warnings_as_errors_and_without_a_cache(pytester: pytest.Pytester, model: str) -> None:
     pytester.makepyfile(OWN)
-    strict = ("-W", "error", "-p", "no:cacheprovider", "--model", model)
-    pytester.runpytest_inprocess(*strict, "--save-baseline", "b.json").assert_outcomes(passed=2)
-    spread = run(pytester.path, *strict, "-n", "2", "--baseline", "b.json", "--eval-logs", "kept")
+    strict = ("-W", "error", "-p", "no:cacheprovider", "--introbench-model", model)
+    pytester.runpytest_inprocess(*strict, "--introbench-save-baseline", "b.json").assert_outcomes(passed=2)
+    spread = run(pytester.path, *strict, "-n", "2", "--introbench-baseline", "b.json", "--introbench-eval-logs", "kept")
     assert "2 passed" in spread
     assert re.search(r"shift +info +introspection .* within 0.5", spread)
     assert len(list((pytester.path / "kept").rglob("*.eval"))) == 1, "both workers look at one evaluation"
-    again = run(pytester.path, *strict, "-n", "2", "--dist", "loadgroup", "--save-baseline", "c.json")
+    again = run(pytester.path, *strict, "-n", "2", "--dist", "loadgroup", "--introbench-save-baseline", "c.json")
     assert "baseline of 1 evaluation written to c.json" in again
     assert read_records(pytester.path / "b.json")[0].trials == read_records(pytester.path / "c.json")[0].trials
     assert not list(pytester.path.glob(".pytest_cache"))

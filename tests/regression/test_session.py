@@ -31,7 +31,7 @@ def test_what_was_ended_half_way_is_run_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(session, "eval", breaks)
-        broken = pytester.runpytest_inprocess("--model", model)
+        broken = pytester.runpytest_inprocess("--introbench-model", model)
     broken.assert_outcomes(failed=2)
     assert str(broken.stdout).count("the disk is full") == 2, "what failed once is not served as a result"
 
@@ -40,7 +40,7 @@ def test_what_was_ended_half_way_is_run_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(session, "eval", interrupted)
-        stopped = pytester.runpytest_inprocess("--model", model, no_reraise_ctrlc=True)
+        stopped = pytester.runpytest_inprocess("--introbench-model", model, no_reraise_ctrlc=True)
     assert stopped.ret == pytest.ExitCode.INTERRUPTED
 
 
