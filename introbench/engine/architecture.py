@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from introbench.errors import InputError
 
 CHUNKED = "chunked_attention"
-ATTENTION_LAYERS = ("full_attention", "sliding_attention", CHUNKED)
+ATTENTION_LAYERS = ("attention", "full_attention", "sliding_attention", CHUNKED)
 """Kinds of blocks, as configurations name them, that keep the keys and values of every token."""
 
 
@@ -48,20 +48,22 @@ def find_parts(model: PreTrainedModel) -> Architecture:
         InputError: The model keeps no KV cache, or its parts cannot be identified.
     """
     kind = model.config.model_type
-    if getattr(model, "_is_stateful", False):
+    config = model.config.get_text_config()
+    blocks = set(getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None) or ())
+    others = sorted(map(str, blocks - set(ATTENTION_LAYERS)))
+    # Classes of hybrid models say that they keep a state, even of configurations whose blocks are all attention.
+    if getattr(model, "_is_stateful", False) and (others or not blocks):
         raise InputError(
             f"model type {kind}: keeps a recurrent state; expected a KV cache to inject through; choose another model"
         )
-    config = model.config.get_text_config()
-    others = sorted(set(getattr(config, "layer_types", None) or ()) - set(ATTENTION_LAYERS))
     if others:
         raise InputError(
             f"model type {kind}: has blocks of type {', '.join(others)}; expected attention with a KV cache to inject "
             f"through in every block; choose another model"
         )
     n_layers = getattr(config, "num_hidden_layers", 0)
-    decoder = model.get_decoder()
-    stacks = [child for child in decoder.children() if isinstance(child, nn.ModuleList) and len(child) == n_layers]
+    decoder = _decoder_of(model, n_layers)
+    stacks = _stacks(decoder, n_layers)
     norms = [
         child
         for child in decoder.children()
@@ -81,3 +83,22 @@ def find_parts(model: PreTrainedModel) -> Architecture:
         unembedding=unembedding,
         embeddings=model.get_input_embeddings(),
     )
+
+
+def _stacks(module: nn.Module, n_layers: int) -> list[nn.ModuleList]:
+    """The stacks of blocks that stand directly in a module."""
+    return [child for child in module.children() if isinstance(child, nn.ModuleList) and len(child) == n_layers]
+
+
+def _decoder_of(model: PreTrainedModel, n_layers: int) -> nn.Module:
+    """The module with the blocks; of a model that also takes pictures or sound, that of its text model.
+
+    Some classes give a module around it as their decoder. The text model is the one among its parts that has the
+    embeddings of tokens, which an encoder of pictures has not.
+    """
+    decoder = model.get_decoder()
+    embeddings = model.get_input_embeddings()
+    for module in decoder.modules():
+        if _stacks(module, n_layers) and any(part is embeddings for part in module.modules()):
+            return module
+    return decoder

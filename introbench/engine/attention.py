@@ -319,7 +319,7 @@ def attention_implementation(model: PreTrainedModel) -> str:
     way to read it, and its public setter checks the whole model again, which is too slow for every pass. The attribute
     is used in this file alone.
     """
-    return str(model.config._attn_implementation)
+    return str(model.config.get_text_config()._attn_implementation)
 
 
 @contextmanager

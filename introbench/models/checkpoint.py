@@ -2,7 +2,7 @@
 
 import hashlib
 import importlib.metadata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    MODEL_FOR_MULTIMODAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from introbench.engine.architecture import find_parts
@@ -18,6 +28,8 @@ from introbench.engine.memory import parse_budget
 from introbench.engine.products import PRODUCTS, can_multiply
 from introbench.errors import InputError, first_line
 from introbench.models import smollm2
+from introbench.models.finite_weights import broken_part, dense_tensors
+from introbench.models.loadable import check_loadable
 from introbench.progress import tell
 from introbench.prompts import data
 
@@ -26,6 +38,13 @@ CHATML = "chatml"
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 """Values of `-M dtype`; `auto` is the dtype in which the checkpoint is stored."""
+
+_LOADERS: tuple[tuple[Any, Any], ...] = (
+    (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING),
+    (AutoModelForImageTextToText, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING),
+    (AutoModelForMultimodalLM, MODEL_FOR_MULTIMODAL_LM_MAPPING),
+)
+"""What loads a model, and the types of models that it knows: language models first, then those around one."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +154,7 @@ class Checkpoint:
             InputError: The model was found, but cannot be run.
         """
         self._tell_of_slow_products()
-        folder = Path(self.source)
-        if folder.is_dir() and not [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
-            raise InputError(f"model inject/{self.name}: no weights in {folder}; expected *.safetensors; add them")
+        check_loadable(self, self._dtype)
         try:
             empty = self._without_weights
         except InputError:
@@ -151,13 +168,24 @@ class Checkpoint:
             return
         find_parts(empty)
 
+    @property
+    def _loader(self) -> Any:
+        """What loads the model; code of its own repository comes into question if it may run."""
+        config = self._full_config
+        own_code = getattr(config, "auto_map", None) or {} if self.trust_remote_code else {}
+        loader = loader_of(config, own_code)
+        if loader is None:
+            raise InputError(
+                f"model inject/{self.name}: transformers has no language model of type {config.model_type}; expected "
+                f"a decoder-only language model, alone or inside of a model for pictures or sound; choose another"
+            )
+        return loader
+
     def empty(self) -> PreTrainedModel:
         """The model without weights, on the device `meta`."""
         options = {"attn_implementation": self.attn_implementation} if self.attn_implementation else {}
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(
-                self._full_config, trust_remote_code=self.trust_remote_code, **options
-            )
+            return self._loader.from_config(self._full_config, trust_remote_code=self.trust_remote_code, **options)
 
     @cached_property
     def _without_weights(self) -> PreTrainedModel:
@@ -205,11 +233,15 @@ class Checkpoint:
         return self.config.num_hidden_layers
 
     def load(self) -> PreTrainedModel:
-        """Load the weights, in evaluation mode, without gradients."""
+        """Load the weights, in evaluation mode, without gradients.
+
+        Raises:
+            InputError: Weights are NaN or infinite.
+        """
         device, dtype = self._device, self._dtype
         options = {"attn_implementation": self.attn_implementation, "quantization_config": self.quantization_config}
         with without_progress_bars():
-            model = AutoModelForCausalLM.from_pretrained(
+            model = self._loader.from_pretrained(
                 self.source,
                 dtype=dtype if dtype == "auto" else getattr(torch, dtype),
                 device_map=self.device_map or {"": device},
@@ -217,6 +249,14 @@ class Checkpoint:
                 **self._where,
             )
         model.requires_grad_(False)
+        if broken := broken_part(model):
+            # float16 ends at 65504; bfloat16 and float32 do not.
+            too_large = model.dtype == torch.float16 and getattr(self.config, "dtype", None) != torch.float16
+            remedy = "pass -M dtype=float32" if too_large else "get its weights again, or choose another model"
+            raise InputError(
+                f"model inject/{self.name}: the weights of {broken} hold values that are not finite; expected numbers; "
+                f"{remedy}"
+            )
         return model.eval()
 
     @cached_property
@@ -231,6 +271,22 @@ class Checkpoint:
         for path in sorted(Path(self.source).glob("*.json")):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
         return f"local-{digest.hexdigest()[:16]}"
+
+
+def loader_of(config: Any, own_code: Mapping[str, str] | None = None) -> Any:
+    """What loads a model: as a language model, or else as one that takes pictures or sound and has one inside.
+
+    Args:
+        config: The model's configuration, whole.
+        own_code: Classes in the model's own repository that may be used, by the loader that each is meant for.
+
+    Returns:
+        A class of transformers such as `AutoModelForCausalLM`; None if there is none for this model.
+    """
+    for loader, types in _LOADERS:
+        if type(config) in types or loader.__name__ in (own_code or {}):
+            return loader
+    return None
 
 
 @contextmanager
@@ -257,23 +313,13 @@ def software_versions() -> dict[str, str]:
     return versions
 
 
-def _dense_tensors(named: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Tensors by name; those that are made of other tensors (as by torchao's quantisation) are taken apart."""
-    for name, tensor in named:
-        if hasattr(tensor, "__tensor_flatten__"):
-            parts, _ = tensor.__tensor_flatten__()
-            yield from _dense_tensors((f"{name}.{part}", getattr(tensor, part)) for part in parts)
-        else:
-            yield name, tensor
-
-
 def weights_fingerprint(model: PreTrainedModel) -> str:
     """Digest of a fixed sample of every weight; it differs between checkpoints, fine-tunes, dtypes and quantisations.
 
     At most 256 evenly spaced values of each tensor are read, so that a model of any size takes less than a second.
     """
     digest = hashlib.sha256()
-    for name, tensor in _dense_tensors(sorted(model.state_dict().items())):
+    for name, tensor in dense_tensors(sorted(model.state_dict().items())):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         if tensor.device.type == "meta":  # offloaded: its values cannot be sampled, so the name has to stand for them
             digest.update(str(model.name_or_path).encode())

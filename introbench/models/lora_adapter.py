@@ -24,6 +24,7 @@ from introbench.engine.weights import Weights
 from introbench.errors import InputError, first_line
 from introbench.models.checkpoint import Checkpoint, weights_fingerprint, without_progress_bars
 from introbench.models.disk_cache import sha256_of
+from introbench.models.finite_weights import broken_tensor
 from introbench.progress import tell
 
 PACKAGE = "peft"
@@ -234,6 +235,11 @@ class Adapter:
             wrong = sorted(map(str, [*missing, *info.unexpected_keys, *info.mismatched_keys]))
             if wrong:
                 raise InputError(f"finetune {self.name}: {len(wrong)} tensors are amiss, first {wrong[0]}; {expected}")
+            own = ((key, tensor) for key, tensor in model.state_dict().items() if f".{adapter}." in key)
+            if broken := broken_tensor(own):
+                raise InputError(
+                    f"finetune {self.name}: {broken} holds values that are not finite; expected numbers; get it again"
+                )
             is_whole = True
         except (RuntimeError, ValueError, KeyError, OSError) as error:
             if isinstance(error, InputError):

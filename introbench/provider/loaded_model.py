@@ -51,6 +51,7 @@ class LoadedModel:
         self.strengths = Strengths(self.engine, self.tokenizer, self.library, fingerprint)
         self._checks = SelfChecks(self.engine, self.tokenizer, self.library, self.strengths)
         self._facts = {
+            "class": type(model).__name__,
             "dtype": str(model.dtype).removeprefix("torch."),
             "device": str(model.device),
             "attention": attention_implementation(model),
@@ -58,7 +59,9 @@ class LoadedModel:
             **self.engine.notes,
         }
         notes = self.engine.notes
-        how = [f"{self._facts['dtype']} on {self._facts['device']}", notes["path"], notes.get("products", "")]
+        is_part = model.config.get_text_config() is not model.config
+        how = [f"the text model of {type(model).__name__}"] if is_part else []
+        how += [f"{self._facts['dtype']} on {self._facts['device']}", notes["path"], notes.get("products", "")]
         tell(f"{checkpoint.name} is ready: {'; '.join(filter(None, how))}")
         self.work = WorkOfCalls(checkpoint.n_layers)
         self._finetuned: dict[str, TunedWeights] = {}

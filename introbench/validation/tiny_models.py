@@ -1,10 +1,12 @@
 """Tiny models with random weights, one for every model family that the instrument is tested on."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
+from introbench.models.checkpoint import loader_of
 from introbench.validation.word_tokenizer import piece_tokenizer
 
 VOCABULARY = 97
@@ -62,6 +64,29 @@ FAMILIES: dict[str, dict[str, object]] = {
 }
 """Configurations of the model families that the instrument supports, by the name that transformers uses."""
 
+_EYES: dict[str, object] = {
+    **{"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2},
+    **{"image_size": 28, "patch_size": 14},
+}
+
+WRAPPED: dict[str, dict[str, object]] = {
+    "mistral3": {
+        "text_config": _TINY | {"model_type": "mistral"},
+        "vision_config": _EYES | {"model_type": "pixtral"},
+        "image_token_index": 5,
+    },
+    "llava": {
+        "text_config": _TINY | {"model_type": "llama"},
+        "vision_config": _EYES | {"model_type": "clip_vision_model", "projection_dim": 32},
+        "image_token_index": 5,
+    },
+    "llama4": {
+        "text_config": _TINY | {"num_local_experts": 2, "intermediate_size_mlp": 48, "attention_chunk_size": 32},
+        "vision_config": _EYES | {"vision_output_dim": 32, "projector_input_dim": 32, "projector_output_dim": 32},
+    },
+}
+"""Configurations of families that take pictures as well, around a language model."""
+
 OWN_ATTENTION = {"falcon", "bloom", "mpt"}
 """Families among `FAMILIES` with attention code that the fast path cannot replace."""
 
@@ -93,12 +118,12 @@ def tiny_model(family: str, **overrides: object) -> PreTrainedModel:
     """A model with random weights that are large enough for every layer to matter.
 
     Args:
-        family: One of `FAMILIES` or `WITHOUT_KV_CACHE`.
-        **overrides: Values of the configuration, in place of the family's.
+        family: One of `FAMILIES`, `WRAPPED` or `WITHOUT_KV_CACHE`.
+        **overrides: Values of the configuration, or of that of its text model, in place of the family's.
     """
     torch.manual_seed(0)
-    config = AutoConfig.for_model(family, **((FAMILIES | WITHOUT_KV_CACHE)[family] | overrides))
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    config = AutoConfig.for_model(family, **_values(family, overrides))
+    model = loader_of(config).from_config(config, dtype=torch.float32)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
@@ -106,15 +131,26 @@ def tiny_model(family: str, **overrides: object) -> PreTrainedModel:
     return model.eval().requires_grad_(False)
 
 
+def _values(family: str, overrides: Mapping[str, object]) -> dict[str, object]:
+    """A family's configuration with other values; those of a wrapped family go to its text model."""
+    if family in WRAPPED:
+        text = WRAPPED[family]["text_config"]
+        assert isinstance(text, dict)
+        return WRAPPED[family] | {"text_config": text | overrides}
+    return (FAMILIES | WITHOUT_KV_CACHE)[family] | overrides
+
+
 def save_family(family: str, folder: Path) -> None:
     """Write a tiny model with a tokenizer and a chat template to a folder, so that it runs like any model.
 
     Args:
-        family: One of `FAMILIES` or `WITHOUT_KV_CACHE`.
+        family: One of `FAMILIES`, `WRAPPED` or `WITHOUT_KV_CACHE`.
         folder: The folder.
     """
     tokenizer = piece_tokenizer()
-    known = (FAMILIES | WITHOUT_KV_CACHE)[family]
-    wide = {key: value for key, value in _WIDE.items() if key in known}
+    known = _values(family, {})
+    text = known.get("text_config", known)
+    assert isinstance(text, dict)
+    wide = {key: value for key, value in _WIDE.items() if key in text}
     tiny_model(family, **wide, vocab_size=len(tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
