@@ -3,7 +3,7 @@
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import huggingface_hub
 import torch
@@ -12,8 +12,27 @@ from transformers.quantizers import AutoHfQuantizer
 
 from introbench.errors import InputError, first_line, shown
 
+if TYPE_CHECKING:
+    from introbench.models.checkpoint import Checkpoint
+
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 """Values of `-M device_map` that leave the choice of devices to transformers."""
+
+
+def check_loadable(placed: "Checkpoint", dtype: str) -> None:
+    """Refuse weights that could not be loaded as it is asked for; see the functions below.
+
+    Args:
+        placed: Which weights, and where to.
+        dtype: The dtype of what is not quantised.
+
+    Raises:
+        InputError: They could not be loaded.
+    """
+    check_devices(placed.device, placed.device_map)
+    check_quantization(placed.quantization_config, dtype, placed.device_map or placed.device)
+    if folder := weights_folder(placed.source, placed.revision):
+        check_weights(placed.name, folder)
 
 
 def check_devices(device: str | None, device_map: Any) -> None:

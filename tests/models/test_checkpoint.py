@@ -1,5 +1,6 @@
 """Finding and loading models: options, one-line refusals, fingerprints."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,15 @@ def test_local_folders_load_in_float32_on_the_cpu(tiny_folder: Path) -> None:
     assert model.dtype == torch.float32
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_the_chat_template_is_part_of_a_folders_revision(tiny_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder, tmp_path / "model")
+    before = Checkpoint(str(tiny_folder)).revision_digest
+    assert Checkpoint(str(tmp_path / "model")).revision_digest == before
+    with (tmp_path / "model" / "chat_template.jinja").open("a") as template:
+        template.write("{# another #}")
+    assert Checkpoint(str(tmp_path / "model")).revision_digest != before
 
 
 def test_options_reach_transformers(tiny_folder: Path) -> None:

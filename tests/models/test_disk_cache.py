@@ -1,11 +1,26 @@
 """The disk cache: written at once or not at all, and checked by digests."""
 
 import hashlib
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
-from introbench.models.disk_cache import cache_dir, is_intact, sha256_of, write_atomically, write_with_digests
+from introbench.errors import InputError
+from introbench.models.disk_cache import (
+    cache_dir,
+    exists,
+    is_intact,
+    owned,
+    remove_leftovers,
+    sha256_of,
+    write_atomically,
+    write_with_digests,
+)
 
 
 def write_one(folder: Path) -> None:
@@ -68,3 +83,49 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
     assert not is_intact(folder)
     (folder / "weights").unlink()
     assert not is_intact(folder)
+
+
+def test_the_home_folder_is_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("INTROBENCH_CACHE", "~/cache")
+    assert cache_dir() == tmp_path / "cache"
+    monkeypatch.setenv("INTROBENCH_CACHE", "~nobody-has-this-name/cache")
+    with pytest.raises(InputError, match="INTROBENCH_CACHE='~nobody-has-this-name/cache': nobody has that home folder"):
+        cache_dir()
+
+
+def test_a_name_that_no_disk_has_is_worked_around(tmp_path: Path, told: list[str]) -> None:
+    target = tmp_path / ("x" * 300) / "target"
+    assert not exists(target)
+    assert write_atomically(target, write_one) is None
+    assert len(told) == 1
+    assert "File name too long" in told[0]
+
+
+def test_a_full_disk_that_safetensors_reports_is_told_once(tmp_path: Path, told: list[str]) -> None:
+    def fill(_folder: Path) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    assert write_atomically(tmp_path / "first", fill) is None
+    assert write_atomically(tmp_path / "second", fill) is None
+    assert len(told) == 1
+    assert "No space left on device" in told[0]
+    assert not [*tmp_path.iterdir()]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_running_one_has_is_not(tmp_path: Path) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    ours = Path(tempfile.mkdtemp(prefix=owned(".model"), dir=tmp_path))
+    dead, elsewhere, old = (
+        tmp_path / ours.name.replace(f"@{os.getpid()}-", f"@{killed.pid}-"),
+        tmp_path / ".model-another_machine@1-abc",
+        tmp_path / ".model-0.1.2-abc",
+    )
+    for folder in (dead, elsewhere, old, tmp_path / "model"):
+        write_one(folder)
+    os.utime(old, (0, 0))
+    os.utime(tmp_path / "model", (0, 0))
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {ours.name, elsewhere.name, "model"}
+    remove_leftovers(tmp_path / "nowhere")

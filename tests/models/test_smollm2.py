@@ -1,9 +1,14 @@
 """The embedded model: converted once, checked, and refused with the command that installs it."""
 
 import importlib.metadata
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from introbench.errors import InputError
 from introbench.models import disk_cache, smollm2
@@ -58,6 +63,34 @@ def test_a_cache_that_cannot_be_written_to_is_worked_around(
     folder = smollm2.embedded_model_folder()
     assert (folder / "model.safetensors").read_bytes() == b"weights"
     assert "going on without it" in told[0]
+
+
+def test_a_machine_without_room_is_told_where_to_make_some(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    def fill(_source: Path, _target: Path) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(smollm2, "_convert", fill)
+    with pytest.raises(
+        InputError, match=r"cannot be converted \(I/O error: No space.* set INTROBENCH_CACHE to"
+    ):
+        smollm2.embedded_model_folder()
+    assert len(told) == 1
+
+
+def test_what_killed_conversions_left_is_removed(
+    own_cache: Path, quick_conversion: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = [own_cache / "models" / disk_cache.owned(".smollm2-0.1.2"), tmp_path / disk_cache.owned("introbench")]
+    for folder in left:
+        Path(str(folder).replace(f"@{os.getpid()}-", f"@{killed.pid}-") + "abc").mkdir(parents=True)
+    folder = smollm2.embedded_model_folder()
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert not [*tmp_path.glob("introbench-*")]
 
 
 def test_missing_package_is_an_error_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from introbench.models.disk_cache import cache_dir, write_atomically
+from introbench.models.disk_cache import cache_dir, exists, remove_leftovers, write_atomically
 from introbench.progress import tell
 
 
@@ -33,6 +33,7 @@ class VectorStore:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or cache_dir() / "vectors"
+        remove_leftovers(self.folder)
 
     def load(self, key: Mapping[str, str]) -> Tensor | None:
         """The tensor kept under `key`.
@@ -41,7 +42,7 @@ class VectorStore:
         that was copied there under another's name. The last two are told to the user.
         """
         path = self._path(key)
-        if not path.exists():
+        if not exists(path):
             return None
         try:
             with safe_open(path, framework="pt") as file:
