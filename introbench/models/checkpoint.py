@@ -261,14 +261,12 @@ class Checkpoint:
 
     @cached_property
     def revision_digest(self) -> str:
-        """The commit on the Hub, or a digest of a local folder's configuration and tokenizer."""
+        """The commit on the Hub, or a digest of a local folder's configuration, tokenizer and chat template."""
         commit = getattr(self._full_config, "_commit_hash", None)
-        if commit:
-            return str(commit)
-        if not Path(self.source).is_dir():
-            return "unknown"
+        if commit or not Path(self.source).is_dir():
+            return str(commit or "unknown")
         digest = hashlib.sha256()
-        for path in sorted(Path(self.source).glob("*.json")):
+        for path in sorted(each for end in ("*.json", "*.jinja") for each in Path(self.source).glob(end)):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
         return f"local-{digest.hexdigest()[:16]}"
 
