@@ -1,9 +1,10 @@
-# make introspect   set up, run the introspection battery on the embedded model, print the result table
+# make introspect   set up, run the introspection battery on the embedded model, print the result table, write a report
 # make test         set up, run the tests that a person runs before a commit: everything exact, and the whole path
 # make test-all     set up, run every test: simulations, long runs and the model matrix as well
 # make taught       teach the embedded model to report injections, and run the battery on it and on the untaught one
+# make faults       many random inputs at every border: arguments, prompt files, logs, baselines (an hour)
 # make check        formatting, lint and types
-# make validate     planted models against verdicts: the instrument's own error rates (an hour and a half on two cores)
+# make validate     planted models against verdicts: the instrument's own error rates (under an hour on two cores)
 # make models       tiny models of every family against the invariants: the table in docs/models.md
 
 PYTHON ?= python3
@@ -14,12 +15,13 @@ LOGS := logs
 export HF_HUB_OFFLINE ?= 1
 export INSPECT_EVAL_MODEL ?= inject/smollm2
 
-.PHONY: introspect test test-all check validate taught models setup clean
+.PHONY: introspect test test-all faults check validate taught models setup clean
 
 introspect: setup
 	$(BIN)/inspect eval evals/introspection.py --log-dir $(LOGS) --no-log-realtime --no-score-display $(ARGS)
 	@echo
 	@$(BIN)/introbench table $(LOGS)
+	@$(BIN)/introbench report --latest $(LOGS) --out $(LOGS)/report.html
 
 # Two processes of one thread each: most tests are too small to use two threads. `tests/conftest.py` says which gets which.
 test: setup
@@ -27,6 +29,10 @@ test: setup
 
 test-all: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+CASES ?= 10000
+faults: setup
+	INTROBENCH_FAULT_CASES=$(CASES) $(BIN)/python -m pytest tests/faults $(ARGS)
 
 # About eight minutes of teaching on two cores, once, and the two runs.
 taught: setup

@@ -1,4 +1,4 @@
-"""The command `introbench`: the result table of a log, its picture, two logs compared, and vectors as files."""
+"""The command `introbench`: the table of a log, a page of several, pictures, a comparison, and vectors as files."""
 
 # A person who asks for help, or for the table of a log, must not wait for torch: each command imports what it needs.
 # ruff: noqa: PLC0415
@@ -7,8 +7,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from introbench.errors import InputError
+from introbench.errors import InputError, first_line, shown
 from introbench.regression.budget import parse_budget
+from introbench.report.terminal import for_encoding, say, stop_printing
 from introbench.steering.injection import CONCEPT_METHODS
 
 _FOLDER = "by default the folder in which Inspect writes logs (INSPECT_LOG_DIR, or logs)"
@@ -17,11 +18,21 @@ _FOLDER = "by default the folder in which Inspect writes logs (INSPECT_LOG_DIR, 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = _parser().parse_args(arguments)
-    run = {"table": _table, "plot": _plot, "compare": _compare, "vectors": _write_vectors}[options.command]
+    commands = {"table": _table, "report": _report, "plot": _plot, "compare": _compare, "vectors": _write_vectors}
     try:
-        return run(options)
+        status = commands[options.command](options)
+        if sys.stdout:
+            sys.stdout.flush()
+        return status
     except InputError as error:
-        print(f"introbench: {error}", file=sys.stderr)
+        print(for_encoding(f"introbench: {error}", getattr(sys.stderr, "encoding", None) or "ascii"), file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # whoever read this has stopped, as `head` does
+        stop_printing()
+        return 1
+    except OSError as error:
+        stop_printing()
+        print(for_encoding(f"introbench: {first_line(error)}", "ascii"), file=sys.stderr)
         return 2
 
 
@@ -31,6 +42,14 @@ def _parser() -> argparse.ArgumentParser:
     table = commands.add_parser("table", help="print what a log says: the conclusion, and its main tables")
     table.add_argument("log", nargs="?", help=f"a log file, or a folder whose latest log is taken; {_FOLDER}")
     table.add_argument("--full", action="store_true", help="print all other tables as well")
+    report = commands.add_parser("report", help="write one page of logs with all figures and tables")
+    report.add_argument("log", nargs="*", help=f"log files, or folders all of whose logs are taken; {_FOLDER}")
+    report.add_argument("--latest", action="store_true", help="of a folder, take the latest log alone")
+    report.add_argument("-o", "--out", type=Path, default=Path("report.html"), help="report.html by default")
+    report.add_argument("--figures", type=Path, metavar="DIR", help="write each figure as PNG, SVG and CSV as well")
+    report.add_argument(
+        "--check", action="store_true", help="compute every score and metric again instead; status 1 if one differs"
+    )
     plot = commands.add_parser("plot", help="draw the maps of a sweep")
     plot.add_argument("log", nargs="?", help=f"a log file, or a folder whose latest sweep is taken; {_FOLDER}")
     plot.add_argument("--out", type=Path, default=Path("sweep.png"), help="PNG, PDF or SVG file; sweep.png by default")
@@ -68,8 +87,33 @@ def _table(options: argparse.Namespace) -> int:
     from introbench.report.read_log import status_of
 
     location = find_log(options.log)
-    print(log_table(location, full=options.full))
+    say(log_table(location, full=options.full))
     return 0 if status_of(location) == "success" else 1
+
+
+def _report(options: argparse.Namespace) -> int:
+    from introbench.report.find import find_log, find_logs
+    from introbench.report.log import read_log
+
+    locations = [find_log(place) for place in options.log or [None]] if options.latest else find_logs(options.log)
+    logs = [read_log(location) for location in locations]
+    if options.check:
+        from introbench import registry
+        from introbench.page.recompute import check_lines, recompute
+
+        scorers = {log.scorer: getattr(registry, log.scorer)() for log in logs}
+        found = {log.location: recompute(log.location, log.scorer, scorers[log.scorer]) for log in logs}
+        print("\n".join(check_lines(found)))
+        return 1 if any(of_log.differences for of_log in found.values()) else 0
+    from introbench.page.page import page, write_figures
+
+    if options.figures:
+        for path in write_figures(logs, options.figures):
+            print(path)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(page(logs), encoding="utf-8")
+    print(options.out)
+    return 0
 
 
 def _plot(options: argparse.Namespace) -> int:
@@ -82,8 +126,9 @@ def _plot(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from introbench.regression.baseline import read_records
     from introbench.regression.paired import all_changes, comparison, partner
+    from introbench.regression.read_baseline import read_records
+    from introbench.report.typed import fitting_together
 
     before, now = read_records(options.before), read_records(options.now)
     pairs = [(partner(record, before), record) for record in now]
@@ -92,11 +137,13 @@ def _compare(options: argparse.Namespace) -> int:
     good = not alone
     for first, second in pairs:
         if first:
-            changes = all_changes(first, second, options.metric)
-            print(comparison(first, second, changes, options.budget))
+            with fitting_together(f"{shown(options.before)} and {shown(options.now)}"):
+                changes = all_changes(first, second, options.metric)
+                text = comparison(first, second, changes, options.budget)
+            say(text)
             good &= options.budget is None or all(c.is_known and not c.exceeds(options.budget) for c in changes)
     for task in alone:
-        print(f"{task}: in one of the files alone")
+        say(f"{task}: in one of the files alone")
     return 0 if good or options.budget is None else 1
 
 

@@ -12,7 +12,7 @@ from introbench.analysis.named_values import interval_values
 from introbench.provider.outputs import read_output
 from introbench.records.factors import TrialFactors
 from introbench.records.scores import recorded_name
-from introbench.report.markdown import lens_table
+from introbench.report.markdown import arm_table, lens_table
 from introbench.scorers.metric_values import scored_trials
 
 
@@ -68,7 +68,9 @@ def lens_gap() -> Scorer:
                 "p_yes_peak": round(p_yes["concept"][layer], 4),
             },
             answer="yes" if readings["concept"].log_odds > 0 else "no",
-            explanation=lens_table(p_yes, {arm: values.tolist() for arm, values in odds.items()}),
+            explanation="\n\n".join(
+                (arm_table([*readings.values()]), lens_table(p_yes, {arm: odds[arm].tolist() for arm in odds}))
+            ),
             metadata={
                 "gaps": {arm: values.tolist() for arm, values in gaps.items()},
                 "log_odds": {arm: values.tolist() for arm, values in odds.items()},

@@ -11,6 +11,7 @@ import numpy as np
 
 from introbench.analysis.calibrate import proposed, responses
 from introbench.analysis.contrasts import active_contrasts, contrasts, control_contrasts, mean_shifts
+from introbench.analysis.excess import CONCEPTS
 from introbench.analysis.identification import Identification, identifications, lens_trials
 from introbench.analysis.introspection import IntrospectionRun
 from introbench.analysis.location import CONTRASTS, LocationResult, location_results, location_trial, planned_parts
@@ -85,6 +86,8 @@ def introspection_values(trials: Sequence[ScoredTrial]) -> Values:
         }
         for name, interval in intervals.items():
             values |= interval_values(f"{name} | {each.vectors} | {each.document}", interval)
+    for wording, interval in run.excess_by_wording.items():
+        values |= interval_values(f"excess | {CONCEPTS}, {wording} | {run.plan.ordered_documents[0]}", interval)
     values |= result_values(contrasts(run.shifts, run.plan)) | result_values(mean_shifts(run.shifts, run.plan))
     values |= result_values(control_contrasts(run.shifts, run.plan))
     if run.active_shifts:

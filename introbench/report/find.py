@@ -36,11 +36,39 @@ def find_log(where: str | None, tasks: Sequence[str] = TASKS) -> str:
         InputError: There is no such file, or no such log in the folder.
     """
     place = default_folder() if where is None else where
+    for location in _logs_of(place, tasks):
+        return location
+    raise _none_there(place, where is None)
+
+
+def find_logs(places: Sequence[str]) -> list[str]:
+    """All log files of the tasks: those that are named, and those of each folder, the earliest first.
+
+    Args:
+        places: Log files and folders, as for `find_log`; none for the folder in which Inspect writes logs.
+
+    Raises:
+        InputError: One of the places holds no such log.
+    """
+    found: dict[str, None] = {}
+    for place in places or [default_folder()]:
+        of_place = list(_logs_of(place, TASKS))
+        if not of_place:
+            raise _none_there(place, not places)
+        found |= dict.fromkeys(reversed(of_place))
+    return list(found)
+
+
+def _logs_of(place: str, tasks: Sequence[str]) -> Iterator[str]:
+    """A log file itself, or a folder's logs of some tasks, the latest first."""
     for location, task in _remote_logs(place) if is_remote(place) else _local_logs(place):
         if task.removeprefix("introbench/").replace("-", "_") in tasks or location == place:
-            return location
-    folder = f" (from {LOG_DIR}, or logs without it)" if where is None else ""
-    raise InputError(
+            yield location
+
+
+def _none_there(place: str, is_default: bool) -> InputError:
+    folder = f" (from {LOG_DIR}, or logs without it)" if is_default else ""
+    return InputError(
         f"log {shown(place)}{folder}: no introbench log there; expected a log file or a folder with one; run one first"
     )
 

@@ -1,6 +1,7 @@
 """Any log's tables and pictures: which experiment a log is of, and what is printed above and below its tables."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from introbench.analysis.noticed import ScoredTrial
 from introbench.analysis.sweep import group_trials
 from introbench.analysis.verdict import RULES, VERDICTS
 from introbench.checks.record import SECONDS
-from introbench.errors import InputError
+from introbench.errors import InputError, shown
 from introbench.records.factors import TrialFactors
 from introbench.records.scores import score_of, scored_trials
 from introbench.report import (
@@ -27,6 +28,7 @@ from introbench.report.read_log import LoggedRun, LoggedTrial, read_run
 from introbench.report.report import Report, wrapped
 from introbench.report.self_checks import short_summary, summary
 from introbench.report.sweep_plot import draw_sweep
+from introbench.report.typed import fitting_together
 
 REPORTS: dict[str, Callable[[Sequence[ScoredTrial]], Report]] = {
     "dose_response": calibrate.report,
@@ -42,6 +44,61 @@ REPORTS: dict[str, Callable[[Sequence[ScoredTrial]], Report]] = {
 """For the name of each task's scorer, what makes the report of its trials."""
 
 
+@dataclass(frozen=True)
+class ReadLog:
+    """A log of one of the tasks.
+
+    Attributes:
+        location: Where it is.
+        run: The log.
+        scorer: Name of the task's scorer.
+        scored: The trials that have a score.
+    """
+
+    location: str
+    run: LoggedRun
+    scorer: str
+    scored: Sequence[LoggedTrial]
+
+    @property
+    def trials(self) -> list[ScoredTrial]:
+        """For each trial its sample's metadata and its score's."""
+        return scored_trials(self.scored, self.scorer)
+
+    @property
+    def report(self) -> Report:
+        """What the task says about its trials, and in the conclusion what to know of the chats that it rests on."""
+        with fitting_together(f"log {shown(self.location)}"):
+            report = REPORTS[self.scorer](self.trials)
+        notes = self.run.facts.get("notes")
+        noted = [str(note) for note in notes] if isinstance(notes, list) else []
+        return replace(report, conclusion=[*report.conclusion, *noted])
+
+    def below(self, *, full: bool) -> list[str]:
+        """By which rules an older log was judged, what was run, and what it found out about itself.
+
+        Args:
+            full: Whether all tables stand above it, or it has to say where there is more.
+        """
+        return _below(self.run, self.scored, full=full)
+
+
+def read_log(location: str) -> ReadLog:
+    """Read a log of any of the tasks.
+
+    Raises:
+        InputError: The log holds no scored trials of an introbench task.
+    """
+    run = read_run(location)
+    for scorer in REPORTS:
+        scored = [trial for trial in run.trials if score_of(trial.scores, scorer)]
+        if scored:
+            return ReadLog(location, run, scorer, scored)
+    raise InputError(
+        f"log {shown(location)}: no scored trials of an introbench task; status {run.status}; run the task to its end"
+    )
+
+
 def log_table(location: str, *, full: bool = False) -> str:
     """What a log's trials say: the conclusion, and the tables of the first screen.
 
@@ -52,19 +109,8 @@ def log_table(location: str, *, full: bool = False) -> str:
     Raises:
         InputError: The log holds no scored trials of an introbench task.
     """
-    run = read_run(location)
-    for scorer, report in REPORTS.items():
-        scored = [trial for trial in run.trials if score_of(trial.scores, scorer)]
-        if scored:
-            return "\n\n".join(
-                [
-                    *report(scored_trials(scored, scorer)).paragraphs(full=full),
-                    *_below(run, scored, full=full),
-                ]
-            )
-    raise InputError(
-        f"log {location}: no scored trials of an introbench task; status {run.status}; run the task to its end"
-    )
+    log = read_log(location)
+    return "\n\n".join([*log.report.paragraphs(full=full), *log.below(full=full)])
 
 
 def plot_log(location: str, path: Path) -> None:
@@ -76,10 +122,11 @@ def plot_log(location: str, path: Path) -> None:
     run = read_run(location)
     scored = [trial for trial in run.trials if score_of(trial.scores, "swept")]
     if not scored:
-        raise InputError(f"log {location}: no scored trials of a sweep; run evals/sweep.py, and pass its log")
+        raise InputError(f"log {shown(location)}: no scored trials of a sweep; run evals/sweep.py, and pass its log")
     trials = scored_trials(scored, "swept")
-    plan = TrialFactors.from_json(trials[0][0]).plan
-    draw_sweep(group_trials(trials), plan.more, f"{run.model}: shift in log-odds", path)
+    with fitting_together(f"log {shown(location)}"):
+        plan = TrialFactors.from_json(trials[0][0]).plan
+        draw_sweep(group_trials(trials), plan.more, f"{run.model}: shift in log-odds", path)
 
 
 def _below(run: LoggedRun, scored: Sequence[LoggedTrial], *, full: bool) -> list[str]:
@@ -98,23 +145,28 @@ def _self_checks(run: LoggedRun, scored: Sequence[LoggedTrial]) -> tuple[list[Ma
     for trial in scored:
         record, arm_batch = trial.self_checks, trial.metadata.get("bank", 0)
         # Only the last trials of an arm batch record all the time that its checks took.
-        if record and record[SECONDS] >= records.get(arm_batch, record)[SECONDS]:
+        if record and record.get(SECONDS, 0.0) >= records.get(arm_batch, record).get(SECONDS, 0.0):
             records[arm_batch] = record
-    duration = 0.0
-    if all(run.times):  # a run that was cut off has no end
+    return list(records.values()), _duration(run)
+
+
+def _duration(run: LoggedRun) -> float:
+    """How long a run took, in seconds; 0 if it was cut off and so has no end."""
+    try:
         begun, ended = map(datetime.fromisoformat, run.times)
-        duration = (ended - begun).total_seconds()
-    return list(records.values()), duration
+        return (ended - begun).total_seconds()
+    except (ValueError, TypeError):  # TypeError: one of them says its zone, and the other does not
+        return 0.0
 
 
 def _older_verdict(run: LoggedRun) -> list[str]:
     """The verdict that a log was given by older rules than those of the verdict above."""
     given = [verdict for verdict in VERDICTS if run.metrics.get(f"verdict: {verdict}") == 1]
-    rules = int(run.metrics.get("rules", 1))
+    rules = run.metrics.get("rules") or 1.0
     if not given or rules >= RULES:
         return []
     return [
-        f"This log's own verdict, by version {rules} of the rules: {given[0].upper()}. The one above is by version "
+        f"This log's own verdict, by version {rules:g} of the rules: {given[0].upper()}. The one above is by version "
         f"{RULES}, which asks for random vectors of the concepts' doses."
     ]
 
@@ -122,7 +174,9 @@ def _older_verdict(run: LoggedRun) -> list[str]:
 def _headline(run: LoggedRun, scored: int) -> str:
     facts = run.facts
     total = scored if run.planned is None else run.planned
+    # Where vectors were read from files, the strength multiplies their norms.
+    own_norms = f" times the files' own norms ({facts['vector_norms']})" if "vector_norms" in facts else ""
     return (
-        f"{run.model}: layers {facts.get('layers', '?')}, strength {facts.get('strength', '?')}, "
+        f"{run.model}: layers {facts.get('layers', '?')}, strength {facts.get('strength', '?')}{own_norms}, "
         f"{facts.get('method', '?')}; {scored} of {total} trials scored ({run.status})"
     )

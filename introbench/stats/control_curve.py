@@ -19,8 +19,9 @@ from typing import NamedTuple
 import numpy as np
 
 from introbench.stats.balanced_answers import Answer, BalancedAnswers, KindAnswers, balance
-from introbench.stats.intervals import Interval
+from introbench.stats.intervals import Array, Interval
 from introbench.stats.kind_effects import KindEffects, kind_effects
+from introbench.stats.robust_curve import curve_basis, heights, robust_fits
 from introbench.stats.two_way_interval import UnitEstimates, interval_over_kinds, paired_combination
 
 REACH = 1.0
@@ -265,3 +266,35 @@ def _share_near(data: BalancedAnswers) -> float:
         distances = np.abs(baselines[:, None] - controls)
         near.append((distances <= REACH).sum(axis=1) >= FEWEST_NEAR)
     return float(np.concatenate(near).mean()) if near else math.nan
+
+
+class MeanCurve(NamedTuple):
+    """The control curve of one kind of answer, mean over units.
+
+    Attributes:
+        baselines: Log-odds under the sham, in nats, [points].
+        shifts: The curve there, in nats, [points].
+    """
+
+    baselines: Array
+    shifts: Array
+
+
+def mean_curves(answers: Sequence[Answer], points: int = 40) -> dict[str, MeanCurve]:
+    """The control curve of each kind, over the range of all questions' baselines; for pictures.
+
+    Args:
+        answers: In any order.
+        points: At how many baselines.
+    """
+    data = balance([answers])
+    curves = {}
+    for name, kind in data.kinds.items():
+        x = kind.control_baselines
+        basis = curve_basis(x.mean(axis=0))
+        fits, _ = robust_fits(basis, x, kind.control_shifts)
+        every = np.concatenate([x.ravel(), kind.introspection_baselines.ravel()])
+        at = np.linspace(every.min(), every.max(), points)
+        shifts = heights(basis, fits, np.broadcast_to(at, (len(fits), points))).mean(axis=0)
+        curves[name] = MeanCurve(at, shifts)
+    return curves

@@ -66,8 +66,11 @@ def test_metrics_and_table_say_where_the_gap_peaks(log: EvalLog) -> None:
     table = log_report.log_table(log.location, full=True)
     assert "Document info, layer by layer" in table
     assert "peak layer" in table
-    explanation = (log.samples or [])[0].scores["introbench/lens_gap"].explanation
-    assert len(explanation.splitlines()) == 2 + 4
+    sample = (log.samples or [])[0]
+    arms, layers = sample.scores["introbench/lens_gap"].explanation.split("\n\n")
+    assert len(arms.splitlines()) == 2 + len(sample.metadata["arms"])
+    assert "top tokens" in arms
+    assert len(layers.splitlines()) == 2 + 4
 
 
 def test_numbers_that_are_not_finite_are_counted(tiny_folder: Path, tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ from scipy import stats
 from simulated_answers import ITEMS, Shift, answers, ends, noisy, rng
 
 from introbench.stats import kind_effects
+from introbench.stats.balanced_answers import Answer
 from introbench.stats.control_curve import (
     FEWEST_NEAR,
     excess_by_unit,
     fit_control_curve,
+    mean_curves,
 )
 from introbench.stats.intervals import Interval
 from introbench.stats.robust_curve import line_basis
@@ -199,3 +201,15 @@ def test_asking_everything_the_other_way_round_changes_the_sign_of_the_bias_alon
     assert close(fit.excess, expected.excess)
     assert close(fit.flattening, expected.flattening)
     assert fit.bias.estimate == pytest.approx(-expected.bias.estimate, abs=1e-6)
+
+
+def test_the_mean_curve_of_points_on_a_line_is_that_line() -> None:
+    baselines = np.linspace(-2, 2, 15)
+    answers = [
+        Answer(unit, f"q{n}", "words", "yes-no", 1.0 if n == 14 else 0.0, float(x), slope * float(x) + 0.25)
+        for unit, slope in (("a", -0.5), ("b", -0.25))
+        for n, x in enumerate(baselines)
+    ]
+    (curve,) = mean_curves(answers, points=5).values()
+    assert curve.baselines == pytest.approx([-2, -1, 0, 1, 2])
+    assert curve.shifts == pytest.approx(-0.375 * curve.baselines + 0.25)

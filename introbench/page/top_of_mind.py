@@ -1,0 +1,51 @@
+"""Figures of the top-of-mind task: how much likelier a concept's word becomes under its vector."""
+
+from collections.abc import Mapping, Sequence
+
+from introbench.analysis.noticed import ScoredTrial
+from introbench.analysis.top_of_mind import judged_strengths
+from introbench.page.charts import BLUE, ORANGE, points
+from introbench.page.figure import Figure, Panel
+
+GROUPS = {"the concept's vector": BLUE, "random vectors, the largest": ORANGE}
+
+
+def figures(trials: Sequence[ScoredTrial], questions: Mapping[str, str]) -> list[Figure]:
+    """The figures of a run."""
+    strengths: dict[str, list[dict[str, object]]] = {}
+    concepts = [metadata["concept"] for metadata, _ in trials]
+    for metadata, exact in trials:
+        for strength, effect in judged_strengths(exact).items():
+            state = {"live": "yes" if effect.live else "no", "coherent": "yes" if effect.coherent else "no"}
+            strengths.setdefault(strength, []).extend(
+                {
+                    "x": concepts.index(metadata["concept"]),
+                    "y": gain,
+                    "group": group,
+                    "concept": metadata["concept"],
+                    **state,
+                }
+                for group, gain in zip(GROUPS, (effect.gain, effect.random_gain), strict=True)
+            )
+    panels = []
+    for strength, rows in strengths.items():
+        chart = points(
+            rows, "concept", "gain of its word (nats)", GROUPS, dict(zip(GROUPS, ("circle", "square"), strict=True))
+        )
+        chart["encoding"]["x"] = {
+            "field": "concept",
+            "type": "nominal",
+            "sort": None,
+            "title": None,
+            "axis": {"labelAngle": -40},
+        }
+        panels.append(Panel(f"strength {strength}", chart, rows))
+    return [
+        Figure(
+            "gains",
+            "Do vectors bring their concepts to mind?",
+            "How much likelier the concept's word becomes under steering than under the sham, in nats. A vector is "
+            "live where it does more than every random vector.",
+            panels,
+        )
+    ]
