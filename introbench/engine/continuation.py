@@ -18,7 +18,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from introbench.engine.hooks import before_each, looking_at, steering
 from introbench.engine.memory import default_budget, free_memory, is_out_of_memory, token_bytes
-from introbench.engine.readout import LOGITS_BYTES, Readout
+from introbench.engine.readout import LOGITS_BYTES, Readout, in_float64
 from introbench.engine.requests import Deltas, Tokens
 from introbench.engine.weights import Weights
 from introbench.errors import InputError
@@ -199,7 +199,7 @@ def _mean_logprobs(weights: Weights, readout: Readout | None, prompt: Tokens, te
             for part, expected in zip(read.split(at_once), targets.split(at_once), strict=True)
         ]
     )
-    return (logprobs.double().sum(dim=1) / lengths).tolist()  # NaN for an empty text
+    return (in_float64(logprobs).sum(dim=1) / lengths).tolist()  # NaN for an empty text
 
 
 def _logprobs(logits: Tensor, tokens: Tensor) -> Tensor:

@@ -1,16 +1,17 @@
 """How much is computed at a time: a budget from the memory that the device has, halved where it proves too large."""
 
 import gc
-import math
 import os
 from pathlib import Path
 
+import psutil
 import torch
 from transformers import PreTrainedModel
 
 from introbench.errors import InputError
 
 GIB = 1024**3
+MOST_GIBIBYTES = 10**9
 _SHARE = 0.5
 """Share of the device's memory to use; the rest is for weights, vectors, other processes and errors of estimates."""
 
@@ -20,10 +21,18 @@ def default_budget(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free * _SHARE)
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    physical = _physical_memory()
     limit = Path("/sys/fs/cgroup/memory.max")  # a container's own limit
     allowed = limit.read_text().strip() if limit.exists() else "max"
     return int(min(physical, int(allowed) if allowed.isdigit() else physical) * _SHARE)
+
+
+def _physical_memory() -> int:
+    """Bytes of memory that this machine has."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows has no such function
+        return int(psutil.virtual_memory().total)
 
 
 def parse_budget(gibibytes: object) -> int | None:
@@ -34,7 +43,7 @@ def parse_budget(gibibytes: object) -> int | None:
     """
     if gibibytes is None:
         return None
-    if isinstance(gibibytes, bool) or not isinstance(gibibytes, int | float) or not 0 < gibibytes < math.inf:
+    if isinstance(gibibytes, bool) or not isinstance(gibibytes, int | float) or not 0 < gibibytes < MOST_GIBIBYTES:
         raise InputError(f"memory={gibibytes!r}: expected a positive number of GiB; pass e.g. -M memory=8")
     return int(gibibytes * GIB)
 

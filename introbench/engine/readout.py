@@ -64,6 +64,14 @@ class Readout:
         return logits
 
 
+def in_float64(numbers: Tensor) -> Tensor:
+    """Numbers in float64, on their device, or on the CPU where the device has no float64, as Apple's has none."""
+    try:
+        return numbers.double()
+    except (TypeError, RuntimeError):
+        return numbers.cpu().to(torch.float64)
+
+
 def summarise(logits: Tensor, want: Want) -> Reading:
     """Reduce the logits of the next token to what is to be read.
 
@@ -78,7 +86,7 @@ def summarise(logits: Tensor, want: Want) -> Reading:
     finite = normaliser[:, 0].isfinite() & logprobs.isfinite().all(dim=-1)
     divergence = torch.empty(0)
     if want.divergence:
-        distributions = torch.log_softmax(logits.double(), dim=-1)
+        distributions = torch.log_softmax(in_float64(logits), dim=-1)
         first = distributions[:1]
         divergence = (first.exp() * (first - distributions)).sum(dim=-1).cpu()
     return Reading(

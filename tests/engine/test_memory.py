@@ -1,5 +1,6 @@
 """Budgets, and memory that runs out."""
 
+import os
 from typing import Any
 
 import pytest
@@ -123,6 +124,12 @@ def test_a_pass_is_halved_down_to_the_smallest_and_restored() -> None:
 def test_a_pass_takes_what_the_budget_allows() -> None:
     assert PassSize(token_bytes=10, budget=400, fastest=80).tokens(1) == 40
     assert PassSize(token_bytes=10, budget=1, fastest=80).tokens(1) == PassSize.smallest
+
+
+def test_without_sysconf_the_budget_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = default_budget(torch.device("cpu"))
+    monkeypatch.delattr(os, "sysconf")  # as on Windows
+    assert default_budget(torch.device("cpu")) == pytest.approx(expected, rel=0.01)
 
 
 def test_budgets_are_read_in_gib() -> None:

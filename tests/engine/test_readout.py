@@ -1,8 +1,11 @@
 """What is read at the last token: log-probabilities, the logit lens, residuals, divergence."""
 
+from typing import Any
+
 import pytest
 import torch
 from engine_requests import EVERYTHING, PRIOR, QUESTIONS, arms, forking, requests_of, truth
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from introbench.engine import Arms, Engine, Want, readout
@@ -57,6 +60,26 @@ def test_divergence_is_that_of_each_arms_distribution_from_the_firsts(llama: Pre
     torch.testing.assert_close(reading.divergence, torch.stack(expected), atol=1e-6, rtol=1e-4)
     assert reading.divergence[0] == 0
     assert reading.divergence[1:].min() > 1e-3
+
+
+def test_a_device_without_float64_gives_the_same_numbers(
+    llama: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(llama)
+    requests = requests_of(PRIOR, QUESTIONS[:2], arms(3), Want(tokens=(5,), divergence=True))
+    rows = arms(3).deltas
+    options: dict[str, Any] = {"length": 4, "temperature": 1.0, "end": ()}
+    expected = engine.read(requests), engine.continue_chat(PRIOR, rows, [1, 2, 3], **options)
+
+    def refuse(_tensor: Tensor) -> Tensor:
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+
+    monkeypatch.setattr(torch.Tensor, "double", refuse)
+    readings, texts = engine.read(requests), engine.continue_chat(PRIOR, rows, [1, 2, 3], **options)
+    for before, after in zip(expected[0], readings, strict=True):
+        torch.testing.assert_close(after.divergence, before.divergence, atol=1e-12, rtol=0)
+        assert after.divergence.dtype == torch.float64
+    assert texts == expected[1]
 
 
 def test_bfloat16_models_are_read_in_float32() -> None:
