@@ -56,7 +56,6 @@ def intervals(rows: Sequence[Row], title: str, *, at: float = 0.0, form: str = "
         form: Format of the axis.
         colour: Of the marks.
     """
-    known = [{"filter": "isValid(datum.low) && isValid(datum.high)"}]
     x = {"field": "estimate", "type": "quantitative", "title": title, "axis": {"format": form, "tickCount": 5}}
     return {
         "height": 30 * len(rows),
@@ -71,11 +70,14 @@ def intervals(rows: Sequence[Row], title: str, *, at: float = 0.0, form: str = "
         },
         "layer": [
             _dashed({"x": {"datum": at}, "y": {"value": 0}, "y2": {"value": "height"}}),
-            {
-                "transform": known,
-                "mark": {"type": "rule", "strokeWidth": 2, "color": colour},
-                "encoding": {"x": {**x, "field": "low"}, "x2": {"field": "high"}},
-            },
+            *_where(
+                ("low", "high"),
+                rows,
+                {
+                    "mark": {"type": "rule", "strokeWidth": 2, "color": colour},
+                    "encoding": {"x": {**x, "field": "low"}, "x2": {"field": "high"}},
+                },
+            ),
             {
                 "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1, "color": colour},
                 "encoding": {"x": x, "tooltip": tooltip(rows)},
@@ -103,21 +105,27 @@ def points(rows: Sequence[Row], x: str, y: str, colours: Mapping[str, str], shap
         "encoding": {"x": across},
         "layer": [
             _dashed({"y": {"datum": 0}, "x": {"value": 0}, "x2": {"value": "width"}}),
-            {
-                "transform": [{"filter": "isValid(datum.line)"}],
-                "mark": {"type": "line", "color": GREY, "strokeWidth": 2},
-                "encoding": {"y": {"field": "line", "type": "quantitative"}, "detail": {"field": "of"}},
-            },
-            {
-                "transform": [{"filter": "isValid(datum.y) && isValid(datum.group)"}],
-                "mark": {"type": "point", "filled": True, "size": 55, "opacity": 0.85},
-                "encoding": {
-                    "y": {"field": "y", "type": "quantitative", "title": y},
-                    "color": {"field": "group", "type": "nominal", "title": None, "scale": colour},
-                    "shape": {"field": "group", "type": "nominal", "title": None, "scale": shape},
-                    "tooltip": tooltip(of_points),
+            *_where(
+                ("line",),
+                rows,
+                {
+                    "mark": {"type": "line", "color": GREY, "strokeWidth": 2},
+                    "encoding": {"y": {"field": "line", "type": "quantitative"}, "detail": {"field": "of"}},
                 },
-            },
+            ),
+            *_where(
+                ("y",),
+                rows,
+                {
+                    "mark": {"type": "point", "filled": True, "size": 55, "opacity": 0.85},
+                    "encoding": {
+                        "y": {"field": "y", "type": "quantitative", "title": y},
+                        "color": {"field": "group", "type": "nominal", "title": None, "scale": colour},
+                        "shape": {"field": "group", "type": "nominal", "title": None, "scale": shape},
+                        "tooltip": tooltip(of_points),
+                    },
+                },
+            ),
         ],
     }
 
@@ -141,11 +149,14 @@ def lines(rows: Sequence[Row], x: str, y: str, colours: Mapping[str, str], *, at
         },
         "layer": [
             *([] if at is None else [_dashed({"y": {"datum": at}, "x": {"value": 0}, "x2": {"value": "width"}})]),
-            {
-                "transform": [{"filter": "isValid(datum.low) && isValid(datum.high)"}],
-                "mark": {"type": "area", "opacity": 0.18},
-                "encoding": {"y": {"field": "low", "type": "quantitative", "title": y}, "y2": {"field": "high"}},
-            },
+            *_where(
+                ("low", "high"),
+                rows,
+                {
+                    "mark": {"type": "area", "opacity": 0.18},
+                    "encoding": {"y": {"field": "low", "type": "quantitative", "title": y}, "y2": {"field": "high"}},
+                },
+            ),
             {
                 "mark": {"type": "line", "point": {"size": 25}, "strokeWidth": 2},
                 "encoding": {
@@ -201,6 +212,13 @@ def squares(rows: Sequence[Row], x: str, y: str, *, scale: Spec, legend: str, fo
             },
         ],
     }
+
+
+def _where(names: Sequence[str], rows: Sequence[Row], layer: Spec) -> list[Spec]:
+    """A layer of the rows in which these numbers are known; none without any, for which no axis could be found."""
+    if not any(all(math.isfinite(row.get(name, math.nan)) for name in names) for row in rows):
+        return []
+    return [{"transform": [{"filter": " && ".join(f"isValid(datum.{name})" for name in names)}], **layer}]
 
 
 def _dashed(encoding: Spec) -> Spec:
