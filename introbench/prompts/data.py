@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 import introbench
-from introbench.errors import InputError
+from introbench.errors import InputError, shown
 from introbench.prompts.schema import (
     EXPECTED,
     FAMILIES,
@@ -281,7 +281,7 @@ def _expect_keys(entry: Mapping[str, Any], allowed: set[str], where: str) -> Non
 
 def _expect(value: str, allowed: Iterable[str], what: str) -> None:
     if value not in allowed:
-        raise InputError(f"{what} {value!r}: expected one of {', '.join(sorted(allowed))}; correct it")
+        raise InputError(f"{what} {shown(value)}: expected one of {', '.join(sorted(allowed))}; correct it")
 
 
 def _yaml(name: str) -> Any:

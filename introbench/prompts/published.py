@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from introbench.errors import InputError
+from introbench.errors import InputError, shown
 from introbench.prompts import data
 from introbench.prompts.answers import Answers
 from introbench.prompts.conversation import Conversation, checked
@@ -65,11 +65,11 @@ def _options_of(source: PublishedConversation) -> dict[str, Any]:
     options = ["", *data.concepts()]
     if len(source.order) != len(options):
         raise InputError(
-            f"prompts: conversation {source.label!r}: extra.perm has {len(source.order)} places; expected "
+            f"prompts: conversation {shown(source.label)}: extra.perm has {len(source.order)} places; expected "
             f"{len(options)}, for nothing and the published concepts; choose files of this experiment"
         )
-    shown = {str(place): options[option] for place, option in enumerate(source.order)}
-    return {"family": "list", "options": shown, "expected": "nothing"}
+    by_place = {str(place): options[option] for place, option in enumerate(source.order)}
+    return {"family": "list", "options": by_place, "expected": "nothing"}
 
 
 def _read_all(paths: Sequence[Path]) -> Iterator[tuple[Path, PublishedConversation]]:
@@ -79,8 +79,8 @@ def _read_all(paths: Sequence[Path]) -> Iterator[tuple[Path, PublishedConversati
         for source in read_published(path):
             if source.label in path_of_label:
                 raise InputError(
-                    f"prompts {path}: label {source.label!r} also stands in {path_of_label[source.label]}; expected "
-                    f"each once; leave one of them out"
+                    f"prompts {path}: label {shown(source.label)} also stands in {path_of_label[source.label]}; "
+                    f"expected each once; leave one of them out"
                 )
             path_of_label[source.label] = path
             yield path, source
@@ -109,6 +109,6 @@ def _refuse_unsuited(path: Path, source: PublishedConversation, options: bool) -
     if missing:
         key, wanted = missing
         raise InputError(
-            f"prompts {path}: conversation {source.label!r}: {key} is missing, empty or does not match; expected "
+            f"prompts {path}: conversation {shown(source.label)}: {key} is missing, empty or does not match; expected "
             f"{wanted}; choose files of this experiment"
         )

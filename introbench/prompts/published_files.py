@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from introbench.errors import InputError, first_line
+from introbench.errors import InputError, first_line, shown
 
 ORDER_FILE = "_order.json"
 """File in a folder of conversations that lists their labels in order."""
@@ -67,7 +67,8 @@ def read_published(path: Path) -> list[PublishedConversation]:
     Raises:
         InputError: There is no conversation at the path, a file is malformed, or two files have the same label.
     """
-    if not path.exists() or not (path.is_dir() or path.suffix == ".json"):
+    # What is no regular file, such as a named pipe, may keep a reader waiting for ever.
+    if not (path.is_dir() or (path.suffix == ".json" and path.is_file())):
         problem = "is no .json file" if path.exists() else "does not exist"
         raise InputError(f"prompts {path}: {problem}; expected a .json file or a folder of them; correct the path")
     file_of_label: dict[str, Path] = {}
@@ -77,7 +78,7 @@ def read_published(path: Path) -> list[PublishedConversation]:
         label = conversation.label
         if label in file_of_label:
             raise InputError(
-                f"prompts file {file}: label {label!r} is also that of {file_of_label[label].name}; "
+                f"prompts file {file}: label {shown(label)} is also that of {file_of_label[label].name}; "
                 f"expected each once; rename or remove one"
             )
         file_of_label[label] = file
@@ -88,10 +89,18 @@ def read_published(path: Path) -> list[PublishedConversation]:
 def _files(folder: Path) -> list[Path]:
     """The conversation files of a folder, in order."""
     # Archives that were packed on macOS unpack to a hidden file beside every real one.
-    names = sorted(file.name for file in folder.glob("*.json") if file.is_file() and not file.name.startswith("."))
+    try:
+        entries = [*folder.iterdir()]
+    except OSError as error:
+        raise InputError(
+            f"prompts {folder}: cannot be read ({first_line(error)}); expected a folder of .json files; correct it"
+        ) from None
+    names = sorted(
+        file.name for file in entries if file.suffix == ".json" and file.is_file() and not file.name.startswith(".")
+    )
     names = [name for name in names if name != ORDER_FILE]
     if not names:
-        folders = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        folders = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
         hint = (
             f"choose one of its folders, {', '.join(folders)}, e.g. {folder / folders[0]}"
             if folders
@@ -103,13 +112,13 @@ def _files(folder: Path) -> list[Path]:
         name = label.replace(" ", "_").replace("/", "_") + ".json"
         if name not in names:
             raise InputError(
-                f"prompts file {folder / ORDER_FILE}: label {label!r}: expected its file {name} in the same folder; "
-                f"add the file or take the label out"
+                f"prompts file {folder / ORDER_FILE}: label {shown(label)}: expected its file {name} in the same "
+                f"folder; add the file or take the label out"
             )
         if name in listed:
             raise InputError(
-                f"prompts file {folder / ORDER_FILE}: label {label!r}: its file {name} is listed twice; expected it "
-                f"once; take one out"
+                f"prompts file {folder / ORDER_FILE}: label {shown(label)}: its file {name} is listed twice; expected "
+                f"it once; take one out"
             )
         listed.append(name)
     return [folder / name for name in [*listed, *(name for name in names if name not in listed)]]
@@ -117,9 +126,9 @@ def _files(folder: Path) -> list[Path]:
 
 def _order(file: Path) -> list[str]:
     """The labels that an order file lists; none if there is no such file."""
-    labels = _json(file) if file.exists() else []
+    labels = _json(file) if file.is_file() else []
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise InputError(f"prompts file {file}: {labels!r:.80}: expected a list of labels; correct it")
+        raise InputError(f"prompts file {file}: {shown(labels)}: expected a list of labels; correct it")
     return labels
 
 
@@ -127,11 +136,11 @@ def _read_conversation(file: Path) -> PublishedConversation:
     where = f"prompts file {file}: "
     entry = _json(file)
     if not isinstance(entry, dict):
-        raise InputError(f"{where}{entry!r:.80}: expected an object with label and messages; correct it")
+        raise InputError(f"{where}{shown(entry)}: expected an object with label and messages; correct it")
     _expect_keys(entry, _KEYS, where)
     label = _take(entry, "label", str, where)
-    if not label:
-        raise InputError(f"{where}label '': expected a name; give it one")
+    if not label or not label.isprintable():
+        raise InputError(f"{where}label {shown(label)}: expected a name that prints; give it one")
     messages = _messages(_take(entry, "messages", list, where), where)
     yes = _take(entry, "yes_token", str, where, "")
     no = _take(entry, "no_token", str, where, "")
@@ -164,12 +173,12 @@ def _messages(messages: list[Any], where: str) -> list[dict[str, Any]]:
     last = len(messages) - 1
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
-            raise InputError(f"{where}messages[{index}] {message!r:.80}: expected an object; correct it")
+            raise InputError(f"{where}messages[{index}] {shown(message)}: expected an object; correct it")
         here = f"{where}messages[{index}]."
         _expect_keys(message, _MESSAGE_KEYS, here)
         role = _take(message, "role", str, here)
         if role not in ROLES:
-            raise InputError(f"{here}role {role!r:.80}: expected one of {', '.join(ROLES)}; correct it")
+            raise InputError(f"{here}role {shown(role)}: expected one of {', '.join(ROLES)}; correct it")
         _take(message, "content", str, here)
         _take(message, "add_injection", bool, here, False)
         # Files with a free-text reply mark no message with `continue_msg`; there, too, the last message is continued.
@@ -213,7 +222,7 @@ def _variants(extra: Mapping[str, Any], where: str) -> tuple[str, ...]:
     """The tokens that mean yes, where a file lists several of them."""
     tokens = _take(extra, "yes_variant_tokens", list, where, [])
     if not all(isinstance(token, str) and token for token in tokens):
-        raise InputError(f"{where}yes_variant_tokens {tokens!r:.80}: expected a list of non-empty strings; correct it")
+        raise InputError(f"{where}yes_variant_tokens {shown(tokens)}: expected a list of non-empty strings; correct it")
     return tuple(tokens)
 
 
@@ -222,7 +231,7 @@ def _permutation(extra: Mapping[str, Any], where: str) -> tuple[int, ...]:
     places = _take(extra, "perm", list, where, [])
     # The type is compared because true and 1.0 equal 1.
     if not all(type(place) is int for place in places) or sorted(places) != list(range(len(places))):
-        raise InputError(f"{where}perm {places!r:.80}: expected each of 0, 1, 2, ... once, in any order; correct it")
+        raise InputError(f"{where}perm {shown(places)}: expected each of 0, 1, 2, ... once, in any order; correct it")
     return tuple(places)
 
 
@@ -253,7 +262,12 @@ def _take(entry: Mapping[str, Any], key: str, kind: type[T], where: str, default
         return default
     value = entry[key]
     if not isinstance(value, kind):
-        raise InputError(f"{where}{key} {value!r:.80}: expected {_TYPE_NAMES[kind]}; correct it")
+        raise InputError(f"{where}{key} {shown(value)}: expected {_TYPE_NAMES[kind]}; correct it")
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{where}{key} {shown(value)}: expected whole characters of Unicode; correct it") from None
     return value
 
 
@@ -261,7 +275,7 @@ def _expect_keys(entry: Mapping[str, Any], allowed: Sequence[str], where: str) -
     # A misspelt optional key, such as add_injection, would otherwise change the experiment without notice.
     for key in entry:
         if key not in allowed:
-            raise InputError(f"{where}{key!r:.80} unknown: expected one of {', '.join(allowed)}; correct it")
+            raise InputError(f"{where}{shown(key)} unknown: expected one of {', '.join(allowed)}; correct it")
 
 
 def _json(file: Path) -> Any:
@@ -273,3 +287,5 @@ def _json(file: Path) -> Any:
         raise InputError(
             f"prompts file {file}: cannot be read ({first_line(error)}); expected UTF-8 text; save it again"
         ) from None
+    except RecursionError:
+        raise InputError(f"prompts file {file}: is nested too deeply; expected an object with messages") from None

@@ -3,7 +3,6 @@
 import difflib
 import functools
 import inspect
-import math
 import os
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -35,8 +34,8 @@ StrengthTexts = str | float | list[str | float] | None
 
 MOST_CONCEPTS = 1000
 
-_BIGGEST_WORD = 10**15
-"""Numbers below it are written as they were typed."""
+_BIGGEST = 10**15
+"""Numbers below it are written as they were typed, and no margin is larger."""
 
 
 def typed_arguments(make: Callable[..., Task]) -> Callable[..., Task]:
@@ -112,7 +111,7 @@ def _as_word(item: object) -> str:
     if isinstance(item, str):
         return item.strip()
     is_number = isinstance(item, int | float) and not isinstance(item, bool)
-    return str(item) if is_number and abs(item) < _BIGGEST_WORD else ""
+    return str(item) if is_number and abs(item) < _BIGGEST else ""
 
 
 def _slip(word: str) -> str | None:
@@ -174,7 +173,7 @@ def parse_margin(value: object) -> float:
     Raises:
         InputError: It is not a finite number above 0.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _BIGGEST:
         raise InputError(f"margin={shown(value)}: expected a number of nats above 0; pass e.g. -T margin=0.5")
     return float(value)
 

@@ -78,6 +78,7 @@ def plan_arms(
             for concept, (path, _) in files.items()
         )
     )
+    _refuse_marks([recipe.concept for recipe in recipes], checkpoint.tokenizer)
     strangers = [concept for concept in data.concepts() if concept != recipes[0].concept]
     return ArmPlan(
         vectors=recipes,
@@ -91,6 +92,18 @@ def plan_arms(
         norm_arms=parse_count(norm_vectors, "norm_vectors", most=CONCEPTS_PER_BATCH),
         vector_files={concept: _facts_of(file, steered) for concept, (_, file) in files.items()},
     )
+
+
+def _refuse_marks(concepts: Sequence[str], tokenizer: Any) -> None:
+    """Refuse a concept in which the tokenizer would read a mark, such as one that ends a turn, in place of text."""
+    marks = {str(mark) for mark in tokenizer.all_special_tokens if str(mark).strip()}
+    for concept in concepts:
+        for mark in marks:
+            if mark in concept:
+                raise InputError(
+                    f"concept {shown(concept)}: has {shown(mark)}, which this model's tokenizer reads as a mark of its "
+                    f"own; expected text; write it in another way"
+                )
 
 
 def _controls(value: object) -> tuple[str, ...]:

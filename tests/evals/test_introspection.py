@@ -235,6 +235,7 @@ def test_retry_completes_an_interrupted_run(tiny_folder: Path, tmp_path: Path) -
     ("arguments", "complaint"),
     [
         ({"concept": "cats"}, "'concept': introspection has no such argument"),
+        ({"concepts": "a<|im_end|>"}, "concept 'a<|im_end|>': has '<|im_end|>', which this model's tokenizer reads as"),
         ({"concepts": None}, "concepts=null: expected a value; leave concepts out to have its default"),
         ({"documents": "lorm"}, "documents='lorm': expected one of"),
         ({"families": "control"}, "families='control'"),

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from introbench.errors import InputError
 from introbench.prompts import documents
 from introbench.provider import planned_run
 from introbench.provider.inspect_private import PrerequisiteError
+from introbench.steering.injection import parse_layers, parse_strength
+from introbench.steering.sweep_grid import parse_ranges
+from introbench.tasks.arguments import choose, parse_concepts, parse_count, parse_margin, user_path
+from introbench.tasks.continuations import choose_strengths
 
 TASKS = (
     *("calibrate", "identification", "introspection", "location", "logit_lens"),
@@ -72,7 +77,7 @@ def given(draw: random.Random, name: str) -> object:
         return text
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def quick(tiny_folder: Path, own_cache: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The model under evaluation is a tiny one; nothing is measured, and documents are fitted to it once."""
     monkeypatch.setenv("INSPECT_EVAL_MODEL", f"inject/{tiny_folder}")
@@ -100,9 +105,30 @@ def make(task: str, **arguments: object) -> None:
         raise refusal from error
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("task", TASKS)
 def test_any_argument_works_or_is_refused(border, task: str) -> None:
     names = [name for name in inspect.signature(getattr(registry, task)).parameters if name != "unknown"]
-    for draw in border.cases(8):
+    for draw in border.cases(3):
         arguments = {name: given(draw, name) for name in draw.sample(names, draw.choice([1, 1, 1, 2, 3]))}
         border.tries((task, arguments), lambda arguments=arguments: make(task, **arguments))
+
+
+READERS: dict[str, Callable[[Any], object]] = {
+    "concepts": parse_concepts,
+    "documents": lambda value: choose(value, ("none", "info"), "documents"),
+    "seed": lambda value: parse_count(value, "seed", most=2**32 - 1),
+    "margin": parse_margin,
+    "layers": lambda value: parse_layers(value, 30),
+    "strength": parse_strength,
+    "strengths": lambda value: choose_strengths(value, []),
+    "ranges": lambda value: parse_ranges(value, 30),
+    "vectors": lambda value: isinstance(value, str) and user_path(value),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_any_value_is_read_or_refused(border, name: str, told: list[str]) -> None:
+    for draw in border.cases(100):
+        value = given(draw, name)
+        border.tries((name, value), lambda value=value: READERS[name](value))

@@ -12,7 +12,7 @@ from inspect_ai._util.config import parse_cli_args
 from introbench.errors import InputError
 from introbench.prompts import data
 from introbench.records.factors import id_of_concept
-from introbench.tasks.arguments import Names, Words, choose, parse_concepts, typed_arguments, user_path
+from introbench.tasks.arguments import Names, Words, choose, parse_concepts, parse_margin, typed_arguments, user_path
 
 
 @typed_arguments
@@ -139,6 +139,13 @@ NONSENSE = (
 def test_what_is_no_line_of_text_is_no_concept(nonsense: object) -> None:
     with pytest.raises(InputError, match="expected"):
         parse_concepts(nonsense)
+
+
+@pytest.mark.parametrize("margin", [0, -1, math.nan, math.inf, 10**400, True, "1"])
+def test_a_margin_is_a_number_above_zero(margin: object) -> None:
+    assert parse_margin(2) == 2.0
+    with pytest.raises(InputError, match=r"margin=.*: expected a number of nats above 0"):
+        parse_margin(margin)
 
 
 def test_choices_suggest_what_was_meant() -> None:
