@@ -4,14 +4,14 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from introbench.analysis.introspection import IntrospectionRun
-from introbench.analysis.noticed import ScoredTrial
+from introbench.analysis.noticed import ScoredTrial, read_trials
 from introbench.page import (
     calibrate,
     identification,
@@ -24,6 +24,7 @@ from introbench.page import (
     top_of_mind,
 )
 from introbench.page.figure import CONFIG, Figure
+from introbench.page.published import published_table
 from introbench.page.scripts import scripts
 from introbench.report.log import ReadLog
 from introbench.report.report import Report
@@ -41,6 +42,10 @@ FIGURES: dict[str, Callable[[Sequence[ScoredTrial], Mapping[str, str]], list[Fig
     "top_of_mind_texts": top_of_mind.figures,
 }
 """For the name of each task's scorer, what makes the figures of its trials."""
+
+
+PUBLISHED = ("yes_shift", "arm_shifts")
+"""Scorers of the tasks for which probabilities were published."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,9 @@ def section_of(log: ReadLog, number: int = 0) -> Section:
         name = trial.metadata.get("question")
         if isinstance(name, str):
             questions.setdefault(name, trial.question)
-    run, trials = log.run, log.trials
+    run, trials, report = log.run, log.trials, log.report
     task = run.task.rpartition("/")[2]
+    published = published_table(task, run.model, read_trials(trials)) if log.scorer in PUBLISHED else []
     facts = {
         "log": Path(log.location).name,
         "model": run.model,
@@ -113,7 +119,7 @@ def section_of(log: ReadLog, number: int = 0) -> Section:
     return Section(
         anchor=re.sub(r"[^a-z0-9]+", "-", f"{number + 1}-{task}-{run.model}".lower()).strip("-"),
         title=f"{task.replace('_', ' ')}: {run.model}",
-        report=log.report,
+        report=replace(report, tables=[*report.tables, *published]),
         figures=[figure for figure in FIGURES[log.scorer](trials, questions) if figure.panels],
         below=log.below(full=True),
         provenance={name: value for name, value in facts.items() if value},

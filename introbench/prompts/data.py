@@ -131,6 +131,12 @@ def teaching_texts() -> TeachingTexts:
 
 
 @cache
+def published_results() -> dict[str, Any]:
+    """Published probabilities: their `source`, the `model`, and `results` by document and injection, in percent."""
+    return dict(_yaml("published_results.yaml"))
+
+
+@cache
 def concept_words() -> dict[str, tuple[str, ...]]:
     """Words that count as mentions of a concept, for each of the published concepts."""
     return {concept: tuple(words) for concept, words in _yaml("concept_words.yaml").items()}
