@@ -58,7 +58,7 @@ def shown(value: object) -> str:
 
     The notation tells the type: text stands in quotation marks. What does not print is escaped.
     """
-    text = _printable(_SHOWN.repr(value))
+    text = printable(_SHOWN.repr(value))
     return text if len(text) <= SHOWN else text[: SHOWN - len(_CUT)] + _CUT
 
 
@@ -67,7 +67,7 @@ def one_line(text: str, most: int = LONGEST) -> str:
 
     The end stays, because that is where messages say what to do.
     """
-    line = _printable(" ".join(text.split()))
+    line = printable(" ".join(text.split()))
     end = (most - len(_CUT)) // 2
     return line if len(line) <= most else line[: most - len(_CUT) - end] + _CUT + line[len(line) - end :]
 
@@ -78,7 +78,8 @@ def first_line(error: BaseException) -> str:
     return one_line(lines[0], most=LONGEST // 2) if lines else type(error).__name__
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """A text with all that does not print, line ends too, escaped."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

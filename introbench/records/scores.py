@@ -10,6 +10,8 @@ from typing import Any, Protocol, TypeVar
 
 PACKAGE = "introbench"
 
+_RECORDED = re.compile(rf"(?:{PACKAGE}/)?(.*?)\d*", re.DOTALL)
+
 _Score = TypeVar("_Score")
 
 
@@ -38,6 +40,11 @@ def recorded_name(scorer: str) -> str:
     return f"{PACKAGE}/{scorer}"
 
 
+def own_name(recorded: str) -> str:
+    """A scorer's own name, from one under which a log holds its scores."""
+    return _RECORDED.fullmatch(recorded)[1]  # type: ignore[index]  # matches any text
+
+
 def score_of(scores: Mapping[str, _Score] | None, scorer: str) -> _Score | None:
     """The score that a scorer gave a trial; of several the last, since scoring again may add one; None without one.
 
@@ -46,8 +53,7 @@ def score_of(scores: Mapping[str, _Score] | None, scorer: str) -> _Score | None:
             number behind the name of a scorer that has given a score before.
         scorer: The scorer's own name.
     """
-    name = re.compile(rf"({PACKAGE}/)?{scorer}\d*")
-    given = [score for recorded, score in (scores or {}).items() if name.fullmatch(recorded)]
+    given = [score for recorded, score in (scores or {}).items() if own_name(recorded) == scorer]
     return given[-1] if given else None
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from inspect_ai.log import EvalLog, EvalSample, read_eval_log
+from inspect_ai.log import EvalLog, EvalSample
 from inspect_ai.scorer import Score
 
-from introbench.errors import InputError
+from introbench.errors import InputError, shown
 from introbench.records.factors import id_of_concept
 
 FORMAT = 1
@@ -142,8 +142,8 @@ class Record:
         record = cls(**given)
         if record.digest != values["digest"]:
             raise InputError(
-                f"digest {values['digest']} of {record.task}: its trials have {record.digest}; expected the file as it "
-                f"was written; make it anew"
+                f"digest {shown(values['digest'])} of {record.task}: its trials have {record.digest}; expected the "
+                f"file as it was written; make it anew"
             )
         return record
 
@@ -203,43 +203,6 @@ class Record:
         if reworded:
             differences.append(f"{len(reworded)} questions have other texts, such as {reworded[0]}")
         return differences
-
-
-def read_records(path: str | Path) -> list[Record]:
-    """The evaluations in a baseline file, or the one of an Inspect log.
-
-    Raises:
-        InputError: There is no such file, or it is neither of the two.
-    """
-    path = Path(path)
-    what = f"baseline {path}"
-    if not path.is_file():
-        raise InputError(f"{what}: no such file; expected one that --save-baseline wrote, or an Inspect log")
-    try:
-        if path.suffix == ".eval":
-            return [Record.of(read_eval_log(str(path), resolve_attachments="core"))]
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(values, dict) and "eval" in values:
-            return [Record.of(read_eval_log(str(path), resolve_attachments="core"))]
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{what}: cannot be read ({type(error).__name__}); expected a file that --save-baseline wrote, or an "
-            f"Inspect log"
-        ) from error
-    if not isinstance(values, dict) or values.get("introbench baseline") != FORMAT:
-        raise InputError(
-            f"{what}: no baseline of format {FORMAT}; expected one that --save-baseline wrote; make it anew"
-        )
-    try:
-        return [Record.from_json(evaluation) for evaluation in values["evaluations"]]
-    except InputError as error:
-        raise InputError(f"{what}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{what}: cannot be read ({type(error).__name__}); expected the file as it was written; make it anew"
-        ) from error
 
 
 def write_baseline(path: str | Path, records: Iterable[Record]) -> None:

@@ -61,7 +61,7 @@ def read_baseline(path: Path) -> "list[Record]":
     Raises:
         pytest.UsageError: The file cannot be read.
     """
-    from introbench.regression.baseline import read_records  # noqa: PLC0415 (costs seconds)
+    from introbench.regression.read_baseline import read_records  # noqa: PLC0415 (costs seconds)
 
     try:
         return read_records(path)

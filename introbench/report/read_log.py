@@ -8,14 +8,17 @@ up to its events, and Inspect is asked only for logs of other formats.
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 from pydantic_core import from_json
 
-from introbench.report.log_files import opened
+from introbench.errors import InputError
+from introbench.report.log_files import opened, unreadable
+from introbench.report.typed import header_of, sample_of
 
 if sys.version_info < (3, 14):  # older versions of Python cannot read what Inspect compresses without its dependency
     import zipfile_zstd  # type: ignore[import-untyped]  # noqa: F401
@@ -93,12 +96,10 @@ def read_run(location: str) -> LoggedRun:
         location: The file.
     """
     if Path(location).suffix != ".eval":
-        from inspect_ai.log import read_eval_log  # noqa: PLC0415 (takes longer than a table)
-
-        return of_whole_log(read_eval_log(location, resolve_attachments=False))
-    with opened(location) as stream, ZipFile(stream) as file:
-        header = _header(file)
-        trials = [_trial(sample) for sample in _samples(file)]
+        return of_whole_log(location, _by_inspect(location, header_only=False))
+    with _unpacked(location) as file:
+        header = header_of(location, _header(file))
+        trials = [_trial(sample) for sample in _samples(location, file)]
     results, stats = header.get("results") or {}, header.get("stats") or {}
     scores = results.get("scores", [])
     return LoggedRun(
@@ -114,7 +115,21 @@ def read_run(location: str) -> LoggedRun:
     )
 
 
-def of_whole_log(log: "EvalLog") -> LoggedRun:
+def _by_inspect(location: str, *, header_only: bool) -> "EvalLog":
+    """A log of another format than .eval, as Inspect reads it.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    from inspect_ai.log import read_eval_log  # noqa: PLC0415 (takes longer than a table)
+
+    try:
+        return read_eval_log(location, header_only=header_only, resolve_attachments=False)
+    except Exception as error:  # Inspect lets the errors of file systems, of JSON and of its own types through
+        raise unreadable(location, error) from error
+
+
+def of_whole_log(location: str, log: "EvalLog") -> LoggedRun:
     """The same of a log that Inspect has read."""
     scores = log.results.scores if log.results else []
     return LoggedRun(
@@ -125,14 +140,7 @@ def of_whole_log(log: "EvalLog") -> LoggedRun:
         planned=log.results.total_samples if log.results else None,
         metrics={name: metric.value for score in scores for name, metric in score.metrics.items()},
         trials=[
-            LoggedTrial(
-                metadata=sample.metadata,
-                scores=None
-                if sample.scores is None
-                else {name: LoggedScore(score.metadata) for name, score in sample.scores.items()},
-                self_checks=(sample.output.metadata or {}).get("self_checks"),
-                question=_question(sample.model_dump(include={"input"})["input"]),
-            )
+            _trial(sample_of(location, sample.model_dump(include=_READ, warnings=False)))
             for sample in log.samples or []
         ],
         task=log.eval.task,
@@ -143,20 +151,34 @@ def of_whole_log(log: "EvalLog") -> LoggedRun:
 def status_of(location: str) -> str:
     """Inspect's word for how a log's run ended."""
     if Path(location).suffix != ".eval":
-        from inspect_ai.log import read_eval_log  # noqa: PLC0415 (takes longer than a table)
-
-        return read_eval_log(location, header_only=True).status
-    with opened(location) as stream, ZipFile(stream) as file:
-        return str(_header(file).get("status", "started"))
+        return _by_inspect(location, header_only=True).status
+    with _unpacked(location) as file:
+        return str(header_of(location, _header(file)).get("status", "started"))
 
 
 def task_of(location: str) -> str:
     """The name of the task that an .eval log is of, as its header says it; empty if the file is none."""
     try:
-        with opened(location) as stream, ZipFile(stream) as file:
-            return str(_header(file)["eval"]["task"])
-    except (BadZipFile, KeyError, ValueError):
+        with _unpacked(location) as file:
+            return str(header_of(location, _header(file))["eval"]["task"])
+    except InputError:
         return ""
+
+
+@contextmanager
+def _unpacked(location: str) -> Iterator[ZipFile]:
+    """The members of an .eval log; whatever is wrong with the file is said in one line.
+
+    Raises:
+        InputError: It cannot be opened, or is no zip file of JSON.
+    """
+    try:
+        with opened(location) as stream, ZipFile(stream) as file:
+            yield file
+    except InputError:
+        raise
+    except Exception as error:  # damaged files have errors of the zip format, of three compressions, and of JSON
+        raise unreadable(location, error) from error
 
 
 def _trial(sample: Mapping[str, Any]) -> LoggedTrial:
@@ -173,7 +195,9 @@ def _question(messages: Any) -> str:
     """Text of the last message that the user sent."""
     if not isinstance(messages, list):
         return str(messages or "")
-    asked = [message["content"] for message in messages if message["role"] == "user"]
+    asked = [
+        message.get("content") for message in messages if isinstance(message, dict) and message.get("role") == "user"
+    ]
     return asked[-1] if asked and isinstance(asked[-1], str) else ""
 
 
@@ -183,9 +207,9 @@ def _header(file: ZipFile) -> dict[str, Any]:
     return header
 
 
-def _samples(file: ZipFile) -> list[dict[str, Any]]:
+def _samples(location: str, file: ZipFile) -> list[dict[str, Any]]:
     """What is read of each sample, in Inspect's order; of a sample that was logged twice, the last one."""
-    samples = list(_parts_read(file))
+    samples = [sample_of(location, sample) for sample in _parts_read(file)]
     samples.sort(key=lambda sample: (sample["epoch"], _ordered(sample["id"])))
     return samples
 

@@ -15,7 +15,8 @@ from inspect_ai.log import EvalLog, read_eval_log
 
 from introbench.errors import InputError
 from introbench.regression import baseline
-from introbench.regression.baseline import Record, read_records, write_baseline
+from introbench.regression.baseline import Record, write_baseline
+from introbench.regression.read_baseline import read_records
 
 SMALL: dict[str, Any] = {
     "concepts": ["cats", "bread"],

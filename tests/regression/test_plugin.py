@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from plugin_runs import OWN, change_shifts
 
-from introbench.regression.baseline import read_records
+from introbench.regression.read_baseline import read_records
 from introbench.regression.run_state import NO_BASELINE
 
 pytest_plugins = ["pytester"]

@@ -9,7 +9,7 @@ from plugin_runs import Run, change_shifts, junit_elements, printed_table
 
 from introbench.provider import resident
 from introbench.provider.loaded_model import LoadedModel
-from introbench.regression.baseline import read_records
+from introbench.regression.read_baseline import read_records
 from introbench.regression.run_state import NO_BASELINE, NO_MODEL
 
 pytest_plugins = ["pytester"]

@@ -19,7 +19,7 @@ OLD = Path(__file__).parents[1] / "old_logs"
 
 def whole(path: Path) -> LoggedRun:
     """The same as `read_run`, of a log that Inspect has read."""
-    return of_whole_log(read_eval_log(str(path), resolve_attachments=False))
+    return of_whole_log(str(path), read_eval_log(str(path), resolve_attachments=False))
 
 
 def written(log: EvalLog, path: Path) -> Path:

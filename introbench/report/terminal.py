@@ -1,0 +1,34 @@
+"""What a terminal gets: only what prints, in characters that it has, as long as somebody reads."""
+
+import os
+import sys
+
+from introbench.errors import printable
+
+_IN_ASCII = {ord(sign): plain for sign, plain in {"·": ".", "━": "=", "╌": "-", "→": "->"}.items()}
+"""What stands for our own signs where there is nothing but ASCII."""
+
+
+def say(text: str) -> None:
+    """Print a text. Names from files may hold what a terminal would obey, or cannot show: that is escaped."""
+    lines = "\n".join(map(printable, text.split("\n")))
+    print(for_encoding(lines, getattr(sys.stdout, "encoding", None) or "utf-8"))
+
+
+def for_encoding(text: str, encoding: str) -> str:
+    """A text in the characters that an encoding has; others are escaped."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_IN_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+    return text
+
+
+def stop_printing() -> None:
+    """Let nothing more be written to standard output, whose reader has gone: Python would complain of it at the end."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+    except (OSError, ValueError, AttributeError):  # it is no file of the system's
+        return
+    os.close(nowhere)
