@@ -11,6 +11,7 @@ from introbench.solvers.continue_steered import continue_steered
 from introbench.steering.injection import Strength
 from introbench.tasks.arguments import Layers, StrengthTexts, Words, parse_count, typed_arguments
 from introbench.tasks.arms import plan_arms
+from introbench.tasks.chat_facts import facts_of_chat
 from introbench.tasks.continuations import TEXT_COLUMNS, chat_to_continue, choose_strengths, continuation_trials
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, run_facts
 from introbench.tasks.viewer import samples_view
@@ -79,5 +80,5 @@ def calibrate(
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=samples_view("Texts", "dose_response", TEXT_COLUMNS),
         version=1,
-        metadata=run_facts(checkpoint, arms) | {"strength": ", ".join(tried)},
+        metadata=run_facts(checkpoint, arms) | facts_of_chat(checkpoint, messages) | {"strength": ", ".join(tried)},
     )

@@ -23,6 +23,7 @@ from introbench.tasks.arguments import (
     user_paths,
 )
 from introbench.tasks.arms import plan_arms
+from introbench.tasks.chat_facts import chat_facts
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, concept_trials, plan_of, run_facts, system_turn
 from introbench.tasks.viewer import samples_view
 
@@ -112,7 +113,7 @@ def identification(
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),
         version=2,
-        metadata=run_facts(checkpoint, arms),
+        metadata=run_facts(checkpoint, arms) | chat_facts(checkpoint, conversations),
     )
 
 

@@ -19,6 +19,7 @@ from introbench.scorers.introspection import yes_shift
 from introbench.solvers.inject_prior_turn import inject_prior_turn
 from introbench.tasks.arguments import Layers, Names, StrengthText, Words, parse_count, parse_margin, typed_arguments
 from introbench.tasks.arms import plan_arms
+from introbench.tasks.chat_facts import chat_facts
 from introbench.tasks.conversations import asked_conversations
 from introbench.tasks.near_controls import near_controls
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, concept_trials, plan_of, run_facts, system_turn
@@ -151,7 +152,9 @@ def introspection(
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(both=len(arms.steerings) > 1),
         version=5,
-        metadata=run_facts(checkpoint, arms) | chosen,
+        metadata=run_facts(checkpoint, arms)
+        | chat_facts(checkpoint, conversations, () if prompts else formats)
+        | chosen,
     )
 
 

@@ -13,6 +13,7 @@ from introbench.solvers.inject_prior_turn import inject_prior_turn
 from introbench.steering.arms import ArmPlan
 from introbench.tasks.arguments import Layers, Names, StrengthText, Words, choose, parse_count, typed_arguments
 from introbench.tasks.arms import UNKNOWN_MODEL_STRENGTH, plan_arms
+from introbench.tasks.chat_facts import chat_facts
 from introbench.tasks.location import early_and_late, location_trials, scene
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, run_facts, system_turn
 from introbench.tasks.viewer import samples_view
@@ -112,6 +113,7 @@ def location(
         version=1,
         metadata={
             **run_facts(checkpoint, arms),
+            **chat_facts(checkpoint, [conversation for each in scenes for conversation in each.conversations]),
             **{place: f"{plan.layers[0]}:{plan.layers[1]} at {plan.strength}" for place, plan in by_depth.items()},
         },
     )

@@ -13,6 +13,7 @@ from introbench.scorers.logit_lens import lens_gap
 from introbench.solvers.inject_prior_turn import inject_prior_turn
 from introbench.tasks.arguments import Layers, Names, StrengthText, Words, typed_arguments
 from introbench.tasks.arms import plan_arms
+from introbench.tasks.chat_facts import chat_facts
 from introbench.tasks.conversations import asked_conversations
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, concept_trials, plan_of, run_facts, system_turn
 from introbench.tasks.viewer import samples_view
@@ -93,7 +94,7 @@ def logit_lens(
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),
         version=2,
-        metadata=run_facts(checkpoint, arms),
+        metadata=run_facts(checkpoint, arms) | chat_facts(checkpoint, conversations, () if prompts else formats),
     )
 
 

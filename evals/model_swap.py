@@ -20,6 +20,7 @@ from introbench.steering.injection import parse_layers, parse_strength
 from introbench.steering.model_swap import Swap
 from introbench.tasks.arguments import Layers, Names, StrengthText, parse_count, typed_arguments, user_path
 from introbench.tasks.arms import UNKNOWN_MODEL_STRENGTH
+from introbench.tasks.chat_facts import chat_facts
 from introbench.tasks.conversations import asked_conversations
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, plan_of, question_groups, system_turn, trial
 from introbench.tasks.viewer import samples_view
@@ -107,6 +108,7 @@ def model_swap(
             "seed": swap.seed,
             "model_revision": checkpoint.revision_digest,
             "versions": software_versions(),
+            **chat_facts(checkpoint, conversations, () if prompts else formats),
         },
     )
 

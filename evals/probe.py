@@ -18,6 +18,7 @@ from introbench.solvers.probe_states import probe_states
 from introbench.steering.arms import separate_batches
 from introbench.tasks.arguments import Layers, Names, StrengthText, Words, choose, typed_arguments
 from introbench.tasks.arms import plan_arms
+from introbench.tasks.chat_facts import chat_facts
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, chat_messages, run_facts, system_turn
 from introbench.tasks.viewer import samples_view
 
@@ -131,7 +132,7 @@ def probe(
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),
         version=2,
-        metadata=run_facts(checkpoint, arms),
+        metadata=run_facts(checkpoint, arms) | chat_facts(checkpoint, conversations),
     )
 
 

@@ -20,6 +20,7 @@ from introbench.steering.injection import Strength, parse_strength
 from introbench.steering.sweep_grid import FACTORS, Grid, parse_ranges
 from introbench.tasks.arguments import Names, StrengthTexts, Words, typed_arguments
 from introbench.tasks.arms import plan_arms
+from introbench.tasks.chat_facts import chat_facts
 from introbench.tasks.conversations import asked_conversations
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, plan_of, question_groups, run_facts, system_turn, trial
 from introbench.tasks.viewer import samples_view
@@ -117,7 +118,9 @@ def sweep(
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),
         version=2,
-        metadata=run_facts(checkpoint, arms) | _swept_facts(grid),
+        metadata=run_facts(checkpoint, arms)
+        | chat_facts(checkpoint, conversations, () if prompts else formats)
+        | _swept_facts(grid),
     )
 
 

@@ -11,6 +11,7 @@ from introbench.scorers.top_of_mind import top_of_mind_texts
 from introbench.solvers.continue_steered import continue_steered
 from introbench.tasks.arguments import Layers, StrengthTexts, Words, parse_count, typed_arguments
 from introbench.tasks.arms import plan_arms
+from introbench.tasks.chat_facts import facts_of_chat
 from introbench.tasks.continuations import TEXT_COLUMNS, chat_to_continue, choose_strengths, continuation_trials
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, run_facts
 from introbench.tasks.viewer import samples_view
@@ -78,7 +79,9 @@ def top_of_mind(
     count = parse_count(samples, "samples", most=1000, least=1)
     most = parse_count(length, "length", most=1000, least=1)
     if isinstance(temperature, bool) or not 0 <= temperature <= 10:
-        raise InputError(f"temperature={shown(temperature)}: expected a number from 0 to 10; pass e.g. -T temperature=1")
+        raise InputError(
+            f"temperature={shown(temperature)}: expected a number from 0 to 10; pass e.g. -T temperature=1"
+        )
     messages = chat_to_continue(checkpoint, prompts)
     trials = continuation_trials("top_of_mind", arms, messages, tried, count)
     plan_continuations(trials.dataset, trials.arm_batches, len(trials.seeds), most)
@@ -89,5 +92,5 @@ def top_of_mind(
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=samples_view("Texts", "top_of_mind_texts", TEXT_COLUMNS),
         version=1,
-        metadata=run_facts(checkpoint, arms) | {"strength": ", ".join(tried)},
+        metadata=run_facts(checkpoint, arms) | facts_of_chat(checkpoint, messages) | {"strength": ", ".join(tried)},
     )

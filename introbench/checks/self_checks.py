@@ -15,11 +15,12 @@ from torch import nn
 
 from introbench.checks.against_reference import AgainstReference, sham_row
 from introbench.checks.record import REFERENCE_CHECKS, Record, Value
+from introbench.checks.text_checks import text_checks
 from introbench.engine import Engine, Reading, Weights
 from introbench.engine.memory import is_out_of_memory
 from introbench.errors import SelfCheckError
 from introbench.progress import step
-from introbench.prompts.tokenized import QuestionSource, TokenizedQuestion
+from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.steering.arms import ArmBatch, Parts
 from introbench.steering.injection import MODEL_CONTRAST, Injection
 from introbench.steering.strength import Strengths
@@ -29,6 +30,7 @@ CHECKS = (
     "hooks gone",
     "one BOS",
     "prefix stable",
+    "round trip",
     "single tokens",
     "same shape",
     "vectors live",
@@ -167,7 +169,7 @@ class SelfChecks:
         """Check questions against the texts that they came from, every question once."""
         for question in questions:
             if question not in self._texts:
-                self._texts[question] = _source_checks(self._tokenizer, question)
+                self._texts[question] = text_checks(self._tokenizer, question)
         return self._texts[questions[0]]
 
     def _vectors_live(self, batch: Sequence[Injection], parts: Parts) -> Value:
@@ -194,50 +196,6 @@ class SelfChecks:
                         raise SelfCheckError("vectors live", f"norm {norm_added:.6g} of {where}", expected)
                     worst = max(worst, off)
         return worst
-
-
-def _source_checks(tokenizer: Any, question: TokenizedQuestion) -> dict[str, Value]:
-    """Tokenise a question again from the texts that it came from, and compare."""
-    chat, source = question.chat, question.source
-    begin = tokenizer.bos_token_id
-    twice = [at for at, pair in enumerate(zip(chat.tokens, chat.tokens[1:], strict=False)) if pair == (begin, begin)]
-    if twice:
-        raise SelfCheckError("one BOS", f"{tokenizer.bos_token!r} twice at token {twice[0]}", "one")
-    one_bos: Value = "ok" if begin is not None else "not checked: the tokenizer has no BOS"
-    if source is None:
-        unknown: Value = "not checked: only tokens are known"
-        return {"one BOS": one_bos, "prefix stable": unknown, "single tokens": unknown}
-    _prefix_stable(tokenizer, question, source)
-    for form, token in zip(source.forms, question.want.tokens, strict=True):
-        after = _tokens(tokenizer, chat.text + form)
-        if source.first_tokens:
-            after = after[: len(chat.tokens) + 1]
-        if after != (*chat.tokens, token):
-            raise SelfCheckError(
-                "single tokens",
-                f"answer form {form!r} to be tokens {list(after[len(chat.tokens) - 1 :])} from the chat's last one on",
-                f"{[chat.tokens[-1], token]}",
-            )
-    return {"one BOS": one_bos, "prefix stable": "ok", "single tokens": "ok"}
-
-
-def _prefix_stable(tokenizer: Any, question: TokenizedQuestion, source: QuestionSource) -> None:
-    """The conversation begins with the tokens of the prior turn rendered by itself, and these are what is steered."""
-    messages = [{"role": role, "content": content} for role, content in source.turns]
-    conversation = tokenizer.apply_chat_template(messages, tokenize=False, continue_final_message=True)
-    prior = tokenizer.apply_chat_template(messages[: source.prior_messages], tokenize=False)
-    tokens, alone = _tokens(tokenizer, conversation), _tokens(tokenizer, prior)
-    if tokens != question.chat.tokens:
-        raise SelfCheckError("spans", f"{len(question.chat.tokens)} tokens", f"the chat's own {len(tokens)}")
-    if tokens[: len(alone)] != alone:
-        at = next((at for at, pair in enumerate(zip(tokens, alone, strict=False)) if pair[0] != pair[1]), len(tokens))
-        raise SelfCheckError(
-            "prefix stable",
-            f"another token at {at} when the prior turn is rendered alone",
-            f"its {len(alone)} tokens to begin the conversation",
-        )
-    if len(alone) != question.chat.prior:
-        raise SelfCheckError("spans", f"a prior turn of tokens 0:{question.chat.prior}", f"0:{len(alone)}")
 
 
 def _same_shape(questions: Sequence[TokenizedQuestion], readings: Sequence[Reading], rows: int) -> Value:
@@ -270,10 +228,6 @@ def _finite(batch: Sequence[Injection], readings: Sequence[Reading]) -> Value:
                     "finite", f"log-probabilities {reading.logprobs[row].tolist()} of the sham", "finite numbers"
                 )
     return "ok" if shams else "not checked: no sham in the bank"
-
-
-def _tokens(tokenizer: Any, text: str) -> tuple[int, ...]:
-    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def _hooks_on(module: nn.Module) -> int:

@@ -32,9 +32,7 @@ from introbench.models.finite_weights import broken_part, dense_tensors
 from introbench.models.loadable import check_loadable
 from introbench.progress import tell
 from introbench.prompts import data
-
-CHATML = "chatml"
-"""Names the shipped chat template, in place of a file."""
+from introbench.prompts.template import CHATML, Prepared, parse_date, prepare
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 """Values of `-M dtype`; `auto` is the dtype in which the checkpoint is stored."""
@@ -66,6 +64,8 @@ class Checkpoint:
             model is there, or half of the machine's memory.
         products: How linear maps are computed in float32 on an x86 CPU, one of `engine.products.PRODUCTS`; None is the
             fastest, by measurement.
+        template_date: The date that the chat template writes in place of today's, as YEAR-MONTH-DAY; None is that of
+            `introbench.prompts.template.DEFAULT_DATE`.
     """
 
     name: str
@@ -79,10 +79,13 @@ class Checkpoint:
     chat_template: str | None = None
     memory: float | None = None
     products: str | None = None
+    template_date: Any = None
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other or name nothing, before anything is loaded."""
         parse_budget(self.memory)
+        if self.template_date is not None:
+            object.__setattr__(self, "template_date", parse_date(self.template_date))
         if self.dtype is not None and self.dtype not in DTYPES:
             raise InputError(f"dtype={self.dtype!r}: expected one of {', '.join(DTYPES)}; pass e.g. -M dtype=bfloat16")
         if self.products is not None and self.products not in PRODUCTS:
@@ -129,8 +132,8 @@ class Checkpoint:
         return config
 
     @cached_property
-    def tokenizer(self) -> Any:
-        """The model's tokenizer, with the chat template that was asked for."""
+    def _loaded_tokenizer(self) -> Any:
+        """The model's tokenizer as it is loaded."""
         _ = self.config  # a model that does not exist is reported once, by its configuration
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.source, **self._where)
@@ -139,11 +142,27 @@ class Checkpoint:
                 f"model inject/{self.name}: its tokenizer cannot be loaded ({first_line(error)}); expected tokenizer "
                 f"files beside the model; add them"
             ) from error
-        if self.chat_template is not None:
-            shipped = self.chat_template == CHATML
-            tokenizer.chat_template = data.chatml() if shipped else Path(self.chat_template).read_text(encoding="utf-8")
         tokenizer.name_or_path = self.name
         return tokenizer
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """The model's tokenizer with the chat template that was asked for, which is the same at any time."""
+        template = None
+        if self.chat_template is not None:
+            shipped = self.chat_template == CHATML
+            template = data.chatml() if shipped else Path(self.chat_template).read_text(encoding="utf-8")
+        prepared = prepare(self._loaded_tokenizer, template, self.template_date, called=str(self.chat_template))
+        for note in prepared.notes:
+            tell(f"inject/{self.name}: {note}")
+        if self.template_date is not None and prepared.date is None:
+            tell(f"inject/{self.name}: -M template_date changes nothing, since the chat template writes no date")
+        return prepared
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's tokenizer, with the chat template that was asked for."""
+        return self.prepared.tokenizer
 
     def check(self) -> None:
         """Refuse a model that cannot be run: architecture, attention implementation, missing files. Needs no weights.

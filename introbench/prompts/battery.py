@@ -12,6 +12,7 @@ from introbench.prompts import data
 from introbench.prompts.chat import tokenize_chat
 from introbench.prompts.conversation import (
     Conversation,
+    Turns,
     checked,
     opening,
     openings,
@@ -104,24 +105,34 @@ def battery(
             )
 
 
+def unreadable_formats(tokenizer: Any, prior: Turns) -> dict[str, str]:
+    """The answer formats whose forms are no single tokens of a model, each with the reason.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        prior: The prior turn that they are tried after.
+    """
+    reasons: dict[str, str] = {}
+    for name, answer_format in data.answer_formats().items():
+        turns = question_turns(answer_format.instruction, answer_format.prefill)
+        chat = tokenize_chat(tokenizer, (*prior, *turns), len(prior))
+        try:
+            yes_no(answer_format).tokens(tokenizer, chat)
+        except InputError as error:
+            reasons[name] = str(error)
+    return reasons
+
+
 def _readable_formats(tokenizer: Any, system: str | None) -> list[str]:
     """Names of the answer formats whose forms are single tokens of this model; tells the user which ones are not.
 
     Raises:
         InputError: There is no such format.
     """
-    prior = opening("", "accurate", system)
-    formats = data.answer_formats()
-    readable: list[str] = []
-    for name, answer_format in formats.items():
-        turns = question_turns(answer_format.instruction, answer_format.prefill)
-        chat = tokenize_chat(tokenizer, (*prior, *turns), len(prior))
-        try:
-            yes_no(answer_format).tokens(tokenizer, chat)
-        except InputError as error:
-            if not readable and name == [*formats][-1]:
-                raise
-            tell(f"answer format {name} is left out: {error}")
-        else:
-            readable.append(name)
+    reasons = unreadable_formats(tokenizer, opening("", "accurate", system))
+    readable = [name for name in data.answer_formats() if name not in reasons]
+    if not readable:
+        raise InputError([*reasons.values()][-1])
+    for name, reason in reasons.items():
+        tell(f"answer format {name} is left out: {reason}")
     return readable

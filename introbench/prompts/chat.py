@@ -2,22 +2,35 @@
 
 The conversation is rendered and tokenised once. The prior turn is its leading part: system turn, first user turn and
 first assistant turn, including the tokens that the template adds. Nothing is rendered again later, so the steered
-positions and the question cannot come from two different texts. A template for which this does not hold is refused.
+positions and the question cannot come from two different texts. The prior turn has to be the same before every
+question. A template for which this does not hold is refused, and so is a tokenizer that loses text.
 """
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from jinja2.exceptions import TemplateError
-
 from introbench.errors import InputError
+from introbench.prompts.prior_turn import Messages, content_stretches, possible_ends
+from introbench.prompts.rendering import (
+    REJECTED,
+    UnsuitableTemplateError,
+    apply,
+    first_difference,
+    keeps_prior_turn,
+    refuse_other_reading,
+    rendered,
+)
+from introbench.prompts.round_trip import decode, name_of, normalised, reads_as
+from introbench.prompts.template import encode, own_beginning, with_chatml
+
+__all__ = ["Chat", "Messages", "answer_token", "count_tokens", "encode", "next_token", "render", "tokenize_chat"]
 
 _MOST_ENCODED = 64
 
-Messages = Sequence[dict[str, str]]
-"""Chat messages with the keys `role` and `content`."""
+_OTHER_QUESTIONS = ("Is it so?", "Why?")
 
 
 @dataclass(frozen=True)
@@ -28,11 +41,20 @@ class Chat:
         text: The conversation as the template renders it; it ends with the assistant's prefill.
         tokens: Token ids of `text`.
         prior: Number of leading tokens that are the prior turn.
+        prior_text: The prior turn as the template renders it; not compared.
+        normalised: What the tokenizer normalises in the text, by name; not compared.
     """
 
     text: str
     tokens: tuple[int, ...]
     prior: int
+    prior_text: str = field(default="", compare=False)
+    normalised: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the token ids, and of how many of them are the prior turn."""
+        return hashlib.sha256(f"{list(self.tokens)} {self.prior}".encode()).hexdigest()[:16]
 
     @property
     def prior_tokens(self) -> tuple[int, ...]:
@@ -55,76 +77,35 @@ def tokenize_chat(tokenizer: Any, messages: Messages, prior_messages: int) -> Ch
 
     Raises:
         InputError: The tokenizer has no chat template, or its template rejects a role, strips the prefill,
-            rewrites earlier turns, or merges the end of the prior turn and the question into one token.
+            rewrites earlier turns, leaves out what the tokenizer itself puts first, or merges the end of the prior turn
+            and the question into one token; or the tokenizer loses text.
     """
-    text = render(tokenizer, messages)
-    if prior_messages == 0:
-        return Chat(text, encode(tokenizer, text), 0)
-    prior_text = render(tokenizer, messages[:prior_messages], prefill=False)
-    if not text.startswith(prior_text):
-        if messages[0]["role"] == "system" and _keeps_prior_turn(tokenizer, messages[1:], prior_messages - 1):
-            raise InputError(
-                f"chat template of {_name(tokenizer)}: moves the system turn behind earlier turns when later ones are "
-                f"added; expected it to stay first; run without one, -T system=none"
-            )
-        where = _first_difference(prior_text, text)
-        raise InputError(
-            f"chat template of {_name(tokenizer)}: rewrites earlier turns when later ones are added (from character "
-            f"{where}: {prior_text[where : where + 24]!r} becomes {text[where : where + 24]!r}); expected the prior "
-            f"turn to stay as it is; pass a template that keeps it, e.g. -M chat_template=chatml"
-        )
-    tokens = encode(tokenizer, text)
-    prior_tokens = _encode_once(tokenizer, prior_text)
-    if tokens[: len(prior_tokens)] != prior_tokens or len(tokens) == len(prior_tokens):
-        raise InputError(
-            f"chat template of {_name(tokenizer)}: the prior turn's end ({prior_text[-12:]!r}) and the next turn share "
-            f"a token; expected a token boundary between turns; pass another template, -M chat_template=FILE"
-        )
-    return Chat(text=text, tokens=tokens, prior=len(prior_tokens))
+    try:
+        return _tokenized(tokenizer, messages, prior_messages)
+    except UnsuitableTemplateError as error:
+        remedy = error.remedy or _remedy(tokenizer, messages, prior_messages)
+        raise InputError(f"{error}; {remedy}") from error.__cause__
 
 
-def render(tokenizer: Any, messages: Messages, *, prefill: bool = True) -> str:
+def render(tokenizer: Any, messages: Messages) -> str:
     """Apply the chat template, and check that it contains the text of every turn unchanged.
 
     Args:
         tokenizer: A transformers tokenizer with a chat template.
-        messages: The conversation.
-        prefill: Whether the last message is to be continued, so that no end-of-turn marks follow it.
+        messages: The conversation; the last message is to be continued, so that no end-of-turn marks follow it.
 
     Raises:
         InputError: There is no template, or it rejects a role, drops or changes a turn, or strips the prefill.
     """
-    if not getattr(tokenizer, "chat_template", None):
-        raise InputError(
-            f"model {_name(tokenizer)}: has no chat template; expected an instruct model; "
-            f"choose one, or pass a Jinja template, -M chat_template=FILE"
-        )
     try:
-        text = _apply(tokenizer, messages, prefill)
-    except TemplateError as error:
-        raise InputError(_rejection(tokenizer, messages, error)) from error
-    except ValueError:  # transformers did not find the last message in the rendered chat
-        raise InputError(_stripped_prefill(tokenizer, messages)) from None
-    if prefill and not text.endswith(messages[-1]["content"]):
-        raise InputError(_stripped_prefill(tokenizer, messages))
-    end = 0
-    for turn, message in enumerate(messages):
-        start = text.find(message["content"], end)
-        if start < 0:
-            raise InputError(
-                f"chat template of {_name(tokenizer)}: rewrites turn {turn + 1} ({message['role']}), whose text "
-                f"{message['content'][:40]!r} is not in the rendered chat; pass another template, -M chat_template=FILE"
-            )
-        end = start + len(message["content"])
-    return text
-
-
-def encode(tokenizer: Any, text: str) -> tuple[int, ...]:
-    """Token ids of a text. No special tokens are added, since a rendered chat contains them."""
-    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+        return rendered(tokenizer, messages)
+    except UnsuitableTemplateError as error:
+        raise InputError(f"{error}; {error.remedy or _remedy(tokenizer, messages, 0)}") from error.__cause__
 
 
 _encoded: WeakKeyDictionary[Any, dict[str, tuple[int, ...]]] = WeakKeyDictionary()
+_prior_texts: WeakKeyDictionary[Any, dict[tuple[Any, ...], str]] = WeakKeyDictionary()
+"""For each tokenizer the prior turns that its template rendered, by template and messages."""
 
 
 def _encode_once(tokenizer: Any, text: str) -> tuple[int, ...]:
@@ -149,62 +130,138 @@ def answer_token(tokenizer: Any, chat: Chat, form: str) -> int | None:
     two tokens after a prefill, or can change the last token of the prefill.
     """
     tokens = encode(tokenizer, chat.text + form)
-    if len(tokens) == len(chat.tokens) + 1 and tokens[:-1] == chat.tokens:
+    if len(tokens) == len(chat.tokens) + 1 and tokens[:-1] == chat.tokens and reads_as(tokenizer, tokens[-1], form):
         return tokens[-1]
     return None
 
 
 def next_token(tokenizer: Any, chat: Chat, text: str) -> int | None:
-    """The id of the first token of a text directly after the chat's prefill, or None if the two share a token."""
+    """The id of the first token of a text directly after the chat's prefill.
+
+    Returns:
+        None if the two share a token, or if the tokenizer does not know the text.
+    """
     tokens = encode(tokenizer, chat.text + text)
     if len(tokens) > len(chat.tokens) and tokens[: len(chat.tokens)] == chat.tokens:
-        return tokens[len(chat.tokens)]
+        token = tokens[len(chat.tokens)]
+        return None if token == getattr(tokenizer, "unk_token_id", None) else token
     return None
 
 
-def _apply(tokenizer: Any, messages: Messages, prefill: bool) -> str:
-    """The rendered conversation, unchecked."""
-    return tokenizer.apply_chat_template(list(messages), tokenize=False, continue_final_message=prefill)
+def _tokenized(tokenizer: Any, messages: Messages, prior_messages: int) -> Chat:
+    """A tokenised conversation; see `tokenize_chat`."""
+    text = rendered(tokenizer, messages)
+    tokens = encode(tokenizer, text)
+    lost = normalised(tokenizer, text)
+    beginning = own_beginning(tokenizer)
+    if tokens[: len(beginning)] != beginning:
+        first = decode(tokenizer, beginning)
+        raise UnsuitableTemplateError(
+            f"chat template of {name_of(tokenizer)}: leaves out {first!r}; expected it first, where the tokenizer "
+            f"itself puts it",
+            "write it at the beginning of a template, -M chat_template=FILE",
+        )
+    if prior_messages == 0:
+        return Chat(text, tokens, 0, normalised=lost)
+    prior_text = _prior_text(tokenizer, messages, prior_messages, text, tokens)
+    prior = len(_encode_once(tokenizer, prior_text))
+    return Chat(text, tokens, prior, prior_text=prior_text, normalised=lost)
 
 
-def _keeps_prior_turn(tokenizer: Any, messages: Messages, prior_messages: int) -> bool:
-    """Whether the rendered conversation begins with its prior turn as that is rendered alone."""
+def _prior_text(tokenizer: Any, messages: Messages, prior_messages: int, text: str, tokens: tuple[int, ...]) -> str:
+    """The prior turn as it is rendered in a conversation; the same for every question after it.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        messages: The conversation.
+        prior_messages: How many leading messages are the prior turn.
+        text: The rendered conversation.
+        tokens: Its token ids.
+    """
+    kept = _prior_texts.setdefault(tokenizer, {})
+    key = (
+        str(tokenizer.chat_template),
+        *((message["role"], message["content"]) for message in messages[:prior_messages]),
+    )
+    found = kept.get(key) or _find_prior_text(tokenizer, messages, prior_messages, text, tokens)
+    if not text.startswith(found):
+        where = first_difference(found, text)
+        raise UnsuitableTemplateError(
+            f"chat template of {name_of(tokenizer)}: rewrites earlier turns when later ones are added (from character "
+            f"{where}: {found[where : where + 24]!r} becomes {text[where : where + 24]!r}); expected the prior turn to "
+            f"be the same before every question"
+        )
+    if not _begins(tokens, _encode_once(tokenizer, found)):
+        raise UnsuitableTemplateError(
+            f"chat template of {name_of(tokenizer)}: the prior turn's end ({found[-12:]!r}) and the next turn share a "
+            f"token; expected a token boundary between turns"
+        )
+    if key not in kept:
+        if len(kept) >= _MOST_ENCODED:
+            kept.clear()
+        kept[key] = found
+    return found
+
+
+def _find_prior_text(
+    tokenizer: Any, messages: Messages, prior_messages: int, text: str, tokens: tuple[int, ...]
+) -> str:
+    """The prior turn as a conversation has it: as it is rendered alone, or else as far as its end marks go."""
+    refuse_other_reading(tokenizer, messages, text)
     try:
-        conversation = _apply(tokenizer, messages, prefill=True)
-        return conversation.startswith(_apply(tokenizer, messages[:prior_messages], prefill=False))
-    except (TemplateError, ValueError):
+        alone = apply(tokenizer, messages[:prior_messages])
+        if text.startswith(alone):
+            return alone
+        tail = alone[content_stretches(alone, messages[:prior_messages])[-1][1] :]
+    except REJECTED:
+        tail = ""
+    if messages[0]["role"] == "system" and keeps_prior_turn(tokenizer, messages[1:], prior_messages - 1):
+        raise UnsuitableTemplateError(
+            f"chat template of {name_of(tokenizer)}: moves the system turn behind earlier turns when later ones are "
+            f"added; expected it to stay first"
+        )
+    stretches = content_stretches(text, messages)
+    reply_end, question_begin = stretches[prior_messages - 1][1], stretches[prior_messages][0]
+    ends = possible_ends(text, reply_end, question_begin, tail, _first_header(tokenizer, messages, text, stretches))
+    end = next((end for end in ends if _begins(tokens, encode(tokenizer, text[:end]))), reply_end)
+    asked = messages[prior_messages]
+    other = {**asked, "content": next(text for text in _OTHER_QUESTIONS if text != asked["content"])}
+    otherwise = rendered(tokenizer, [*messages[:prior_messages], other, *messages[prior_messages + 1 :]])
+    if not otherwise.startswith(text[:end]):
+        where = first_difference(text[:end], otherwise)
+        raise UnsuitableTemplateError(
+            f"chat template of {name_of(tokenizer)}: renders earlier turns otherwise before another question (from "
+            f"character {where}: {text[where : where + 24]!r}); expected the prior turn to be the same"
+        )
+    return text[:end]
+
+
+def _first_header(tokenizer: Any, messages: Messages, text: str, stretches: Sequence[tuple[int, int]]) -> str:
+    """What the template writes before a user's content that begins a chat."""
+    number = next(number for number, message in enumerate(messages) if message["role"] == "user")
+    try:
+        alone = apply(tokenizer, messages[number : number + 1])
+        return alone[: content_stretches(alone, messages[number : number + 1])[0][0]]
+    except REJECTED:
+        return text[stretches[number - 1][1] if number else 0 : stretches[number][0]]
+
+
+def _begins(tokens: tuple[int, ...], beginning: tuple[int, ...]) -> bool:
+    """Whether some token ids begin with others, and go on after them."""
+    return len(beginning) < len(tokens) and tokens[: len(beginning)] == beginning
+
+
+def _remedy(tokenizer: Any, messages: Messages, prior_messages: int) -> str:
+    """What to do about a template that does not suit a conversation: what was tried, and helps."""
+    if messages[0]["role"] == "system" and _suits(tokenizer, messages[1:], max(prior_messages - 1, 0)):
+        return "run without a system turn, -T system=none"
+    if _suits(with_chatml(tokenizer), messages, prior_messages):
+        return "pass a template that suits it, e.g. -M chat_template=chatml"
+    return "pass another template, -M chat_template=FILE"
+
+
+def _suits(tokenizer: Any | None, messages: Messages, prior_messages: int) -> bool:
+    try:
+        return tokenizer is not None and bool(_tokenized(tokenizer, messages, prior_messages))
+    except InputError:
         return False
-
-
-def _rejection(tokenizer: Any, messages: Messages, error: TemplateError) -> str:
-    """The error text for a template that rejects a turn: the system turn, if the others are accepted without it."""
-    name, reason = _name(tokenizer), str(error).strip() or type(error).__name__
-    if messages[0]["role"] == "system":
-        try:
-            _apply(tokenizer, messages[1:], prefill=False)
-        except TemplateError:
-            pass
-        else:
-            return f"chat template of {name}: rejects a system turn ({reason}); run without one, -T system=none"
-    roles = ", ".join(message["role"] for message in messages)
-    return (
-        f"chat template of {name}: rejects the turns {roles} ({reason}); pass another template, -M chat_template=FILE"
-    )
-
-
-def _stripped_prefill(tokenizer: Any, messages: Messages) -> str:
-    """The error text for a template that strips the prefill."""
-    return (
-        f"chat template of {_name(tokenizer)}: strips the prefill {messages[-1]['content']!r}; expected the rendered "
-        f"chat to end with it; pass a template that keeps it, -M chat_template=FILE"
-    )
-
-
-def _name(tokenizer: Any) -> str:
-    """What a tokenizer is called in errors."""
-    return str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)
-
-
-def _first_difference(expected: str, text: str) -> int:
-    """Index of the first character in which two texts differ."""
-    return next((i for i, (a, b) in enumerate(zip(expected, text, strict=False)) if a != b), len(text))

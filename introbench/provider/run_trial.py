@@ -116,6 +116,7 @@ def _output(
             "arms": [record.to_json() for record in records],
             "forms": question.form_texts,
             "left_out": question.left_out,
+            "tokens": chat.digest,
             "prior_tokens": chat.prior,
             "question_tokens": len(chat.tokens) - chat.prior,
             "layers": list(batch[0].layers),

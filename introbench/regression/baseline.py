@@ -17,6 +17,7 @@ from inspect_ai.scorer import Score
 
 from introbench.errors import InputError, shown
 from introbench.records.factors import id_of_concept
+from introbench.regression.json_lines import json_lines
 
 FORMAT = 1
 """Version of the file format."""
@@ -24,6 +25,12 @@ _FACTORS = ("document", "family", "question", "format", "concept")
 """The factors that a trial needs to be compared."""
 _INJECTION = ("layers", "strength", "method", "steering")
 """Settings that identify trials. The seed is not one of them: it draws other random vectors for the same trials."""
+_TEMPLATE_DATE, _VOCABULARY = "template_date", "vocabulary"
+"""Settings of how a question becomes tokens: the date that the chat template writes, and a digest of the vocabulary."""
+_NOT_KEPT = ("prior_turns", "notes")
+"""What a log says of its run as a whole that a baseline does not keep."""
+_TOKENS = "tokens"
+"""Key of the digest of a question's token ids; older logs and baselines do not have it."""
 _DECIMALS = 6
 """Digits of a number after the point."""
 _VERDICT = "verdict: "
@@ -99,9 +106,10 @@ class Record:
                         sample.metadata.get("answers"),
                     ]
                 ),
+                **{key: value for key, value in (sample.output.metadata or {}).items() if key == _TOKENS},
             }
             repeats[question][sample.metadata["concept"]].append(_values_of(next(iter((sample.scores or {}).values()))))
-        facts = dict(log.eval.metadata or {})
+        facts = {name: fact for name, fact in (log.eval.metadata or {}).items() if name not in _NOT_KEPT}
         return cls(
             task=log.eval.task.rsplit("/", 1)[-1],
             task_version=str(log.eval.task_version),
@@ -160,14 +168,18 @@ class Record:
 
     @property
     def digest(self) -> str:
-        """Digest of task, injection, texts and concepts. It does not depend on the model and its answers."""
+        """Digest of task, injection, texts, token ids and concepts. It does not depend on weights and answers."""
         concepts = {question: sorted(trials) for question, trials in self.trials.items()}
-        return _digest([self._task_and_injection, concepts, self.questions])
+        return _digest([self._settings_of(*_INJECTION, _TEMPLATE_DATE), concepts, self.questions])
+
+    def _settings_of(self, *names: str) -> dict[str, str]:
+        """Task, version, and those of some settings that the evaluation has."""
+        settings = {name: str(self.settings[name]) for name in names if name in self.settings}
+        return {"task": self.task, "version": self.task_version, **settings}
 
     @property
-    def _task_and_injection(self) -> dict[str, str]:
-        injection = {name: str(self.settings[name]) for name in _INJECTION if name in self.settings}
-        return {"task": self.task, "version": self.task_version, **injection}
+    def _has_tokens(self) -> bool:
+        return all(_TOKENS in question for question in self.questions.values())
 
     @property
     def metrics(self) -> list[str]:
@@ -182,10 +194,15 @@ class Record:
     def differences(self, other: "Record") -> list[str]:
         """How the trials of a later evaluation differ from these, in words; empty if the two can be compared.
 
+        Token ids are compared where both evaluations say them, and the two models have one vocabulary.
+
         Args:
             other: The later evaluation.
         """
-        here, there = self._task_and_injection, other._task_and_injection
+        vocabularies = {record.settings.get(_VOCABULARY, "unknown") for record in (self, other)} - {"unknown"}
+        by_tokens = len(vocabularies) < 2 and self._has_tokens and other._has_tokens
+        settings = (*_INJECTION, _TEMPLATE_DATE) if len(vocabularies) < 2 else _INJECTION
+        here, there = self._settings_of(*settings), other._settings_of(*settings)
         differences = [
             f"{name}: {here.get(name, 'none')} -> {there.get(name, 'none')}"
             for name in sorted(here.keys() | there.keys())
@@ -195,13 +212,17 @@ class Record:
         for names, where in ((before - now, "before alone"), (now - before, "now alone")):
             if names:
                 differences.append(f"{len(names)} trials {where}, such as {min(names)}")
-        reworded = [
-            name
-            for name in sorted(self.questions.keys() & other.questions.keys())
-            if self.questions[name] != other.questions[name]
-        ]
+        shared = sorted(self.questions.keys() & other.questions.keys())
+        reworded = [name for name in shared if _worded(self.questions[name]) != _worded(other.questions[name])]
         if reworded:
             differences.append(f"{len(reworded)} questions have other texts, such as {reworded[0]}")
+        retokenized = [
+            name for name in shared if by_tokens and self.questions[name][_TOKENS] != other.questions[name][_TOKENS]
+        ]
+        if retokenized and not reworded:
+            differences.append(
+                f"{len(retokenized)} questions have other tokens (another chat template?), such as {retokenized[0]}"
+            )
         return differences
 
 
@@ -217,7 +238,7 @@ def write_baseline(path: str | Path, records: Iterable[Record]) -> None:
     evaluations = sorted(
         (record.to_json() for record in records), key=lambda values: (values["task"], values["digest"])
     )
-    text = _lines({"introbench baseline": FORMAT, "evaluations": evaluations}) + "\n"
+    text = json_lines({"introbench baseline": FORMAT, "evaluations": evaluations}) + "\n"
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -229,23 +250,6 @@ def write_baseline(path: str | Path, records: Iterable[Record]) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-
-
-def _lines(value: Any, indent: int = 0) -> str:
-    """JSON with one line for every trial, so that a change of one trial changes one line."""
-    if _is_flat(value):
-        return json.dumps(value, ensure_ascii=False, sort_keys=True)
-    inner, outer = " " * (indent + 1), " " * indent
-    if isinstance(value, dict):
-        body = [f"{inner}{json.dumps(key)}: {_lines(value[key], indent + 1)}" for key in sorted(value)]
-        return "{\n" + ",\n".join(body) + f"\n{outer}}}"
-    return "[\n" + ",\n".join(f"{inner}{_lines(part, indent + 1)}" for part in value) + f"\n{outer}]"
-
-
-def _is_flat(value: Any) -> bool:
-    """Whether a value contains no mappings."""
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return all(not isinstance(part, dict) and _is_flat(part) for part in parts)
 
 
 def _question_of(sample: EvalSample) -> str:
@@ -285,6 +289,11 @@ def _verdict_of(log: EvalLog) -> str:
         name.removeprefix(_VERDICT) for name, metric in metrics if name.startswith(_VERDICT) and metric.value == 1
     )
     return next(verdicts, "")
+
+
+def _worded(question: Mapping[str, Any]) -> dict[str, Any]:
+    """A question's factors and the digest of its text, without its tokens."""
+    return {name: value for name, value in question.items() if name != _TOKENS}
 
 
 def _trial_names(record: Record) -> list[str]:

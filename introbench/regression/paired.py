@@ -96,10 +96,10 @@ def require_same_trials(before: Record, now: Record) -> None:
     Raises:
         InputError: The trials differ; the error says in what.
     """
-    if before.digest != now.digest:
+    if differences := before.differences(now):
         raise InputError(
             f"trials of {now.task} with digest {now.digest}: expected those of the baseline, {before.digest}; "
-            f"{'; '.join(before.differences(now))}; run the same, or make the baseline anew"
+            f"{'; '.join(differences)}; run the same, or make the baseline anew"
         )
 
 
@@ -116,7 +116,7 @@ def partner(record: Record, others: Sequence[Record]) -> Record | None:
     """
     return max(
         (other for other in others if other.task == record.task),
-        key=lambda other: (other.digest == record.digest, other.arguments == record.arguments),
+        key=lambda other: (not other.differences(record), other.arguments == record.arguments),
         default=None,
     )
 

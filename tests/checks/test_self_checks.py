@@ -59,7 +59,7 @@ def test_a_run_that_is_as_it_should_be_passes(
     assert record["arms in order"] > 1e-3
     table = log_report.log_table(log.location, full=True)
     (line,) = [line for line in table.splitlines() if line.startswith("Self-checks:")]
-    assert line.startswith("Self-checks: 12 passed (")
+    assert line.startswith("Self-checks: 13 passed (")
     assert "sham is plain" in line
     assert line.endswith("% of the time.")
 

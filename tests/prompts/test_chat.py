@@ -76,7 +76,7 @@ def test_answer_forms_are_single_tokens_in_context_or_nothing(tokenizer: Any) ->
 NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
 NEVER = "{% for m in messages %}{{ raise_exception('never') + m['content'] }}{% endfor %}"
 FORGETS = CHATML.replace("m['content']", "(m['content'] if loop.index > 3 else 'old')")
-MARKS_OLD = CHATML.replace("m['role'] +", "m['role'] + (' (earlier)' if not loop.last else '') +")
+QUOTES = "{{ 'Asked: ' + messages[-2]['content'] + '\n' }}" + CHATML
 EMPTIES = CHATML.replace("m['content']", "('' if loop.last and loop.index > 4 else m['content'])")
 SHORTENS = CHATML.replace("m['content']", "m['content'][:3]")
 
@@ -85,10 +85,10 @@ SHORTENS = CHATML.replace("m['content']", "m['content'][:3]")
     ("template", "complaint"),
     [
         (None, "has no chat template"),
-        (NO_SYSTEM + CHATML, r"rejects a system turn \(no system role\); run without one, -T system=none"),
+        (NO_SYSTEM + CHATML, r"rejects a system turn \(no system role\); run without a system turn, -T system=none"),
         (NEVER, "rejects the turns system, user, assistant, user, assistant"),
         (FORGETS, "rewrites turn 2"),
-        (MARKS_OLD, "rewrites earlier turns"),
+        (QUOTES, "renders earlier turns otherwise before another question .*-M chat_template=chatml"),
         (EMPTIES, "strips the prefill"),
         (SHORTENS, "strips the prefill|rewrites turn 2"),
     ],
@@ -105,7 +105,7 @@ def test_a_template_that_moves_the_system_turn_says_how_to_do_without(with_templ
         "{{ '<|im_start|>' + (messages[0]['content'] + '! ' if sys and loop.index >= messages | length - 1 else '') }}"
         "{{ m['content'] + '<|im_end|>' }}{% endif %}{% endfor %}"
     )
-    with pytest.raises(InputError, match=r"moves the system turn .* run without one, -T system=none"):
+    with pytest.raises(InputError, match=r"moves the system turn .* run without a system turn, -T system=none"):
         tokenize_chat(moving, messages(), 3)
     assert tokenize_chat(moving, messages(system=None), 2).prior > 0
 
