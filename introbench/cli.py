@@ -7,9 +7,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from introbench.errors import InputError, first_line, shown
+from introbench.errors import InputError, first_line, for_encoding, shown
 from introbench.regression.budget import parse_budget
-from introbench.report.terminal import for_encoding, say, stop_printing
+from introbench.report.terminal import say, stop_printing
 from introbench.steering.injection import CONCEPT_METHODS
 
 _FOLDER = "by default the folder in which Inspect writes logs (INSPECT_LOG_DIR, or logs)"
@@ -25,14 +25,14 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.flush()
         return status
     except InputError as error:
-        print(for_encoding(f"introbench: {error}", getattr(sys.stderr, "encoding", None) or "ascii"), file=sys.stderr)
+        print(for_encoding(f"introbench: {error}", sys.stderr), file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read this has stopped, as `head` does
         stop_printing()
         return 1
     except OSError as error:
         stop_printing()
-        print(for_encoding(f"introbench: {first_line(error)}", "ascii"), file=sys.stderr)
+        print(for_encoding(f"introbench: {first_line(error)}", sys.stderr), file=sys.stderr)
         return 2
 
 

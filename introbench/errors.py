@@ -1,6 +1,7 @@
 """Errors that a user can do something about, and warnings; and how a value is shown in their messages."""
 
 import reprlib
+from typing import TextIO
 
 SHOWN = 60
 """Most characters of a value that a message shows."""
@@ -9,6 +10,8 @@ LONGEST = 300
 """Most characters of a message."""
 
 _CUT = "..."
+_IN_ASCII = {ord(sign): plain for sign, plain in {"·": ".", "━": "=", "╌": "-", "→": "->"}.items()}
+"""What stands for our own signs where there is nothing but ASCII."""
 
 
 class InputError(ValueError):
@@ -83,3 +86,13 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def for_encoding(text: str, stream: TextIO | None) -> str:
+    """A text in the characters that a stream's encoding has; others are escaped."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_IN_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+    return text

@@ -7,8 +7,10 @@ that is no part of that work is shown by its own name (`step`), with a count of 
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Protocol, TextIO
+
+from introbench.errors import for_encoding
 
 SECONDS_BETWEEN_LINES = 30.0
 """Time between two lines of status where a line cannot be overwritten."""
@@ -68,7 +70,9 @@ class Lines:
 
     def _print(self, text: str) -> None:
         self._last = self._clock()
-        print(f"introbench: {text}", file=self._stream or sys.stdout, flush=True)
+        stream = self._stream or sys.stdout
+        with suppress(OSError, ValueError):  # whoever read it has gone, or closed it: the run goes on
+            print(for_encoding(f"introbench: {text}", stream), file=stream, flush=True)
 
 
 class Terminal:
@@ -89,7 +93,7 @@ class Terminal:
 
     def status(self, text: str, bar: str) -> None:
         """Overwrite the status."""
-        self._status.update(bar)
+        self._status.update(for_encoding(bar, self._console.file))
         self._status.start()
 
     def close(self) -> None:

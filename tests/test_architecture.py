@@ -16,7 +16,7 @@ MAPPED = ("evals", "scorers", "solvers")
 FLOOR = ("errors", "progress", "typed_values")
 MAY_IMPORT = {
     "errors": (),
-    "progress": (),
+    "progress": ("errors",),
     "typed_values": ("errors",),
     "stats": (),
     "engine": FLOOR,
@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "provider": ("checks", "steering", "analysis", "models", "records", "prompts", "engine", *FLOOR),
     "report": ("analysis", "checks.record", "records", "stats", "prompts.schema", "errors"),
     "page": ("report", "analysis", "records", "stats", "prompts.schema", "errors"),
+    "replication": ("page", "report", "models"),
     "solvers": ("provider", "report.markdown", "records", "prompts.answers"),
     "scorers": ("provider.outputs", "report.markdown", "analysis", "records", "stats"),
     "evals": (

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from introbench import progress
-from introbench.errors import SelfCheckError, first_line
+from introbench.errors import SelfCheckError, first_line, for_encoding
 from introbench.progress import (
     SECONDS_BETWEEN_LINES,
     Lines,
@@ -229,3 +229,23 @@ def test_errors_are_one_line() -> None:
     assert str(SelfCheckError("spans", "token 3", "token 4")) == (
         'self-check "spans": found token 3, expected token 4; this run is not to be trusted'
     )
+
+
+def test_a_stream_without_our_signs_gets_ascii() -> None:
+    written = io.BytesIO()
+    stream = io.TextIOWrapper(written, encoding="ascii")
+    Lines(stream).line("━╌ · தமிழ்")
+    assert written.getvalue() == b"introbench: =- . \\u0ba4\\u0bae\\u0bbf\\u0bb4\\u0bcd\n"
+    assert for_encoding("━╌ · é", io.TextIOWrapper(io.BytesIO(), encoding="utf-8")) == "━╌ · é"
+    assert for_encoding("━╌ · é", None) == "━╌ · é"
+
+
+def test_the_work_goes_on_when_nobody_reads_any_more() -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    Lines(Closed()).line("loading")
+    closed = io.StringIO()
+    closed.close()
+    Lines(closed).line("loading")

@@ -8,6 +8,7 @@ from contextlib import suppress
 import anyio.from_thread
 from inspect_ai.util import display_counter, display_type
 
+from introbench.errors import for_encoding
 from introbench.progress import Lines
 
 _COUNTER = "introbench"
@@ -30,7 +31,7 @@ class InspectScreen(Lines):
     def status(self, text: str, bar: str) -> None:
         """Set the counter to the bar, or print a line at times."""
         if display_type() in ("full", "rich") and _is_terminal():
-            _count(bar)
+            _count(for_encoding(bar, sys.__stdout__))
         else:
             super().status(text, bar)
 

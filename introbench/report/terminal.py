@@ -3,25 +3,13 @@
 import os
 import sys
 
-from introbench.errors import printable
-
-_IN_ASCII = {ord(sign): plain for sign, plain in {"·": ".", "━": "=", "╌": "-", "→": "->"}.items()}
-"""What stands for our own signs where there is nothing but ASCII."""
+from introbench.errors import for_encoding, printable
 
 
 def say(text: str) -> None:
     """Print a text. Names from files may hold what a terminal would obey, or cannot show: that is escaped."""
     lines = "\n".join(map(printable, text.split("\n")))
-    print(for_encoding(lines, getattr(sys.stdout, "encoding", None) or "utf-8"))
-
-
-def for_encoding(text: str, encoding: str) -> str:
-    """A text in the characters that an encoding has; others are escaped."""
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return text.translate(_IN_ASCII).encode(encoding, "backslashreplace").decode(encoding)
-    return text
+    print(for_encoding(lines, sys.stdout))
 
 
 def stop_printing() -> None:
