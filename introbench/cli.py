@@ -18,7 +18,14 @@ _FOLDER = "by default the folder in which Inspect writes logs (INSPECT_LOG_DIR, 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = _parser().parse_args(arguments)
-    commands = {"table": _table, "report": _report, "plot": _plot, "compare": _compare, "vectors": _write_vectors}
+    commands = {
+        "table": _table,
+        "report": _report,
+        "replicate": _replicate,
+        "plot": _plot,
+        "compare": _compare,
+        "vectors": _write_vectors,
+    }
     try:
         status = commands[options.command](options)
         if sys.stdout:
@@ -50,6 +57,15 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--check", action="store_true", help="compute every score and metric again instead; status 1 if one differs"
     )
+    replicate = commands.add_parser(
+        "replicate", help="run the published study's seven experiments, or go on with them, and write a report"
+    )
+    replicate.add_argument("--model", default="inject/smollm2", help="inject/ID; the embedded model by default")
+    replicate.add_argument("--prompts", help="files or folders of published conversations, separated by commas")
+    replicate.add_argument("--finetune", help="the fine-tune of the seventh experiment; see evals/model_swap.py")
+    replicate.add_argument("--logs", default="logs/replication", help="folder of the logs and of report.html")
+    replicate.add_argument("--limit", type=int, help="run this many trials of each task, to try it out")
+    replicate.add_argument("-M", action="append", default=[], metavar="NAME=VALUE", help="model arguments")
     plot = commands.add_parser("plot", help="draw the maps of a sweep")
     plot.add_argument("log", nargs="?", help=f"a log file, or a folder whose latest sweep is taken; {_FOLDER}")
     plot.add_argument("--out", type=Path, default=Path("sweep.png"), help="PNG, PDF or SVG file; sweep.png by default")
@@ -114,6 +130,13 @@ def _report(options: argparse.Namespace) -> int:
     options.out.write_text(page(logs), encoding="utf-8")
     print(options.out)
     return 0
+
+
+def _replicate(options: argparse.Namespace) -> int:
+    from introbench.replication import replicate
+
+    model_args = dict(argument.partition("=")[::2] for argument in options.M)
+    return replicate(options.model, options.logs, options.prompts, options.finetune, model_args, options.limit)
 
 
 def _plot(options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -97,6 +98,24 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory, smollm2: Checkpoint) -
     folder = tmp_path_factory.mktemp("models") / "tiny"
     tiny_model("llama", vocab_size=49152, max_position_embeddings=1024).save_pretrained(folder)
     smollm2.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tuned_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with slightly other weights in its last three blocks."""
+    import torch
+
+    from introbench.models.checkpoint import Checkpoint
+
+    folder = tmp_path_factory.mktemp("tuned") / "tuned"
+    shutil.copytree(tiny_folder, folder)
+    model = Checkpoint(str(folder)).load()
+    draw = torch.Generator().manual_seed(9)
+    for layer in model.model.layers[1:]:
+        for parameter in layer.parameters():
+            parameter.data += 0.05 * torch.randn(parameter.shape, generator=draw)
+    model.save_pretrained(folder)
     return folder
 
 

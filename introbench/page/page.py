@@ -92,12 +92,13 @@ class ModelRow:
     live: str
 
 
-def section_of(log: ReadLog, number: int = 0) -> Section:
+def section_of(log: ReadLog, number: int = 0, headings: Mapping[str, str] | None = None) -> Section:
     """What the page says about a log.
 
     Args:
         log: The log.
         number: Of the section, which makes its name unique.
+        headings: What stands above the section in place of the task's name, for some tasks.
     """
     questions = {}
     for trial in log.scored:
@@ -118,7 +119,7 @@ def section_of(log: ReadLog, number: int = 0) -> Section:
     }
     return Section(
         anchor=re.sub(r"[^a-z0-9]+", "-", f"{number + 1}-{task}-{run.model}".lower()).strip("-"),
-        title=f"{task.replace('_', ' ')}: {run.model}",
+        title=f"{(headings or {}).get(task, task.replace('_', ' '))}: {run.model}",
         report=replace(report, tables=[*report.tables, *published]),
         figures=[figure for figure in FIGURES[log.scorer](trials, questions) if figure.panels],
         below=log.below(full=True),
@@ -158,9 +159,14 @@ def compared(logs: Sequence[ReadLog], sections: Sequence[Section]) -> list[Model
     return sorted(rows, key=lambda row: math.inf if math.isnan(row.excess) else -row.excess)
 
 
-def page(logs: Sequence[ReadLog]) -> str:
-    """The page of some logs."""
-    sections = [section_of(log, number) for number, log in enumerate(logs)]
+def page(logs: Sequence[ReadLog], headings: Mapping[str, str] | None = None) -> str:
+    """The page of some logs.
+
+    Args:
+        logs: The logs, in the order of their sections.
+        headings: What stands above sections in place of the task's name, for some tasks.
+    """
+    sections = [section_of(log, number, headings) for number, log in enumerate(logs)]
     environment = Environment(loader=PackageLoader("introbench.page", ""), autoescape=True, undefined=StrictUndefined)
     charts = {
         f"{section.anchor}-{figure.name}-{number}": panel.chart("container")

@@ -30,8 +30,9 @@ def published_table(task: str, run_model: str, trials: Sequence[ReadTrial]) -> l
     ]
     headers = ["document, injected", "yes, published", "yes, measured", "no, published", "no, measured"]
     return [
-        f"Published for {model()} ({source()}), {whose}, and measured in this run on its plain questions,\n"
-        "mean over wordings and formats; published wordings are asked with -T prompts=published",
+        f"Published for {model()} ({source()}), {whose},\n"
+        "and measured in this run on its plain questions, mean over wordings and formats (-T prompts=FOLDER asks\n"
+        "published wordings)",
         plain_table(headers, cells),
     ]
 

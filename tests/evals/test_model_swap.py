@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from helpers import evaluate, numbers, tokens_of, two_passes
 from inspect_ai.log import EvalLog
 
@@ -28,20 +27,6 @@ SMALL: dict[str, Any] = {
     "random_vectors": 2,
 }
 ARMS = ["finetune", "contrast +", "contrast -", "finetune, contrast -", "random"]
-
-
-@pytest.fixture(scope="module")
-def tuned_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with slightly other weights in its last three blocks."""
-    folder = tmp_path_factory.mktemp("tuned") / "tuned"
-    shutil.copytree(tiny_folder, folder)
-    model = Checkpoint(str(folder)).load()
-    draw = torch.Generator().manual_seed(9)
-    for layer in model.model.layers[1:]:
-        for parameter in layer.parameters():
-            parameter.data += 0.05 * torch.randn(parameter.shape, generator=draw)
-    model.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
