@@ -6,10 +6,11 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from introbench.errors import InputError
+from introbench.errors import InputError, shown
 from introbench.models.checkpoint import Checkpoint, weights_fingerprint
 from introbench.models.lora_adapter import Adapter, TunedWeights
 from introbench.models.lora_training import TRAINED, check_training, trained
+from introbench.models.source import Source, source_of
 from introbench.progress import step
 from introbench.prompts import data
 from introbench.prompts.chat import encode
@@ -22,7 +23,8 @@ class Finetune:
     """A fine-tune by name.
 
     Attributes:
-        name: A model id or folder, an adapter's id or folder, or `lora:CONCEPT`.
+        name: A model's or an adapter's id or folder, with a subfolder and a revision if need be (see
+            `introbench.models.source`), or `lora:CONCEPT`.
         base: The model that it is a fine-tune of, which answers.
     """
 
@@ -64,20 +66,24 @@ class Finetune:
         return TunedWeights(finetuned, fingerprint=weights_fingerprint(finetuned))
 
     @cached_property
+    def _source(self) -> Source:
+        return source_of(self.name)
+
+    @cached_property
     def _adapter(self) -> Adapter | None:
-        return Adapter.find(self.name)
+        return Adapter.find(self.name, self._source)
 
     @cached_property
     def _other(self) -> Checkpoint:
-        return replace(self.base, name=self.name, revision=None)
+        return replace(self.base, name=self._source.place, revision=self._source.revision)
 
     def _check_model(self) -> None:
         base, finetuned = _cache_shape(self.base.config), _cache_shape(self._other.config)
         for key in base:
             if base[key] != finetuned[key]:
                 raise InputError(
-                    f"finetune {self.name}: {key} is {finetuned[key]}, but {base[key]} in {self.base.name}; expected "
-                    f"the same, so that one can go on from the other's cache; choose a fine-tune of this model"
+                    f"finetune {self.name}: {key} is {shown(finetuned[key])}, but {shown(base[key])} in the base; "
+                    f"expected the same, so that one can go on from the other's cache; choose another"
                 )
         self._other.check()
         self._check_tokens()

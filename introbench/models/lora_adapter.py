@@ -1,17 +1,13 @@
-"""LoRA adapters, which share the weights of their base: checked, loaded, switched on and off, saved."""
+"""LoRA adapters, which share the weights of their base: found, checked, loaded, saved."""
 
 import hashlib
 import importlib.metadata
 import json
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import torch
 from packaging.version import Version
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -22,13 +18,20 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from introbench.engine.weights import Weights
 from introbench.errors import InputError, first_line
-from introbench.models.checkpoint import Checkpoint, weights_fingerprint, without_progress_bars
+from introbench.models.checkpoint import Checkpoint
 from introbench.models.disk_cache import sha256_of
 from introbench.models.finite_weights import broken_tensor
+from introbench.models.lora_switch import (
+    PACKAGE,
+    base_fingerprint,
+    drop,
+    make_room,
+    switch_off,
+    switched_on,
+    undisturbed,
+)
+from introbench.models.source import Source
 from introbench.progress import tell
-
-PACKAGE = "peft"
-"""The package that runs adapters."""
 
 OLDEST = "0.20"
 """Oldest version of it that is accepted."""
@@ -96,19 +99,26 @@ class Adapter:
     Attributes:
         name: The name that the user gave: an id, a folder, or that of an adapter to train.
         folder: Where its configuration is.
+        source: Where its weights are fetched from; None if they are in the folder.
     """
 
     name: str
     folder: Path
+    source: Source | None = None
 
     @classmethod
-    def find(cls, name: str) -> "Adapter | None":
-        """The adapter with this id or in this folder; None if the name is that of a whole model."""
+    def find(cls, name: str, source: Source) -> "Adapter | None":
+        """The adapter that is in a place; None if that is a whole model's.
+
+        Args:
+            name: The name that the user gave.
+            source: The place.
+        """
         try:
-            config = find_adapter_config_file(name)
+            config = find_adapter_config_file(source.place, revision=source.revision)
         except OSError:  # there is no such folder or id at all; loading it as a model says so
             config = None
-        return cls(name, Path(config).parent) if config else None
+        return cls(name, Path(config).parent, source) if config else None
 
     def check(self, base: Checkpoint) -> None:
         """Refuse an adapter that does not fit a base, before any weights load.
@@ -118,8 +128,8 @@ class Adapter:
         """
         require_peft(self.name)
         config = self._config()
-        shapes = self._shapes()
-        places = self._places(base)
+        places, renamed = self._places(base)
+        shapes = {renamed(name): shape for name, shape in self._shapes().items()}
         for key in sorted(shapes.keys() | places.keys()) if places else ():
             if shapes.get(key) != places.get(key):
                 raise InputError(
@@ -148,10 +158,15 @@ class Adapter:
         weights = sha256_of(self.folder / _WEIGHTS)
         digest = hashlib.sha256((weights + json.dumps(sorted_config, sort_keys=True)).encode()).hexdigest()
         adapter = OURS + digest[:16]
-        if adapter not in getattr(model, "peft_config", {}):
-            self._put_on(model, adapter)
+
+        def put_on() -> None:
+            if adapter not in getattr(model, "peft_config", {}):
+                make_room(model, config.get("target_parameters"))
+                self._put_on(model, adapter)
+
+        put_on()
         fingerprint = hashlib.sha256(f"{base_fingerprint(model)} {digest}".encode()).hexdigest()
-        return TunedWeights(model, lambda: _switched_on(model, adapter), fingerprint)
+        return TunedWeights(model, lambda: switched_on(model, adapter, put_on), fingerprint)
 
     def _config(self) -> Mapping[str, Any]:
         """The configuration, refused where it asks for more than low-rank maps."""
@@ -181,7 +196,8 @@ class Adapter:
     def _shapes(self) -> dict[str, list[int]]:
         """Shapes of the adapter's tensors, by their names in the model."""
         try:
-            path = cached_file(self.name, _WEIGHTS)
+            source = self.source or Source(str(self.folder))
+            path = cached_file(source.place, _WEIGHTS, revision=source.revision)
         except OSError:
             path = None
         if path is None:
@@ -198,18 +214,28 @@ class Adapter:
                 f"again"
             ) from None
 
-    def _places(self, base: Checkpoint) -> dict[str, list[int]]:
-        """Shapes that a base has a place for, by name; empty for models whose files name tensors in another way."""
+    def _places(self, base: Checkpoint) -> tuple[dict[str, list[int]], Callable[[str], str]]:
+        """What a base has a place for: shapes by name, and what makes such a name of one in an adapter's file.
+
+        Files may be older than the names that transformers has for a model's parameters today, which it maps. There are
+        no places for models of which it puts several tensors of a file together.
+        """
         from peft import PeftConfig, get_peft_model_state_dict, inject_adapter_in_model  # noqa: PLC0415
         from transformers.conversion_mapping import get_model_conversion_mapping  # noqa: PLC0415 (slow to import)
-        from transformers.core_model_loading import WeightConverter  # noqa: PLC0415 (as above)
+        from transformers.core_model_loading import (  # noqa: PLC0415 (as above)
+            WeightConverter,
+            WeightRenaming,
+            rename_source_key,
+        )
 
         try:
             empty = base.empty()
         except Exception:  # some models compute with their weights while they are built, which fails without any
-            return {}
-        if any(isinstance(entry, WeightConverter) for entry in get_model_conversion_mapping(empty)):
-            return {}
+            return {}, str
+        mapping = get_model_conversion_mapping(empty)
+        if any(isinstance(entry, WeightConverter) for entry in mapping):
+            return {}, str
+        renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
         config = PeftConfig.from_pretrained(str(self.folder))
         try:
             with undisturbed():
@@ -220,7 +246,14 @@ class Adapter:
                 f"this model; choose another"
             ) from error
         state = get_peft_model_state_dict(empty, adapter_name=OURS, save_embedding_layers=False)
-        return {name: list(tensor.shape) for name, tensor in state.items()}
+        places = {name: list(tensor.shape) for name, tensor in state.items()}
+
+        def renamed(name: str) -> str:
+            if name in places:
+                return name
+            return str(rename_source_key(name, renamings, [], empty.base_model_prefix, places)[0])
+
+        return places, renamed
 
     def _put_on(self, model: PreTrainedModel, adapter: str) -> None:
         """Load the adapter into a model under a name; where that fails, nothing of it stays on the model."""
@@ -263,53 +296,3 @@ def save_adapter(config: Any, state: Mapping[str, Tensor], folder: Path) -> None
     config.save_pretrained(folder)
     tensors = {f"{_IN_FILE}{key}": value for key, value in state.items()}
     save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
-
-
-def base_fingerprint(model: PreTrainedModel) -> str:
-    """Digest of the base's weights, whatever adapters have been put on it."""
-    state = {
-        name.replace(".base_layer.", "."): tensor for name, tensor in model.state_dict().items() if ".lora_" not in name
-    }
-    without_adapters = SimpleNamespace(state_dict=lambda: state, name_or_path=model.name_or_path)
-    return weights_fingerprint(cast(PreTrainedModel, without_adapters))
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let adapters be made or loaded without side effects on random numbers or the display, with ordinary tensors."""
-    with (
-        torch.inference_mode(False),
-        torch.random.fork_rng(devices=[]),  # adapters are drawn on the CPU
-        without_progress_bars(),
-        warnings.catch_warnings(),
-    ):
-        # e.g. of a second adapter on one model; here only one is ever switched on
-        warnings.filterwarnings("ignore", category=UserWarning, module=PACKAGE)
-        yield
-
-
-@contextmanager
-def _switched_on(model: PreTrainedModel, adapter: str) -> Iterator[None]:
-    """Switch one adapter on while the context is open."""
-    try:
-        model.set_adapter(adapter)
-        model.enable_adapters()
-        yield
-    finally:
-        switch_off(model)
-
-
-def switch_off(model: PreTrainedModel) -> None:
-    """Switch all adapters of a model off, and gradients with them."""
-    if getattr(model, "_hf_peft_config_loaded", False):
-        model.disable_adapters()
-    model.requires_grad_(False)
-
-
-def drop(model: PreTrainedModel, adapter: str) -> None:
-    """Remove an adapter from a model, if it is there; the others stay on the model, switched off."""
-    if adapter in getattr(model, "peft_config", {}):
-        model._hf_peft_config_loaded = True  # not yet set if peft failed while it put the adapter in
-        model.disable_adapters()
-        with undisturbed():
-            model.delete_adapter(adapter)

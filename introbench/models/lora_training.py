@@ -16,18 +16,8 @@ from transformers import PreTrainedModel
 from introbench.engine.architecture import find_parts
 from introbench.errors import InputError, shown
 from introbench.models.disk_cache import cache_dir, is_intact, write_atomically, write_with_digests
-from introbench.models.lora_adapter import (
-    OURS,
-    PACKAGE,
-    Adapter,
-    TunedWeights,
-    base_fingerprint,
-    drop,
-    require_peft,
-    save_adapter,
-    switch_off,
-    undisturbed,
-)
+from introbench.models.lora_adapter import OURS, Adapter, TunedWeights, require_peft, save_adapter
+from introbench.models.lora_switch import PACKAGE, base_fingerprint, drop, make_room, switch_off, undisturbed
 from introbench.progress import step, tell, tick
 from introbench.prompts import data
 from introbench.prompts.chat import encode, render
@@ -148,6 +138,7 @@ def _train(
     adapter = f"{OURS}training"
     config = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear")
     losses: list[float] = []
+    make_room(model, None)
     try:
         with undisturbed(), torch.enable_grad():
             torch.default_generator.manual_seed(seed)

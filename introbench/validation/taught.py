@@ -23,7 +23,8 @@ from introbench.engine import Engine
 from introbench.errors import InputError
 from introbench.models.checkpoint import Checkpoint, weights_fingerprint
 from introbench.models.disk_cache import cache_dir, is_intact, write_atomically, write_with_digests
-from introbench.models.lora_adapter import PACKAGE, require_peft
+from introbench.models.lora_adapter import require_peft
+from introbench.models.lora_switch import PACKAGE
 from introbench.models.smollm2 import NAME
 from introbench.progress import screen_for, show_on, tell
 from introbench.prompts import data

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from introbench.engine.architecture import find_parts
 from introbench.errors import InputError
-from introbench.models.lora_adapter import undisturbed
+from introbench.models.lora_switch import undisturbed
 from introbench.progress import step, tell, tick
 from introbench.steering.injection import LayerRange
 from introbench.validation.lessons import Course

@@ -1,6 +1,8 @@
 """Adapters: off when they are off, and refused where they do not fit."""
 
 import json
+import shutil
+import warnings
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from introbench.engine import Arms, Engine, Request, Want
 from introbench.errors import InputError
 from introbench.models import lora_adapter as adapters
 from introbench.models.checkpoint import Checkpoint
-from introbench.models.finetune import Finetune
+from introbench.models.finetune import Finetune, TunedWeights
 from introbench.validation.tiny_models import tiny_model
 
 
@@ -154,3 +156,68 @@ def test_loading_leaves_the_callers_random_numbers_alone(tiny_folder: Path, adap
     model, state = checkpoint.load(), torch.random.get_rng_state()
     Finetune(str(adapter), checkpoint).load(model)
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def on_experts(base: Path, folder: Path, parameters: list[str]) -> Path:
+    """A random LoRA on parameters that are not those of a linear map."""
+    torch.manual_seed(len(parameters))
+    config = LoraConfig(r=4, target_modules=[], target_parameters=parameters, init_lora_weights=False)
+    with warnings.catch_warnings(action="ignore"):  # of modules that are not targeted
+        get_peft_model(Checkpoint(str(base)).load(), config).save_pretrained(folder)
+    return folder
+
+
+def test_adapters_of_parameters_are_loaded_as_if_each_were_alone(tmp_path: Path) -> None:
+    tiny_model("qwen3_moe").save_pretrained(tmp_path / "base")
+    checkpoint = Checkpoint(str(tmp_path / "base"))
+    up, down = "mlp.experts.gate_up_proj", "mlp.experts.down_proj"
+    targets = {"both": [up, down], "up": [up], "down": [down]}
+    folders = {name: on_experts(tmp_path / "base", tmp_path / name, parts) for name, parts in targets.items()}
+
+    def run(tuned: TunedWeights) -> tuple[torch.Tensor, str]:
+        with tuned.switched():
+            return logits(tuned.model), tuned.fingerprint
+
+    alone = {name: run(Finetune(str(folder), checkpoint).load(checkpoint.load())) for name, folder in folders.items()}
+    shared = checkpoint.load()
+    before = logits(shared)
+    together = {name: Finetune(str(folder), checkpoint).load(shared) for name, folder in folders.items()}
+    for name in ("both", "up", "down", "both"):
+        on, fingerprint = run(together[name])
+        assert torch.equal(on, alone[name][0]), name
+        assert fingerprint == alone[name][1]
+        assert torch.equal(logits(shared), before)
+    assert not torch.equal(alone["both"][0], alone["up"][0])
+
+
+def test_adapters_with_older_names_that_transformers_maps_are_loaded(tmp_path: Path) -> None:
+    tiny_model("llava").save_pretrained(tmp_path / "base")
+    checkpoint = Checkpoint(str(tmp_path / "base"))
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, target_modules=r".*language_model.*\.q_proj", init_lora_weights=False)
+    get_peft_model(checkpoint.load(), config).save_pretrained(tmp_path / "new")
+    shutil.copytree(tmp_path / "new", tmp_path / "old")
+    tensors = load_file(tmp_path / "new" / "adapter_model.safetensors")
+    renamed = {key.replace(".model.language_model.", ".language_model.model."): tensors[key] for key in tensors}
+    assert renamed.keys() != tensors.keys()
+    save_file(renamed, tmp_path / "old" / "adapter_model.safetensors", metadata={"format": "pt"})
+    answers = []
+    for name in ("new", "old"):
+        tuned = Finetune(str(tmp_path / name), checkpoint)
+        tuned.check()
+        weights = tuned.load(checkpoint.load())
+        with weights.switched():
+            answers.append(logits(weights.model))
+    assert torch.equal(*answers)
+    renamed.pop(sorted(renamed)[0])
+    save_file(renamed, tmp_path / "old" / "adapter_model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"issing, but \[4, 32\] in"):
+        Finetune(str(tmp_path / "old"), checkpoint).check()
+
+
+def test_an_adapter_in_a_subfolder_is_found(tiny_folder: Path, adapter: Path) -> None:
+    checkpoint = Checkpoint(str(tiny_folder))
+    whole = Finetune(str(adapter), checkpoint).load(checkpoint.load())
+    part = Finetune(f"{adapter.parent}:adapter", checkpoint)
+    part.check()
+    assert part.load(checkpoint.load()).fingerprint == whole.fingerprint
