@@ -133,10 +133,18 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _replicate(options: argparse.Namespace) -> int:
-    from introbench.replication import replicate
+    from introbench.models.smollm2 import NAME
+    from introbench.page.replication import replicate
 
-    model_args = dict(argument.partition("=")[::2] for argument in options.M)
-    return replicate(options.model, options.logs, options.prompts, options.finetune, model_args, options.limit)
+    return replicate(
+        options.model,
+        options.logs,
+        with_swap=bool(options.finetune) or options.model == f"inject/{NAME}",
+        prompts=options.prompts,
+        finetune=options.finetune,
+        model_args=dict(argument.partition("=")[::2] for argument in options.M),
+        limit=options.limit,
+    )
 
 
 def _plot(options: argparse.Namespace) -> int:

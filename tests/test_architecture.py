@@ -30,7 +30,6 @@ MAY_IMPORT = {
     "provider": ("checks", "steering", "analysis", "models", "records", "prompts", "engine", *FLOOR),
     "report": ("analysis", "checks.record", "records", "stats", "prompts.schema", "errors"),
     "page": ("report", "analysis", "records", "stats", "prompts.schema", "errors"),
-    "replication": ("page", "report", "models"),
     "solvers": ("provider", "report.markdown", "records", "prompts.answers"),
     "scorers": ("provider.outputs", "report.markdown", "analysis", "records", "stats"),
     "evals": (

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from introbench import cli, replication
+from introbench import cli
 from introbench.page import page as pages
-from introbench.replication import EXPERIMENTS
+from introbench.page import replication
+from introbench.page.replication import EXPERIMENTS
 
 pytestmark = pytest.mark.slow
 

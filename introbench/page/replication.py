@@ -7,7 +7,6 @@ from typing import Any
 import yaml
 from inspect_ai import eval_set
 
-from introbench.models.smollm2 import NAME
 from introbench.page.page import page
 from introbench.report.find import find_logs
 from introbench.report.log import read_log
@@ -27,6 +26,8 @@ SWAP = "model_swap"
 def replicate(
     model: str,
     logs: str,
+    *,
+    with_swap: bool,
     prompts: str | None = None,
     finetune: str | None = None,
     model_args: Mapping[str, str] | None = None,
@@ -37,6 +38,7 @@ def replicate(
     Args:
         model: The model's name in Inspect.
         logs: Folder of the logs; those of finished tasks in it are kept, and interrupted ones are gone on with.
+        with_swap: Whether the seventh experiment can be run: there is a fine-tune.
         prompts: Files or folders of published conversations, separated by commas.
         finetune: The fine-tune of the seventh experiment; the embedded model has one by default.
         model_args: The model's arguments, as text.
@@ -48,7 +50,7 @@ def replicate(
     of_all: dict[str, Any] = {"prompts": prompts} if prompts else {}
     tasks = [task for task in EXPERIMENTS if task != SWAP]
     runs = {"answers": (tasks, of_all)}
-    if finetune or model.removeprefix("inject/") == NAME:
+    if with_swap:
         runs[SWAP] = ([SWAP], of_all | ({"finetune": finetune} if finetune else {}))
     else:
         print("introbench: experiment 7 is left out: it needs a fine-tune of the model (--finetune ID)")
