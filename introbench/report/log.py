@@ -94,9 +94,8 @@ def read_log(location: str) -> ReadLog:
         scored = [trial for trial in run.trials if score_of(trial.scores, scorer)]
         if scored:
             return ReadLog(location, run, scorer, scored)
-    raise InputError(
-        f"log {shown(location)}: no scored trials of an introbench task; status {run.status}; run the task to its end"
-    )
+    how = "score it, or choose another" if run.status == "success" else f"go on with: inspect eval-retry {location}"
+    raise InputError(f"log {shown(location)}: no scored trials of an introbench task; status {run.status}; {how}")
 
 
 def log_table(location: str, *, full: bool = False) -> str:

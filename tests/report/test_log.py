@@ -1,12 +1,15 @@
 """Every task's log: a first screen that begins with the conclusion, and all tables on demand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from introbench import cli
 from introbench.analysis.named_values import VALUES
-from introbench.report.log import REPORTS, log_table
+from introbench.errors import InputError
+from introbench.report.log import REPORTS, log_table, read_log
+from introbench.report.read_log import read_run
 from introbench.report.report import MOST_LINES, WIDTH
 
 LOGS = sorted((Path(__file__).parents[1] / "old_logs").glob("*.eval"))
@@ -52,3 +55,16 @@ def test_the_command_prints_the_first_screen_or_everything(capsys: pytest.Captur
     for flags, full in (([], False), (["--full"], True)):
         assert cli.main(["table", calibrate, *flags]) == 0
         assert capsys.readouterr().out == log_table(calibrate, full=full) + "\n"
+
+
+def test_a_log_without_trials_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(next(path for path in LOGS if path.stem == "calibrate"))
+    run = replace(read_run(path), trials=[])
+    for status, how in (
+        ("error", f"go on with: inspect eval-retry {path}"),
+        ("success", "score it, or choose another"),
+    ):
+        monkeypatch.setattr("introbench.report.log.read_run", lambda _, status=status: replace(run, status=status))
+        with pytest.raises(InputError) as refusal:
+            read_log(path)
+        assert str(refusal.value).endswith(f"status {status}; {how}")
