@@ -110,8 +110,9 @@ def _as_word(item: object) -> str:
     """The text of a concept; empty if it is none."""
     if isinstance(item, str):
         return item.strip()
-    is_number = isinstance(item, int | float) and not isinstance(item, bool)
-    return str(item) if is_number and abs(item) < _BIGGEST else ""
+    if isinstance(item, int | float) and not isinstance(item, bool) and abs(item) < _BIGGEST:
+        return str(item)
+    return ""
 
 
 def _slip(word: str) -> str | None:
