@@ -13,7 +13,7 @@ from torch import Tensor
 from introbench.engine import Engine, Request, Want
 from introbench.engine.trie import common_beginning
 from introbench.errors import InputError
-from introbench.prompts.chat import encode, render
+from introbench.prompts.chat import tokenize_chat
 
 PROMPT = "Please talk about {concept}."
 """repeng's contrast prompt, as the field uses it."""
@@ -33,10 +33,13 @@ def opening_residuals(engine: Engine, tokenizer: Any, concept: str, openings: Se
 
     Returns:
         float32 [openings, layers, hidden].
+
+    Raises:
+        InputError: The chat template or the tokenizer does not carry the prompt as it is written.
     """
     prompt = {"role": "user", "content": PROMPT.format(concept=concept)}
     replies = [
-        tuple(encode(tokenizer, render(tokenizer, [prompt, {"role": "assistant", "content": opening}])))
+        tokenize_chat(tokenizer, [prompt, {"role": "assistant", "content": opening}], 0).tokens
         for opening in openings
     ]
     shared = max(1, common_beginning(replies, most=len(replies[0])))
