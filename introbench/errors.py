@@ -1,7 +1,7 @@
 """Errors that a user can do something about, and warnings; and how a value is shown in their messages."""
 
 import reprlib
-from typing import TextIO
+from typing import IO
 
 SHOWN = 60
 """Most characters of a value that a message shows."""
@@ -88,7 +88,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def for_encoding(text: str, stream: TextIO | None) -> str:
+def for_encoding(text: str, stream: IO[str] | None) -> str:
     """A text in the characters that a stream's encoding has; others are escaped."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
