@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import transformers
 
+from introbench.validation.every_family import every_family
 from introbench.validation.model_matrix import Cell, Variant, _cells, matrix_tables, run_invariants
 from introbench.validation.tiny_models import FAMILIES, WITHOUT_KV_CACHE
 
@@ -37,6 +39,16 @@ def test_every_family_is_in_the_table_of_the_docs() -> None:
         assert "| yes" in rows[family], family
     for family in WITHOUT_KV_CACHE:
         assert "| refused" in rows[family], family
+
+
+def test_every_family_that_transformers_lists_has_a_row() -> None:
+    written = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    assert f"transformers {transformers.__version__}" in written, "run make models"
+    table = written.partition("| how, or why")[2]
+    rows = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in table.splitlines() if "|" in line[:2]}
+    assert rows.keys() >= set(every_family())
+    for family in ("llama", "mistral3", "qwen2_5_vl", "qwen3_vl", "llava", "idefics3", "llama4", "granitemoehybrid"):
+        assert rows[family] == "runs", family
 
 
 def test_a_cell_says_which_checks_failed() -> None:
