@@ -98,7 +98,7 @@ def _without_accents(text: str) -> str:
 
 def _steps(tokenizer: Any) -> Iterator[str]:
     """The names of the steps in which a fast tokenizer splits a text; none of a slow one, which does not tell them."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     splitting = json.loads(backend.to_str()).get("pre_tokenizer") if hasattr(backend, "to_str") else None
     if splitting:
         yield from (step["type"] for step in [splitting, *splitting.get("pretokenizers", [])])
