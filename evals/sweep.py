@@ -135,7 +135,7 @@ def _strengths(arms: ArmPlan, strengths: object) -> tuple[Strength, ...]:
     parsed = [parse_strength(strength) for strength in listed]
     if not parsed or len(set(parsed)) < len(parsed) or len({strength.unit for strength in parsed}) > 1:
         raise InputError(
-            f"strengths={shown(strengths)}: expected at least one, each once, in one unit; pass e.g. -T strengths=4,8,16"
+            f"strengths={shown(strengths)}: expected one or more, each once, in one unit; pass e.g. -T strengths=4,8,16"
         )
     return tuple(sorted(parsed, key=lambda strength: abs(strength.number)))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import huggingface_hub
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers.quantizers import AutoHfQuantizer
+from transformers.quantizers.auto import AutoHfQuantizer
 
 from introbench.errors import InputError, first_line, shown
 

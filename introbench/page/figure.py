@@ -110,7 +110,7 @@ def require_vega() -> ModuleType:
         )
     import vl_convert  # noqa: PLC0415 (an optional extra)
 
-    return vl_convert  # type: ignore[no-any-return]
+    return vl_convert
 
 
 def _plain(row: Row) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def section_of(log: ReadLog, number: int = 0, headings: Mapping[str, str] | None
         number: Of the section, which makes its name unique.
         headings: What stands above the section in place of the task's name, for some tasks.
     """
-    questions = {}
+    questions: dict[str, str] = {}
     for trial in log.scored:
         name = trial.metadata.get("question")
         if isinstance(name, str):

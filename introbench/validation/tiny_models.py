@@ -1,6 +1,5 @@
 """Tiny models with random weights, one for every model family that the instrument is tested on."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -131,7 +130,7 @@ def tiny_model(family: str, **overrides: object) -> PreTrainedModel:
     return model.eval().requires_grad_(False)
 
 
-def _values(family: str, overrides: Mapping[str, object]) -> dict[str, object]:
+def _values(family: str, overrides: dict[str, object]) -> dict[str, object]:
     """A family's configuration with other values; those of a wrapped family go to its text model."""
     if family in WRAPPED:
         text = WRAPPED[family]["text_config"]

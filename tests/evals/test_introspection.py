@@ -701,9 +701,12 @@ def test_vectors_from_files_are_injected_as_they_are(log: EvalLog, tiny_folder: 
         run(tiny_folder, tmp_path, **arguments | {"concepts": "loaf"})
     with pytest.raises(PrerequisiteError, match="has no direction for layers 0 of layers=0:2"):
         run(tiny_folder, tmp_path, **arguments | {"layers": "0:2"})
-    write_control_file(tmp_path / "vectors" / "bread.gguf", directions[:3], "llama")
-    with pytest.raises(PrerequisiteError, match=r"3.*4|4.*3"):
-        run(tiny_folder, tmp_path, **arguments)
+    table = " ".join(log_report.log_table(from_file.location).split())
+    assert "strength 3 times the files' own norms (1), file;" in table
+    write_control_file(tmp_path / "vectors" / "bread.gguf", directions[:3], "mistral")
+    with pytest.raises(PrerequisiteError, match=r"has no direction for layers 3 of layers=1:4; .*; pass -T layers=1:3"):
+        run(tiny_folder, tmp_path, **arguments | {"layers": "1:4"})
+    assert run(tiny_folder, tmp_path, **arguments | {"layers": "1:3", "limit": 1}).status == "success"
 
 
 def command(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:

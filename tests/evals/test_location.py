@@ -263,7 +263,13 @@ def test_the_table_and_the_viewer(log: EvalLog, capsys: pytest.CaptureFixture[st
         assert f"{chance:.1%}" in line
     assert cli.main(["table", str(Path(log.location).parent)]) == 0, "the folder's latest log is found"
     sample = (log.samples or [])[0]
-    assert set((sample.scores or {})["introbench/located"].value) == {"accuracy", "nats", "random_accuracy", "random_nats", "mass"}
+    assert set((sample.scores or {})["introbench/located"].value) == {
+        "accuracy",
+        "nats",
+        "random_accuracy",
+        "random_nats",
+        "mass",
+    }
     assert "located" in str(log.eval.viewer)
     assert log_report.REPORTS["located"]
 

@@ -191,7 +191,10 @@ def test_metrics_and_table(log: EvalLog) -> None:
                     f"probe, last layer | {state} | {kind} | {sham} sham | {document} | low",
                     f"recovered, mean of layers | {state} | {kind} | {sham} sham | {document}",
                 } <= set(found)
-    every = [np.array(s.scores["introbench/probed"].metadata["answer"]["any"], dtype=float)[2:, 3:] for s in log.samples or []]
+    every = [
+        np.array(s.scores["introbench/probed"].metadata["answer"]["any"], dtype=float)[2:, 3:]
+        for s in log.samples or []
+    ]
     documents = [sample.id for sample in log.samples or []]
     name = "probe, mean of layers | answer | random | any sham"
     for document, curve in zip(documents, every, strict=True):

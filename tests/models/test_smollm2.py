@@ -72,9 +72,7 @@ def test_a_machine_without_room_is_told_where_to_make_some(
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(smollm2, "_convert", fill)
-    with pytest.raises(
-        InputError, match=r"cannot be converted \(I/O error: No space.* set INTROBENCH_CACHE to"
-    ):
+    with pytest.raises(InputError, match=r"cannot be converted \(I/O error: No space.* set INTROBENCH_CACHE to"):
         smollm2.embedded_model_folder()
     assert len(told) == 1
 

@@ -39,8 +39,7 @@ def opening_residuals(engine: Engine, tokenizer: Any, concept: str, openings: Se
     """
     prompt = {"role": "user", "content": PROMPT.format(concept=concept)}
     replies = [
-        tokenize_chat(tokenizer, [prompt, {"role": "assistant", "content": opening}], 0).tokens
-        for opening in openings
+        tokenize_chat(tokenizer, [prompt, {"role": "assistant", "content": opening}], 0).tokens for opening in openings
     ]
     shared = max(1, common_beginning(replies, most=len(replies[0])))
     readings = engine.read([Request(reply, shared, Want(residuals=True)) for reply in replies])
