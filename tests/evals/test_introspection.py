@@ -65,7 +65,9 @@ def log(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
 
 
 def run(folder: Path, logs: Path, model_args: dict[str, Any] | None = None, **arguments: Any) -> EvalLog:
-    return evaluate("introspection", folder, logs, model_args, **{**SMALL, **arguments})
+    """Run the task small; an argument that is None is left out."""
+    given = {name: value for name, value in {**SMALL, **arguments}.items() if value is not None}
+    return evaluate("introspection", folder, logs, model_args, **given)
 
 
 def values(log: EvalLog) -> dict[str, dict[str, Any]]:
