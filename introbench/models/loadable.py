@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import huggingface_hub
 import torch
+from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError, safe_open
 from transformers.quantizers.auto import AutoHfQuantizer
 
@@ -101,7 +102,10 @@ def weights_folder(source: str, revision: str | None) -> Path | None:
         return Path(source)
     if not huggingface_hub.constants.HF_HUB_OFFLINE:
         return None
-    config = huggingface_hub.try_to_load_from_cache(source, "config.json", revision=revision)
+    try:
+        config = huggingface_hub.try_to_load_from_cache(source, "config.json", revision=revision)
+    except HFValidationError:  # no id: a folder that is not there, of which loading the configuration says so
+        return None
     return Path(config).parent if isinstance(config, str) else None
 
 

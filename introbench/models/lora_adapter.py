@@ -17,7 +17,7 @@ from transformers.utils.hub import cached_file
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from introbench.engine.weights import Weights
-from introbench.errors import InputError, first_line
+from introbench.errors import InputError, first_line, shown
 from introbench.models.checkpoint import Checkpoint
 from introbench.models.disk_cache import sha256_of
 from introbench.models.finite_weights import broken_tensor
@@ -133,9 +133,9 @@ class Adapter:
         for key in sorted(shapes.keys() | places.keys()) if places else ():
             if shapes.get(key) != places.get(key):
                 raise InputError(
-                    f"finetune {self.name}: its adapter's {key} is {shapes.get(key, 'missing')}, but "
-                    f"{places.get(key, 'has no place')} in {base.name}; expected an adapter of this model, whole; "
-                    f"choose another"
+                    f"finetune {shown(self.name)}: its adapter's {key} is {shapes.get(key, 'missing')}, but "
+                    f"{places.get(key, 'has no place')} in {shown(base.name)}; expected an adapter of this model, "
+                    f"whole; choose another"
                 )
         made_for = config.get("base_model_name_or_path")
         if made_for not in (None, base.name, base.source):

@@ -19,6 +19,7 @@ from introbench.models.checkpoint import Checkpoint
 from introbench.prompts import answers, chat, readable
 from introbench.prompts.answers import Answers
 from introbench.prompts.chat import Chat, next_token, render
+from introbench.prompts.rendering import apply
 from introbench.provider import resident
 from introbench.provider.inject_api import InjectAPI
 from introbench.provider.loaded_model import LoadedModel
@@ -244,8 +245,8 @@ def test_a_prior_turn_that_changes_ends_the_run(
     tiny_folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trusting(tokenizer: Any, messages: Any, prior_messages: int) -> Chat:
-        text, prior = render(tokenizer, messages), render(tokenizer, messages[:prior_messages], prefill=False)
-        return Chat(text, chat.encode(tokenizer, text), len(chat.encode(tokenizer, prior)))
+        text, prior = render(tokenizer, messages), apply(tokenizer, messages[:prior_messages])
+        return Chat(text, chat.encode(tokenizer, text), len(chat.encode(tokenizer, prior)), prior_text=prior)
 
     template = tmp_path / "template.jinja"
     template.write_text(

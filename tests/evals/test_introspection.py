@@ -364,7 +364,7 @@ def test_other_providers_are_refused() -> None:
 def test_unknown_model_arguments_are_refused() -> None:
     with pytest.raises(PrerequisiteError) as refusal:
         get_model("inject/smollm2", dtyp="float32")
-    assert "-M dtyp: unknown; expected one of dtype, device" in str(refusal.value.message)
+    assert "-M 'dtyp': unknown; expected one of dtype, device" in str(refusal.value.message)
 
 
 def test_ordinary_generation_is_refused_in_one_line(tiny_folder: Path) -> None:

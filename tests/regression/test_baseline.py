@@ -144,9 +144,15 @@ def test_a_file_that_was_cut_off_half_way_leaves_the_old_one(
         ("{", "cannot be read"),
         ("[]", "no baseline of format 1"),
         ('{"introbench baseline": 2}', "no baseline of format 1"),
-        ('{"introbench baseline": 1, "evaluations": [{"task": "x"}]}', "unknown or missing"),
-        ('{"introbench baseline": 1}', r"cannot be read \(KeyError\)"),
-        ('{"introbench baseline": 1, "evaluations": [3]}', r"cannot be read \(TypeError\)"),
+        (
+            '{"introbench baseline": 1, "evaluations": [{"task": "x"}]}',
+            "'evaluation.task_version' is .*: Field required",
+        ),
+        ('{"introbench baseline": 1}', "'file.evaluations' is .*: Field required"),
+        (
+            '{"introbench baseline": 1, "evaluations": [3]}',
+            "'file.evaluations.0' is 3: Input should be a valid dictionary",
+        ),
     ],
 )
 def test_what_is_no_baseline_is_refused_in_one_line(text: str | None, complaint: str, tmp_path: Path) -> None:

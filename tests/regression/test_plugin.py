@@ -140,7 +140,7 @@ def test_mistakes_of_a_user(pytester: pytest.Pytester, model: str) -> None:
             ],
             "--introbench-save-baseline with 2 models",
         ),
-        (["--introbench-baseline", "nothing.json"], "--introbench-baseline: baseline nothing.json: no such file"),
+        (["--introbench-baseline", "nothing.json"], "--introbench-baseline: baseline 'nothing.json': no such file"),
         (
             ["--introbench-model", "inject/a", "--introbench-save-baseline", "."],
             "--introbench-save-baseline .: cannot be written",
@@ -237,7 +237,6 @@ def test_short_names_are_those_of_the_shipped_checks(pytester: pytest.Pytester) 
     own = pytester.runpytest_inprocess("--model", "openai/gpt")
     assert own.ret == pytest.ExitCode.USAGE_ERROR
     assert "unrecognized arguments: --model" in str(own.stderr)
-    own.assert_outcomes()
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from introbench.regression.options import EVAL_LOGS
 from introbench.regression.run_state import is_worker, key_values, log_folder
 
 
@@ -40,7 +41,7 @@ def test_what_is_no_value_is_a_mistake_of_usage(text: str, complaint: str) -> No
 
 
 def test_every_run_has_a_folder_which_its_workers_share(tmp_path: Path) -> None:
-    main, other = config(eval_logs=tmp_path / "kept"), config(eval_logs=tmp_path / "kept")
+    main, other = (config(**{EVAL_LOGS: tmp_path / "kept"}) for _ in range(2))
     assert log_folder(main) == log_folder(main) != log_folder(other)
     assert log_folder(main).parent == tmp_path / "kept"
     worker = config(worker_folder=log_folder(main))
