@@ -77,5 +77,5 @@ def test_cells_are_read_from_the_report_of_pytest(tmp_path: Path) -> None:
 
 
 def test_tests_that_cannot_be_run_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="'dtype' after .*: expected KEY=VALUE"):
+    with pytest.raises(RuntimeError, match=r"'dtype' after .*: expected KEY=VALUE"):
         run_invariants([], Variant("wrong", ("dtype",)), tmp_path)
