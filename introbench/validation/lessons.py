@@ -47,13 +47,13 @@ class Course:
     epochs: int = 3
     plain: int = 3
     reversed: int = 3
-    controls: int = 1
+    controls: int = 3
     about_itself: int = 1
-    salience: int = 4
+    salience: int = 3
     shift: float = 3.0
     plain_first: float = 0.25
     reversed_weight: float = 1.0
-    level: float = 0.1
+    level: float = 0.5
     rank: int = 16
     alpha: int = 32
     looks: int = 8
