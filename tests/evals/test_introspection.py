@@ -33,6 +33,7 @@ from introbench.engine import Want
 from introbench.engine.architecture import find_parts
 from introbench.engine.hooks import steering
 from introbench.engine.readout import summarise
+from introbench.errors import InputError
 from introbench.evals.introspection import introspection
 from introbench.models.checkpoint import Checkpoint
 from introbench.prompts import data, schema
@@ -315,17 +316,24 @@ def test_unknown_attention_is_refused_before_weights_load(tiny_folder: Path, tmp
 def test_broken_weights_are_one_line_and_one_attempt(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    attempts: list[str] = []
+
+    def load(checkpoint: Checkpoint) -> None:
+        attempts.append(checkpoint.name)
+        raise InputError(f"model {checkpoint.name}: cannot be loaded; choose another")
+
+    monkeypatch.setattr(Checkpoint, "load", load)
     folder = tmp_path / "model"
     shutil.copytree(tiny_folder, folder)
-    (folder / "model.safetensors").write_bytes(b"broken")
-    attempts: list[str] = []
-    load = Checkpoint.load
-    monkeypatch.setattr(Checkpoint, "load", lambda self: attempts.append(self.name) or load(self))
     failed = run(folder, tmp_path, limit=4)
     assert failed.status == "error"
     assert failed.error
     assert "cannot be loaded" in failed.error.message
     assert len(attempts) == 1
+    (folder / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(PrerequisiteError, match=r"model\.safetensors is damaged"):
+        run(folder, tmp_path, limit=4)
+    assert len(attempts) == 1, "what can be seen before weights load is refused before"
 
 
 @pytest.mark.slow

@@ -60,9 +60,9 @@ def test_a_planted_change_of_a_fifth_of_a_nat_is_found(
     few += ["-T", f"families={','.join(FEW['families'])}"]
     shipped = ("--pyargs", "introbench.regression", *few)
     saved = pytester.runpytest_inprocess(*shipped, "--model", f"inject/{before}", "--save-baseline", "b.json")
-    saved.assert_outcomes(passed=1, deselected=16)
+    saved.assert_outcomes(passed=1, deselected=17)
     compared = pytester.runpytest_inprocess(*shipped, "--model", f"inject/{after}", "--baseline", "b.json")
-    compared.assert_outcomes(failed=1, deselected=16)
+    compared.assert_outcomes(failed=1, deselected=17)
     rows = [line.split() for line in compared.outlines if line.startswith("shift ")]
     by_family = {row[2]: row for row in rows if len(row) > 5}
     assert float(by_family["introspection"][5]) == pytest.approx(0.2, abs=0.03)
@@ -87,7 +87,7 @@ def test_a_check_that_cannot_be_made_is_named(before_and_after: tuple[Path, Path
             "concepts=volcano,violin",
         )
     )
-    assert result.parseoutcomes() == {"passed": 13, "skipped": 1, "deselected": 3}
+    assert result.parseoutcomes() == {"passed": 14, "skipped": 1, "deselected": 3}
     result.stdout.fnmatch_lines(["1 skipped: one BOS: not checked: the tokenizer has no BOS"])
 
 

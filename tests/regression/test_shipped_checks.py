@@ -27,13 +27,13 @@ def test_a_baseline_is_saved_held_against_and_found_changed(
     shipped: Run, model: str, pytester: pytest.Pytester
 ) -> None:
     saved = shipped("--model", model, "--save-baseline", "b.json")
-    saved.assert_outcomes(passed=17)
+    saved.assert_outcomes(passed=18)
     saved.stdout.fnmatch_lines(["baseline of 1 evaluation written to b.json"])
     (record,) = read_records(pytester.path / "b.json")
     assert record.model == model
 
     same = shipped("--model", model, "--baseline", "b.json", "--junitxml", "same.xml")
-    same.assert_outcomes(passed=17)
+    same.assert_outcomes(passed=18)
     same.stdout.re_match_lines(
         [
             rf"{re.escape(model)} against {re.escape(model)} of ....-..-..",
@@ -47,7 +47,7 @@ def test_a_baseline_is_saved_held_against_and_found_changed(
 
     change_shifts(pytester.path / "b.json", by=0.2)
     other = shipped("--model", model, "--baseline", "b.json", "--junitxml", "other.xml", "-m", "gates")
-    other.assert_outcomes(failed=1, deselected=16)
+    other.assert_outcomes(failed=1, deselected=17)
     other.stdout.re_match_lines(
         [r"shift .* introspection .* CHANGED by more than 0.1", r"shift .* always_no .* within"]
     )
@@ -58,7 +58,7 @@ def test_a_baseline_is_saved_held_against_and_found_changed(
     assert re.search(r"info\.[a-z-]+\.yes-no\.(cats|bread|trees): shift", message)
 
     within = shipped("--model", model, "--baseline", "b.json", "-m", "gates", "--budget", "0.5")
-    within.assert_outcomes(passed=1, deselected=16)
+    within.assert_outcomes(passed=1, deselected=17)
     stopped = shipped("--model", model, "--baseline", "b.json", "-m", "gates or invariants", "-q", "-x")
     assert stopped.parseoutcomes() == {"failed": 1, "deselected": 2}
     quiet = shipped("--model", model, "--baseline", "b.json", "-m", "gates", "-qq")
@@ -69,24 +69,24 @@ def test_a_baseline_is_saved_held_against_and_found_changed(
 @pytest.mark.slow
 def test_without_a_baseline_the_battery_is_not_run(shipped: Run, model: str, pytester: pytest.Pytester) -> None:
     result = shipped("--model", model, "--eval-logs", "kept")
-    result.assert_outcomes(passed=14, skipped=3)
+    result.assert_outcomes(passed=15, skipped=3)
     result.stdout.fnmatch_lines([f"3 skipped: {NO_BASELINE}"])
     assert len(list((pytester.path / "kept").rglob("*.eval"))) == 2, "the small run of the invariants, twice"
 
 
 @pytest.mark.slow
 def test_science_warns_and_fails_only_if_asked_to(shipped: Run, model: str, pytester: pytest.Pytester) -> None:
-    shipped("--model", model, "--save-baseline", "b.json", "-m", "science").assert_outcomes(passed=2, deselected=15)
+    shipped("--model", model, "--save-baseline", "b.json", "-m", "science").assert_outcomes(passed=2, deselected=16)
     path = pytester.path / "b.json"
     baseline = json.loads(path.read_text())
     baseline["evaluations"][0]["verdict"] = "yes-bias"
     path.write_text(json.dumps(baseline))
     known = ("--model", model, "--baseline", "b.json", "-m", "science")
     result = shipped(*known, "-W", "default::introbench.errors.ChangeWarning")
-    result.assert_outcomes(passed=2, deselected=15, warnings=1)
+    result.assert_outcomes(passed=2, deselected=16, warnings=1)
     result.stdout.fnmatch_lines(["*ChangeWarning: verdict changed: yes-bias (inject/*", "verdict*yes-bias*CHANGED*"])
     strict = shipped(*known, "-W", "error::introbench.errors.ChangeWarning")
-    strict.assert_outcomes(passed=1, failed=1, deselected=15)
+    strict.assert_outcomes(passed=1, failed=1, deselected=16)
 
 
 @pytest.mark.slow
@@ -105,7 +105,7 @@ def test_a_self_check_that_fails_is_the_test_that_fails(
     monkeypatch.setattr(LoadedModel, "read", leaves_a_hook)
     result = shipped("--model", model, "-m", "invariants")
     resident.RESIDENT.clear()
-    result.assert_outcomes(failed=1, skipped=13, deselected=3)
+    result.assert_outcomes(failed=1, skipped=14, deselected=3)
     result.stdout.fnmatch_lines(['*self-check "hooks gone": found 1 more on the model*'])
     result.stdout.fnmatch_lines(["FAILED *test_self_check*hooks gone*"])
 
