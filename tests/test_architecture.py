@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "tasks": ("steering", "models", "records", "prompts", *FLOOR),
     "provider": ("checks", "steering", "analysis", "models", "records", "prompts", "engine", *FLOOR),
     "report": ("analysis", "checks.record", "records", "stats", "prompts.schema", "errors"),
-    "page": ("report", "analysis", "records", "stats", "prompts.schema", "errors"),
+    "page": ("report", "analysis", "records", "stats", "prompts.schema", "models.disk_cache", "errors"),
     "solvers": ("provider", "report.markdown", "records", "prompts.answers"),
     "scorers": ("provider.outputs", "report.markdown", "analysis", "records", "stats"),
     "evals": (

@@ -176,7 +176,7 @@ def page(logs: Sequence[ReadLog], headings: Mapping[str, str] | None = None) -> 
     }
     return environment.get_template("page.html.jinja").render(
         sections=sections,
-        models=compared(logs, sections),
+        models=compared(logs, sections) if len(logs) > 1 else [],
         charts=_as_script({"charts": charts, "config": CONFIG}),
         scripts=scripts(),
     )

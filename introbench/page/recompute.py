@@ -11,9 +11,13 @@ from inspect_ai.scorer import Scorer
 
 from introbench.analysis.verdict import RULES
 from introbench.records.scores import score_of
+from introbench.report.report import counted
 
 TOLERANCE = 1e-9
 """Largest difference between a stored number and the recomputed one that rounding may make, relative above 1."""
+
+JUDGED = "yes_shift"
+"""The scorer whose metrics hold a verdict, which rules of some version give."""
 
 
 @dataclass(frozen=True)
@@ -64,21 +68,18 @@ def recompute(location: str, name: str, scorer: Scorer) -> Recomputed:
     trials, trials_again = (_scores(log, name) for log in (stored, again))
     metrics, metrics_again = (_metrics(log) for log in (stored, again))
     left_out = ""
-    rules = int(metrics.get("rules", 1)) if name == _JUDGED else RULES
-    if rules < RULES:
-        metrics, left_out = {}, f"metrics are by version {rules} of the rules, and cannot be computed any more"
-    elif gone := sorted(metrics.keys() - metrics_again.keys()):
-        left_out = f"{len(gone)} metrics of another release, which cannot be computed any more, such as {gone[0]}"
+    rules = int(metrics.get("rules", 1)) if name == JUDGED else RULES
+    # A log whose metrics have the names of this release is compared whole, whatever it says about its rules.
+    if others := sorted(metrics.keys() ^ metrics_again.keys()):
+        left_out = f"{counted(len(others), 'metric')} of one release alone, such as {others[0]}"
+        if rules < RULES:
+            metrics, left_out = {}, f"metrics are by version {rules} of the rules, and cannot be computed any more"
     both = metrics.keys() & metrics_again.keys()
     found = [
         *_differing(trials, trials_again),
         *_differing({m: metrics[m] for m in metrics if m in both}, {m: metrics_again[m] for m in both}, "metric"),
     ]
     return Recomputed(found, len(trials), len(both), left_out)
-
-
-_JUDGED = "yes_shift"
-"""The scorer whose metrics hold a verdict, which rules of some version give."""
 
 
 def _scores(log: EvalLog, name: str) -> dict[str, Any]:
@@ -131,7 +132,7 @@ def check_lines(found: Mapping[str, Recomputed], most: int = 10) -> list[str]:
     for location, of_log in found.items():
         compared = f"the scores of {of_log.trials} trials and {of_log.metrics} metrics"
         count = len(of_log.differences)
-        says = f"{count} values are not what the trials give" if count else f"equal within {TOLERANCE:g}"
+        says = f"{counted(count, 'stored value')} not as the trials give" if count else f"equal within {TOLERANCE:g}"
         lines.append(f"{location}: {compared} computed again: {says}")
         lines += [f"  {difference}" for difference in of_log.differences[:most]]
         lines += [f"  not compared: {of_log.left_out}"] if of_log.left_out else []

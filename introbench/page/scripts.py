@@ -2,11 +2,9 @@
 
 import importlib.metadata
 import os
-from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from platformdirs import user_cache_path
-
+from introbench.models.disk_cache import cache_dir
 from introbench.page.figure import require_vega
 
 PACKAGE = "vl-convert-python"
@@ -16,10 +14,10 @@ def scripts() -> str:
     """Vega, Vega-Lite and vega-embed as one script.
 
     Raises:
-        InputError: The package that holds them is missing.
+        InputError: The package that holds them is missing, or there is no cache directory of that name.
     """
     vega = require_vega()
-    kept = _cache() / f"vega-{importlib.metadata.version(PACKAGE)}.js"
+    kept = cache_dir() / f"vega-{importlib.metadata.version(PACKAGE)}.js"
     if kept.is_file():
         return kept.read_text(encoding="utf-8")
     bundle = str(vega.javascript_bundle()).replace("</script", "<\\/script")
@@ -31,7 +29,3 @@ def scripts() -> str:
     except OSError:
         pass  # it is put together again the next time
     return bundle
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("INTROBENCH_CACHE") or user_cache_path("introbench"))
