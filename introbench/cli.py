@@ -109,25 +109,26 @@ def _table(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from introbench.report.find import find_log, find_logs
-    from introbench.report.log import read_log
 
     locations = [find_log(place) for place in options.log or [None]] if options.latest else find_logs(options.log)
-    logs = [read_log(location) for location in locations]
     if options.check:
         from introbench import registry
         from introbench.page.recompute import check_lines, recompute
+        from introbench.report.log import read_log
 
-        scorers = {log.scorer: getattr(registry, log.scorer)() for log in logs}
-        found = {log.location: recompute(log.location, log.scorer, scorers[log.scorer]) for log in logs}
+        scorers = {location: read_log(location).scorer for location in locations}
+        found = {location: recompute(location, name, getattr(registry, name)()) for location, name in scorers.items()}
         print("\n".join(check_lines(found)))
         return 1 if any(of_log.differences for of_log in found.values()) else 0
     from introbench.page.page import page, write_figures
+    from introbench.page.section import read_sections
 
+    sections = read_sections(locations)
     if options.figures:
-        for path in write_figures(logs, options.figures):
+        for path in write_figures(sections, options.figures):
             print(path)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(page(logs), encoding="utf-8")
+    options.out.write_text(page(sections), encoding="utf-8")
     print(options.out)
     return 0
 

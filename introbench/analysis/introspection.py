@@ -7,9 +7,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
+from introbench.analysis.contrasts import contrasts, mean_shifts
 from introbench.analysis.evidence import Evidence, evidence
 from introbench.analysis.excess import CONCEPTS, Excess, excess_by_wording, excesses, mean_doses
-from introbench.analysis.noticed import ReadTrial, ScoredTrial, TrialShift, read_trials, shifts_of_read_trials
+from introbench.analysis.noticed import ReadTrial, Result, ScoredTrial, TrialShift, read_trials, shifts_of_read_trials
 from introbench.analysis.verdict import MARGIN, Verdict, verdict
 from introbench.records.factors import Plan
 from introbench.stats.intervals import Interval
@@ -87,6 +88,16 @@ class IntrospectionRun:
     def headline(self) -> Excess | None:
         """The excess of the concepts' vectors under the reference document."""
         return next((excess for excess in self.reference_excesses if excess.vectors == CONCEPTS), None)
+
+    @cached_property
+    def mean_shifts(self) -> list[Result]:
+        """The mean shift of every family, under every document."""
+        return mean_shifts(self.shifts, self.plan)
+
+    @cached_property
+    def contrasts(self) -> list[Result]:
+        """Differences of mean shifts between families, vectors and documents."""
+        return contrasts(self.shifts, self.plan)
 
     @cached_property
     def evidence(self) -> Evidence | None:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from introbench.analysis.arm_lens import arm_lenses, lens_peak
 from introbench.analysis.calibrate import proposed, responses
-from introbench.analysis.contrasts import active_contrasts, contrasts, control_contrasts, mean_shifts
+from introbench.analysis.contrasts import active_contrasts, control_contrasts
 from introbench.analysis.excess import CONCEPTS
 from introbench.analysis.identification import Identification, identifications, lens_trials
 from introbench.analysis.introspection import IntrospectionRun
@@ -88,7 +89,7 @@ def introspection_values(trials: Sequence[ScoredTrial]) -> Values:
             values |= interval_values(f"{name} | {each.vectors} | {each.document}", interval)
     for wording, interval in run.excess_by_wording.items():
         values |= interval_values(f"excess | {CONCEPTS}, {wording} | {run.plan.ordered_documents[0]}", interval)
-    values |= result_values(contrasts(run.shifts, run.plan)) | result_values(mean_shifts(run.shifts, run.plan))
+    values |= result_values(run.contrasts) | result_values(run.mean_shifts)
     values |= result_values(control_contrasts(run.shifts, run.plan))
     if run.active_shifts:
         values |= result_values(active_contrasts(run.shifts, run.active_shifts, run.plan))
@@ -166,15 +167,15 @@ def lens_values(trials: Sequence[ScoredTrial]) -> Values:
 def peak_values(peaks: Iterable[Peak]) -> Values:
     """The numbers of peaks."""
     values: Values = {}
-    for lens_peak in peaks:
+    for top in peaks:
         for name, interval in {
-            "peak layer": lens_peak.layer,
-            "peak gap": lens_peak.gap,
-            "final": lens_peak.final,
-            "suppression": lens_peak.suppression,
+            "peak layer": top.layer,
+            "peak gap": top.gap,
+            "final": top.final,
+            "suppression": top.suppression,
         }.items():
-            values |= interval_values(f"{name} | {lens_peak.document}", interval)
-        values[f"missing | {lens_peak.document}"] = lens_peak.missing
+            values |= interval_values(f"{name} | {top.document}", interval)
+        values[f"missing | {top.document}"] = top.missing
     return values
 
 
@@ -208,9 +209,13 @@ def _identified(cell: str, identified: Identification) -> Values:
 
 
 def swap_values(trials: Sequence[ScoredTrial]) -> Values:
-    """Mean shift of every arm for every document and question family, and introspection against control questions."""
+    """Mean shift of every arm for every document and question family, and introspection against control questions.
+
+    Where the lens was read: for every arm and document what `lens_values` has for every document.
+    """
     run = SwapRun(trials)
-    return result_values(run.contrasts()) | result_values(run.shifts())
+    peaks = [lens_peak(cell, of_cell) for cell, of_cell in arm_lenses(trials).items()]
+    return result_values(run.contrasts()) | result_values(run.shifts()) | peak_values(peaks)
 
 
 def top_of_mind_values(trials: Sequence[ScoredTrial]) -> Values:

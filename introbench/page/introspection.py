@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from introbench.analysis.contrasts import contrasts, mean_shifts
 from introbench.analysis.excess import distinct_answers
 from introbench.analysis.introspection import IntrospectionRun
-from introbench.analysis.noticed import SIDED, Result, ScoredTrial, TrialShift
+from introbench.analysis.noticed import SIDED, Result, TrialShift
 from introbench.page.charts import BLUE, GREEN, GREY, ORANGE, PINK, interval_row, intervals, points
 from introbench.page.figure import Figure, Panel
 from introbench.prompts.schema import SALIENCE
@@ -23,19 +22,18 @@ COLOURS = {PLAIN: BLUE, REVERSED: ORANGE, OUTSTANDING: GREEN, CONTROLS: GREY}
 SHAPES = {PLAIN: "triangle-up", REVERSED: "triangle-down", OUTSTANDING: "diamond", CONTROLS: "circle"}
 
 
-def figures(trials: Sequence[ScoredTrial], questions: Mapping[str, str]) -> list[Figure]:
+def figures(run: IntrospectionRun, questions: Mapping[str, str]) -> list[Figure]:
     """The figures of a run.
 
     Args:
-        trials: For each trial its sample's metadata and its score's.
+        run: The run.
         questions: The text of each question, by its name.
     """
-    run = IntrospectionRun(trials)
     return [
         *_beside_controls(run, questions),
         *_excesses(run),
-        results_figure("shifts", "Mean shifts", mean_shifts(run.shifts, run.plan), "shift (nats)"),
-        results_figure("contrasts", "Contrasts", contrasts(run.shifts, run.plan), "difference of shifts (nats)"),
+        results_figure("shifts", "Mean shifts", run.mean_shifts, "shift (nats)"),
+        results_figure("contrasts", "Contrasts", run.contrasts, "difference of shifts (nats)"),
     ]
 
 

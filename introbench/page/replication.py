@@ -8,8 +8,7 @@ import yaml
 from inspect_ai import eval_set
 
 from introbench.page.page import page
-from introbench.report.find import find_logs
-from introbench.report.log import read_log
+from introbench.page.section import read_sections
 
 EXPERIMENTS = {
     "introspection": "experiments 1 to 4, detection, information, control questions and documents",
@@ -54,9 +53,10 @@ def replicate(
         runs[SWAP] = ([SWAP], of_all | ({"finetune": finetune} if finetune else {}))
     else:
         print("introbench: experiment 7 is left out: it needs a fine-tune of the model (--finetune ID)")
+    locations: dict[str, str] = {}
     # Each set has a folder of its own, as its tasks have arguments of their own.
     for name, (names, arguments) in runs.items():
-        is_finished, _ = eval_set(
+        is_finished, finished = eval_set(
             [f"introbench/{task}" for task in names],
             log_dir=str(Path(logs) / name),
             model=model,
@@ -71,9 +71,9 @@ def replicate(
         if not is_finished:
             print(f"introbench: not finished; the same command goes on where it stopped ({logs})")
             return 1
-    order = list(EXPERIMENTS)
-    read = sorted(map(read_log, find_logs([logs])), key=lambda log: order.index(log.run.task.rpartition("/")[2]))
+        locations |= {log.eval.task.rpartition("/")[2]: log.location for log in finished}
+    sections = read_sections([locations[task] for task in EXPERIMENTS if task in locations], EXPERIMENTS)
     out = Path(logs) / "report.html"
-    out.write_text(page(read, EXPERIMENTS), encoding="utf-8")
+    out.write_text(page(sections), encoding="utf-8")
     print(out)
     return 0

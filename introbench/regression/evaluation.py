@@ -5,7 +5,6 @@ from functools import cached_property
 
 from inspect_ai.log import EvalLog
 
-from introbench.analysis.contrasts import contrasts, mean_shifts
 from introbench.analysis.introspection import IntrospectionRun
 from introbench.analysis.named_values import introspection_values
 from introbench.analysis.noticed import Result, ScoredTrial
@@ -69,7 +68,7 @@ class Evaluation:
         Raises:
             InputError: The evaluation has no such mean.
         """
-        return self._interval_of(mean_shifts(self._run.shifts, self._run.plan), family, self._document(document))
+        return self._interval_of(self._run.mean_shifts, family, self._document(document))
 
     def contrast(self, first: str, second: str, document: str | None = None) -> Interval:
         """Difference of two mean shifts, in nats, with its 95% interval.
@@ -86,7 +85,7 @@ class Evaluation:
         name = f"{first} - {second}"
         between_documents = {first, second} <= set(self._run.plan.documents)
         return self._interval_of(
-            contrasts(self._run.shifts, self._run.plan), name, "" if between_documents else self._document(document)
+            self._run.contrasts, name, "" if between_documents else self._document(document)
         )
 
     @cached_property

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from introbench.analysis.contrasts import active_contrasts, contrasts, control_contrasts, mean_shifts
+from introbench.analysis.contrasts import active_contrasts, control_contrasts
 from introbench.analysis.excess import CONCEPTS, RANDOM, Excess
 from introbench.analysis.introspection import IntrospectionRun
-from introbench.analysis.noticed import ScoredTrial
 from introbench.analysis.probabilities import mean_probabilities
 from introbench.report.probabilities import first_table, full_table
 from introbench.report.report import Report, counted, listed, plain_table
@@ -16,9 +15,8 @@ from introbench.report.text import estimate_and_interval, number_text, results_t
 from introbench.report.verdict import change_lines, interval_text, ladder, settlement_lines, verdict_text
 
 
-def report(trials: Sequence[ScoredTrial]) -> Report:
-    """What the task says about its trials."""
-    run = IntrospectionRun(trials)
+def report(run: IntrospectionRun) -> Report:
+    """What the task says about a run."""
     probabilities = mean_probabilities(run.read)
     return Report(
         conclusion=_conclusion(run),
@@ -30,9 +28,9 @@ def report(trials: Sequence[ScoredTrial]) -> Report:
             *full_table(probabilities),
             "Mean shift toward yes under the concept's vector, against the sham; for introspection toward 'noticed',\n"
             "for salience toward 'something stands out'",
-            results_table(mean_shifts(run.shifts, run.plan)),
+            results_table(run.mean_shifts),
             "Contrasts: does introspection move more than what has nothing to do with it?",
-            results_table(contrasts(run.shifts, run.plan)),
+            results_table(run.contrasts),
             *_control_part(run),
             *_active_part(run),
             *_doses(run),

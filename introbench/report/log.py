@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from introbench.analysis.introspection import IntrospectionRun
 from introbench.analysis.noticed import ScoredTrial
 from introbench.analysis.sweep import group_trials
 from introbench.analysis.verdict import RULES, VERDICTS
@@ -30,7 +32,10 @@ from introbench.report.self_checks import short_summary, summary
 from introbench.report.sweep_plot import draw_sweep
 from introbench.report.typed import fitting_together
 
-REPORTS: dict[str, Callable[[Sequence[ScoredTrial]], Report]] = {
+ANALYSES: dict[str, Callable[[Sequence[ScoredTrial]], Any]] = {"yes_shift": IntrospectionRun}
+"""For the name of a task's scorer, what its report and figures start from, if that is more than the trials."""
+
+REPORTS: dict[str, Callable[[Any], Report]] = {
     "dose_response": calibrate.report,
     "yes_shift": introspection.report,
     "lens_gap": logit_lens.report,
@@ -41,7 +46,7 @@ REPORTS: dict[str, Callable[[Sequence[ScoredTrial]], Report]] = {
     "swept": sweep.report,
     "top_of_mind_texts": top_of_mind.report,
 }
-"""For the name of each task's scorer, what makes the report of its trials."""
+"""For the name of each task's scorer, what makes the report of what the task's analysis found."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,16 @@ class ReadLog:
         """For each trial its sample's metadata and its score's."""
         return scored_trials(self.scored, self.scorer)
 
-    @property
+    @cached_property
+    def found(self) -> Any:
+        """What the task's analysis makes of the trials, which report and figures share; most tasks': the trials."""
+        return ANALYSES.get(self.scorer, list)(self.trials)
+
+    @cached_property
     def report(self) -> Report:
         """What the task says about its trials, and in the conclusion what to know of the chats that it rests on."""
         with fitting_together(f"log {shown(self.location)}"):
-            report = REPORTS[self.scorer](self.trials)
+            report = REPORTS[self.scorer](self.found)
         notes = self.run.facts.get("notes")
         noted = [str(note) for note in notes] if isinstance(notes, list) else []
         return replace(report, conclusion=[*report.conclusion, *noted])

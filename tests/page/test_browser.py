@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from introbench.page.page import page
-from introbench.report.log import read_log
+from introbench.page.section import read_sections
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 MISSING = [
@@ -32,7 +32,7 @@ PATIENCE = 300_000
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a log of every task."""
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page([read_log(str(log)) for log in sorted(OLD.glob("*.eval"))]), encoding="utf-8")
+    path.write_text(page(read_sections(sorted(map(str, OLD.glob("*.eval"))))), encoding="utf-8")
     return path
 
 

@@ -11,7 +11,9 @@ import pytest
 
 from introbench.analysis.named_values import named_values
 from introbench.page import page as pages
-from introbench.page.page import FIGURES, compared, page, section_of, write_figures
+from introbench.page.models import by_dose
+from introbench.page.page import page, write_figures
+from introbench.page.section import FIGURES, read_sections, section_of
 from introbench.report.log import REPORTS, ReadLog, read_log
 
 LOGS = sorted((Path(__file__).parents[1] / "old_logs").glob("*.eval"))
@@ -52,7 +54,7 @@ def test_every_interval_in_a_figure_is_a_number_of_the_run(path: Path) -> None:
 @pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)
 def test_the_page_says_what_the_table_says_and_draws_every_panel(path: Path) -> None:
     log = read_log(str(path))
-    text = page([log])
+    text = page([section_of(log)])
     plain = text.replace("&#39;", "'").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     assert all(sentence in plain for sentence in log.report.conclusion)
     assert all(table in plain for table in (*log.report.tables, *log.report.further))
@@ -86,7 +88,7 @@ def hostile(log: ReadLog) -> ReadLog:
 @pytest.mark.parametrize("task", ["introspection", "sweep", "top_of_mind"])
 def test_markup_in_a_log_is_text(task: str) -> None:
     log = hostile(read_log(str(next(path for path in LOGS if path.stem == task))))
-    text = page([log])
+    text = page([section_of(log)])
     assert "<img" not in text
     assert text.count("</script>") == 3
     if task == "introspection":
@@ -105,16 +107,22 @@ def test_models_stand_side_by_side_the_largest_excess_first() -> None:
 
     shifted = Shifted(log.location, replace(log.run, model="inject/other"), log.scorer, log.scored)
     logs = [log, shifted]
-    rows = compared(logs, [section_of(one, number) for number, one in enumerate(logs)])
-    assert [row.model for row in rows] == ["inject/other", log.run.model]
-    assert rows[0].excess > rows[1].excess
-    assert rows[0].anchor.startswith("2-")
-    assert page(logs).count("inject/other") > 2
+    sections = [section_of(one, number) for number, one in enumerate(logs)]
+    (group,) = by_dose(section.model for section in sections if section.model)
+    assert [row.model for row in group.rows] == ["inject/other", log.run.model]
+    assert group.rows[0].excess > group.rows[1].excess
+    assert group.rows[0].anchor.startswith("2-")
+    assert page(sections).count("inject/other") > 2
+
+
+def test_logs_read_side_by_side_give_the_sections_of_logs_read_one_by_one() -> None:
+    alone = [section_of(read_log(str(path)), number) for number, path in enumerate(LOGS[:3])]
+    assert page(read_sections([str(path) for path in LOGS[:3]])) == page(alone)
 
 
 def test_figures_are_written_as_pictures_and_numbers(tmp_path: Path) -> None:
     log = read_log(str(next(path for path in LOGS if path.stem == "calibrate")))
-    written = write_figures([log], tmp_path)
+    written = write_figures([section_of(log)], tmp_path)
     (section,) = tmp_path.iterdir()
     assert sorted(written) == sorted(section.iterdir())
     assert {path.suffix for path in written} == {".png", ".svg", ".csv"}

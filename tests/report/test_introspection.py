@@ -30,7 +30,7 @@ def report_on(trials: list[ScoredTrial], monkeypatch: pytest.MonkeyPatch, number
     of_run = cached_property(lambda _: numbers)
     of_run.__set_name__(IntrospectionRun, "evidence")
     monkeypatch.setattr(IntrospectionRun, "evidence", of_run)
-    return introspection.report(trials)
+    return introspection.report(IntrospectionRun(trials))
 
 
 def test_a_verdict_is_quoted_with_its_excess_and_all_that_it_rests_on(
@@ -63,14 +63,17 @@ def test_a_run_without_a_verdict_says_what_it_lacks(trials: list[ScoredTrial], m
     ):
         plan = {**trials[0][0]["plan"], "families": [family]}
         alone = [({**m, "plan": plan}, exact) for m, exact in trials if m["family"] == family]
-        first, *_ = introspection.report(alone).conclusion
+        first, *_ = introspection.report(IntrospectionRun(alone)).conclusion
         assert first.startswith(lack)
 
 
 def test_trials_without_numbers_are_counted(trials: list[ScoredTrial]) -> None:
     lost: list[ScoredTrial] = [(trials[0][0], {}), *trials[1:]]
-    assert introspection.report(lost).conclusion[-1] == "1 trial without finite numbers: lower the strength."
-    assert not introspection.report(trials).conclusion[-1].endswith("lower the strength.")
+    assert (
+        introspection.report(IntrospectionRun(lost)).conclusion[-1]
+        == "1 trial without finite numbers: lower the strength."
+    )
+    assert not introspection.report(IntrospectionRun(trials)).conclusion[-1].endswith("lower the strength.")
 
 
 def test_the_excess_stands_beside_random_vectors_and_salience(
