@@ -1,7 +1,8 @@
 """Inspect model provider `inject/`: one call runs all arms of a trial and returns one record per arm.
 
-The call's `extra_body` holds a spec of plain JSON (see `introbench.provider.calls`). Weights are loaded at the first
-call, so that re-scoring a log or listing tasks never loads a model, and at most one model is resident.
+The call's `extra_body` holds a spec of plain JSON (see `introbench.provider.calls`). Weights are loaded when a
+task is planned, or at the first call, so that scoring a log again or listing tasks never loads a model, and at most one
+model is resident.
 """
 
 from collections.abc import Mapping

@@ -18,6 +18,7 @@ from introbench import progress
 from introbench.analysis.noticed import ScoredTrial
 from introbench.models.checkpoint import Checkpoint
 from introbench.progress import duration, tell
+from introbench.provider.resident import resident
 from introbench.provider.workload import seconds_per_block_token
 from introbench.records.factors import Plan
 
@@ -30,6 +31,7 @@ class PlannedRun:
     """A task that was made, and may have begun.
 
     Attributes:
+        checkpoint: The model.
         name: Of its dataset.
         samples: What is to be run of it.
         work_of: Block tokens of some of its samples, in their order.
@@ -41,6 +43,7 @@ class PlannedRun:
         scored: Metadata of those that are through, and of their scores.
     """
 
+    checkpoint: Checkpoint
     name: str
     samples: Sequence[Sample]
     work_of: Callable[[Sequence[Sample]], float]
@@ -91,7 +94,11 @@ def plan_run(
     work_of: Callable[[Sequence[Sample]], float],
     sum_up: SumUp | None = None,
 ) -> None:
-    """Tell what a task is going to compute and how long that will take, and measure progress against it.
+    """Tell what a task is going to compute and how long that will take, load its model, and measure progress.
+
+    Once a run has begun, Inspect ends with exit status 0 whatever happens to its samples. So weights are loaded before,
+    while the task is made, and what cannot be loaded is refused. Only one model is resident: if tasks of another are
+    waiting to be run, that one stays, and this one is loaded when its turn comes.
 
     Args:
         checkpoint: The model.
@@ -99,17 +106,22 @@ def plan_run(
         arms: How many arms are run side by side.
         work_of: Block tokens of some of the samples, in their order.
         sum_up: Says what the trials under the reference document say, when they are through.
+
+    Raises:
+        InputError: The weights cannot be loaded.
     """
     _watch_runs()
     name, samples = dataset.name or "trials", list(dataset)
     work = work_of(samples)
     seconds = work * seconds_per_block_token(checkpoint)
-    _planned.append(PlannedRun(name, samples, work_of, work, seconds, sum_up))
     tokens = round(work / checkpoint.n_layers, -3) or 1000
     tell(
         f"{name}: {len(samples):,} trials under {arms} arms, {tokens:,.0f} tokens through the model: "
         f"about {duration(seconds)}"
     )
+    if all(run.checkpoint == checkpoint for run in _planned):
+        resident(checkpoint)
+    _planned.append(PlannedRun(checkpoint, name, samples, work_of, work, seconds, sum_up))
     _measure()
 
 
