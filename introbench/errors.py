@@ -88,6 +88,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """A text with all that does not print escaped, but for the ends of its lines."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def for_encoding(text: str, stream: IO[str] | None) -> str:
     """A text in the characters that a stream's encoding has; others are escaped."""
     encoding = getattr(stream, "encoding", None) or "utf-8"

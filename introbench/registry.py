@@ -1,18 +1,16 @@
-"""What Inspect finds when introbench is installed: its provider, tasks, solvers and scorers."""
+"""What Inspect finds when introbench is installed: its provider, tasks, solvers and scorers.
 
+Every run and every listing of Inspect imports this file, of whatever project. So it imports nothing that needs PyTorch:
+the provider is imported when a model is made, and a task when it is made.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+
+from inspect_ai import Task
 from inspect_ai.model import ModelAPI, modelapi
 
-from introbench.evals.calibrate import calibrate
-from introbench.evals.identification import identification
-from introbench.evals.introspection import introspection
-from introbench.evals.location import location
-from introbench.evals.logit_lens import logit_lens
-from introbench.evals.model_swap import model_swap
-from introbench.evals.probe import probe
-from introbench.evals.sweep import sweep
-from introbench.evals.top_of_mind import top_of_mind
-from introbench.provider.inject_api import InjectAPI
-from introbench.provider.inspect_private import find_scorer_as
+from introbench.provider.inspect_private import TaskByName, find_scorer_as
 from introbench.records.scores import recorded_name
 from introbench.scorers.calibrate import dose_response
 from introbench.scorers.identification import identified
@@ -66,7 +64,27 @@ for _scorer in (
     find_scorer_as(recorded_name(_scorer.__name__), _scorer)
 
 
+def _task(name: str) -> TaskByName:
+    def imported() -> Callable[..., Task]:
+        return getattr(import_module(f"introbench.evals.{name}"), name)
+
+    return TaskByName(f"introbench/{name}", imported)
+
+
+calibrate = _task("calibrate")
+identification = _task("identification")
+introspection = _task("introspection")
+location = _task("location")
+logit_lens = _task("logit_lens")
+model_swap = _task("model_swap")
+probe = _task("probe")
+sweep = _task("sweep")
+top_of_mind = _task("top_of_mind")
+
+
 @modelapi(name="inject")
 def inject() -> type[ModelAPI]:
     """The provider behind model names that begin with `inject/`."""
+    from introbench.provider.inject_api import InjectAPI  # noqa: PLC0415 (needs PyTorch)
+
     return InjectAPI

@@ -14,7 +14,8 @@ a loop of any period do. Of longer n-grams, a text of twenty words would hold to
 # Scripts that put no space between words: each of their characters counts as a word, or a sentence would be one.
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff"
 
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+(?:'[^\W{_UNSPACED}]+)*")
+# Signs at the end of a name belong to it: C++ is not the letter C.
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+(?:'[^\W{_UNSPACED}]+)*(?:[+#]+(?!\w))?")
 
 _VOWELS = "aeiou"
 

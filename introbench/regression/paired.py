@@ -15,7 +15,7 @@ from tabulate import tabulate
 
 from introbench.analysis.contrasts import results_on_wordings
 from introbench.analysis.noticed import TrialShift
-from introbench.errors import InputError
+from introbench.errors import InputError, printable
 from introbench.records.factors import Plan, QuestionFactors
 from introbench.regression.baseline import Record
 from introbench.report.text import interval_text, number_text
@@ -217,7 +217,7 @@ def rows_table(rows: Sequence[Sequence[str]]) -> str:
     columns = [column for column in range(len(HEADERS)) if any(row[column] for row in rows)]
     headers = [HEADERS[column] for column in columns]
     return tabulate(
-        [[row[column] for column in columns] for row in rows],
+        [[printable(row[column]) for column in columns] for row in rows],
         headers,
         tablefmt="simple",
         disable_numparse=True,

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from introbench.errors import InputError
+from introbench.errors import InputError, printable, printable_lines
 from introbench.regression.fixtures import baseline, evaluate, introbench_model  # noqa: F401 (pytest finds them here)
 from introbench.regression.options import (
     BASELINE,
@@ -154,8 +154,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     lines += [f"{count} skipped: {reason}" for reason, count in skipped.items()]
     if lines:
         terminalreporter.section("introbench")
-        for line in lines:
-            terminalreporter.write_line(line)
+        for line in lines:  # names of models and documents may come from a file
+            terminalreporter.write_line(printable_lines(line))
 
 
 def _skip_reason(report: Any) -> str:
@@ -178,4 +178,4 @@ def _tables(config: pytest.Config, by_model: Mapping[str, list[list[str]]]) -> I
     for model, rows in by_model.items():
         shown = [row for row in rows if config.get_verbosity() >= -1 or "CHANGED" in row[HEADERS.index("verdict")]]
         if shown:
-            yield from (f"{model} against {against}", rows_table(shown), "")
+            yield from (printable(f"{model} against {against}"), rows_table(shown), "")

@@ -3,13 +3,12 @@
 import os
 import sys
 
-from introbench.errors import for_encoding, printable
+from introbench.errors import for_encoding, printable_lines
 
 
 def say(text: str) -> None:
     """Print a text. Names from files may hold what a terminal would obey, or cannot show: that is escaped."""
-    lines = "\n".join(map(printable, text.split("\n")))
-    print(for_encoding(lines, sys.stdout))
+    print(for_encoding(printable_lines(text), sys.stdout))
 
 
 def stop_printing() -> None:

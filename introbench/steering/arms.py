@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from introbench.engine import Arms
 from introbench.records.arm import CONCEPT, IMPACT, NORM, RANDOM, SHAM, Arm
 from introbench.steering.injection import Injection, LayerRange, Strength, VectorRecipe, sham
+
+if TYPE_CHECKING:
+    from introbench.engine import Arms
 
 IMPACT_SUFFIX = " (impact)"
 """Ends the name of an arm that has the dose of the concept's own, rather than its norm."""
@@ -16,7 +18,7 @@ IMPACT_SUFFIX = " (impact)"
 CONCEPTS_PER_BATCH = 12
 """How many concepts share a batch with their random vectors."""
 
-Parts = Sequence[tuple[Sequence[int], Arms]]
+Parts = Sequence[tuple[Sequence[int], "Arms"]]
 """Rows of an arm batch, and the arms that run them side by side."""
 
 

@@ -45,6 +45,8 @@ def test_every_published_concept_has_its_words() -> None:
         ("la la", "la la la", 1.0),
         ("\u732b", "\u732b\u304c\u597d\u304d", 1 / 4),
         ("!", "oh!", 0.0),
+        ("C++", "C++ is not c, nor a+b", 1 / 7),
+        ("C#", "(C#, F#) and c", 1 / 4),
     ],
 )
 def test_share_of_words_about_a_concept(concept: str, text: str, share: float) -> None:
