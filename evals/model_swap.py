@@ -21,7 +21,7 @@ from introbench.steering.model_swap import Swap
 from introbench.tasks.arguments import Layers, Names, StrengthText, parse_count, typed_arguments, user_path
 from introbench.tasks.arms import UNKNOWN_MODEL_STRENGTH
 from introbench.tasks.chat_facts import chat_facts
-from introbench.tasks.conversations import asked_conversations
+from introbench.tasks.conversations import asked_conversations, with_lens
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, plan_of, question_groups, system_turn, trial
 from introbench.tasks.viewer import samples_view
 
@@ -42,13 +42,15 @@ def model_swap(
     seed: int = 0,
     system: str | None = "",
     prompts: Names = None,
+    lens: bool = True,
 ) -> Task:
     """Let a fine-tune fill the prior turn's cache, and ask the base model, which goes on from it.
 
     No steering vector is needed for that, so it is a control of the whole approach. Beside it, the vector that leads
     from the base to the fine-tune (the same prompts through both) is injected, forwards and backwards, and random
     rotations of it. The control questions are asked under all of these arms. To save time, half of the wordings are
-    asked: 12 of introspection, 24 of control questions.
+    asked: 12 of introspection, 24 of control questions. Answers to introspection questions are read after every block,
+    too, by the logit lens.
 
         inspect eval evals/model_swap.py --model inject/smollm2
         inspect eval evals/model_swap.py --model inject/Qwen/Qwen2.5-Coder-32B-Instruct -M dtype=bfloat16 \
@@ -68,6 +70,7 @@ def model_swap(
         seed: Seed of the random vectors.
         system: Content of the system turn; "none" for no system turn.
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own.
+        lens: Whether introspection questions are also read after every block (logit lens).
     """
     checkpoint = active_checkpoint()
     checkpoint.check()
@@ -82,6 +85,8 @@ def model_swap(
         cross=HALF,
         kinds=data.answer_kinds(),
     )
+    if lens:
+        conversations = with_lens(conversations, "introspection")
     plan = plan_of(conversations)
     questions, groups = question_groups(conversations)
     name = swap.finetune.rstrip("/").rsplit("/", 1)[-1]

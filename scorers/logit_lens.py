@@ -6,7 +6,6 @@ import numpy as np
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from introbench.analysis.arm_reading import ArmReading, log_odds
 from introbench.analysis.logit_lens import by_document, lens_trial, peak
 from introbench.analysis.named_values import interval_values
 from introbench.provider.outputs import read_output
@@ -56,7 +55,7 @@ def lens_gap() -> Scorer:
                 reason="not_finite",
                 explanation="The model's numbers are not finite. Lower the strength, or load it with -M dtype=float32.",
             )
-        odds = {arm: np.array(by_layer(reading)) for arm, reading in readings.items()}
+        odds = {arm: np.array(reading.log_odds_by_layer) for arm, reading in readings.items()}
         gaps = {arm: side * (values - odds["sham"]) for arm, values in odds.items() if arm != "sham"}
         p_yes = {arm: np.exp(readings[arm].lens["yes"]).tolist() for arm in readings}
         layer = int(np.nanargmax(gaps["concept"]))
@@ -79,9 +78,3 @@ def lens_gap() -> Scorer:
         )
 
     return score
-
-
-def by_layer(reading: ArmReading) -> list[float]:
-    """Log-odds of yes after every block."""
-    names = list(reading.lens)
-    return [log_odds(dict(zip(names, block, strict=True))) for block in zip(*reading.lens.values(), strict=True)]

@@ -34,6 +34,11 @@ class ArmReading:
         return log_odds(self.answers)
 
     @property
+    def log_odds_by_layer(self) -> list[float]:
+        """Log-odds of yes against no after every block, in nats; empty where the lens was not read."""
+        return [log_odds(dict(zip(self.lens, block, strict=True))) for block in zip(*self.lens.values(), strict=True)]
+
+    @property
     def p_yes(self) -> float:
         """Probability of all yes forms together."""
         return math.exp(self.answers["yes"])

@@ -29,7 +29,7 @@ class LensTrial:
     Attributes:
         document: Document in the first turn.
         item: The question, and how it was asked.
-        concept: The injected concept.
+        concept: The injected concept, or whatever else intervals are over.
         gap: Measure under the concept's vector minus the same under the sham, in nats, [layers].
         random: The same under the random vectors, on average, [layers]; NaN without any.
         curves: What else is shown by layer, by name; [layers].

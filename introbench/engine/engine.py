@@ -150,12 +150,16 @@ class Engine:
         """Reduce states to readings, by index of the request, a few questions at a time."""
         readings: dict[int, Reading] = {}
         for begin, logits in self._logits(states):
-            for offset, wants in enumerate(wants_of[begin : begin + logits.shape[1]]):
+            asked = list(enumerate(wants_of[begin : begin + logits.shape[1]], start=begin))
+            lenses = self._lenses(states, [(place, want) for place, wants in asked for want in wants if want.lens])
+            for place, wants in asked:
                 for want, indices in wants.items():
-                    reading = summarise(logits[:, offset], want)
-                    if want.every_block:
-                        residuals = [states.residuals[block][:, begin + offset] for block in range(self.n_layers)]
-                        reading = self._with_blocks(reading, want, residuals)
+                    reading = summarise(logits[:, place - begin], want)
+                    if want.lens:
+                        reading = replace(reading, lens=torch.stack([*lenses[place, want], reading.logprobs]))
+                    if want.residuals:
+                        residuals = [states.residuals[block][:, place].float().cpu() for block in range(self.n_layers)]
+                        reading = replace(reading, residuals=torch.stack(residuals))
                     readings |= dict.fromkeys(indices, reading)
         return readings
 
@@ -170,21 +174,24 @@ class Engine:
         for begin in range(0, last.shape[1], size):
             yield begin, self.readout(last[:, begin : begin + size])
 
-    def _with_blocks(self, reading: Reading, want: Want, residuals: Sequence[Tensor]) -> Reading:
-        """Add lens and residuals to a reading, from the residual stream after every block, [rows, hidden]."""
-        if want.lens and self.readout is not None:
-            lens = [self._lens(residual, want.tokens) for residual in residuals[:-1]]
-            reading = replace(reading, lens=torch.stack([*lens, reading.logprobs]))
-        if want.residuals:
-            reading = replace(reading, residuals=torch.stack([residual.float().cpu() for residual in residuals]))
-        return reading
+    def _lenses(self, states: EndStates, wanted: Sequence[tuple[int, Want]]) -> dict[tuple[int, Want], list[Tensor]]:
+        """Log-probabilities of wanted tokens by the logit lens after every block but the last, [rows, tokens] each.
 
-    def _lens(self, residual: Tensor, tokens: Tokens) -> Tensor:
-        """Log-probabilities of some tokens by the logit lens, [rows, tokens], from [rows, hidden]."""
-        assert self.readout is not None
-        # Below the first steered block one row stands for all; it is read once, so that all stay equal to the last bit.
-        distinct = residual[:1] if residual.stride(0) == 0 else residual
-        return summarise(self.readout(distinct), Want(tokens)).logprobs.expand(len(residual), -1)
+        Args:
+            states: The states at the ends of questions.
+            wanted: Places of questions among these, and what to read there; one product reads a block for all of them.
+        """
+        lenses: dict[tuple[int, Want], list[Tensor]] = {each: [] for each in wanted}
+        places = sorted({place for place, _ in wanted})
+        for block in range(self.n_layers - 1) if places and self.readout else ():
+            residual = states.residuals[block]
+            # Below the first steered block one row stands for all: it is read once, so all stay equal bit for bit.
+            distinct = residual[:1] if residual.stride(0) == 0 else residual
+            logits = self.readout(distinct[:, places])
+            for place, want in wanted:
+                of_place = summarise(logits[:, places.index(place)], Want(want.tokens))
+                lenses[place, want].append(of_place.logprobs.expand(len(residual), -1))
+        return lenses
 
     def _refuse(self, requests: Sequence[Request]) -> None:
         """Refuse requests that the model cannot answer; see `read`."""
@@ -208,7 +215,10 @@ class Engine:
                     f"token id {token}: expected one of the model's {vocabulary}; use the model's tokenizer"
                 )
         if self.readout is None and any(request.want.lens for request in requests):
-            raise InputError(f"logit lens: only {self.notes['readout']} can be read; choose another model")
+            raise InputError(
+                f"logit lens: only {self.notes['readout']} can be read; choose another model, or pass -T lens=false "
+                f"where the task is model_swap"
+            )
 
     def _fast_path(self, pass_tokens: int | None, kernels: Kernels) -> FastPath:
         fastest = pass_tokens or FASTEST_PASS.get(self.parts.device.type, _FASTEST_PASS_ELSEWHERE)

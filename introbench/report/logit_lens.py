@@ -28,7 +28,7 @@ def report(trials: Sequence[ScoredTrial]) -> Report:
     peaks = {document: peak(document, of_document) for document, of_document in grouped.items()}
     return Report(
         conclusion=_conclusion(plan.ordered_documents[0], peaks, grouped),
-        tables=[*_probabilities(peaks, grouped), _peaks(peaks)],
+        tables=[*_probabilities(peaks, grouped), peaks_table(peaks, "document")],
         further=[
             *(
                 paragraph
@@ -51,8 +51,8 @@ def _conclusion(document: str, peaks: Mapping[str, Peak], grouped: Mapping[str, 
     random = float(concept_means(grouped[document])[1][:, layer].mean())
     missing = f"; {counted(top.missing, 'trial')} could not be used" if top.missing else ""
     return [
-        f"{shown}: under document {document} the gap is largest after layer {layer}, with {_both(top.gap)} nats.",
-        f"In the answer it is {_both(top.final)} nats; lost in between: {_both(top.suppression)}, so that {lost}.",
+        f"{shown}: under document {document} the gap is largest after layer {layer}, with {both(top.gap)} nats.",
+        f"In the answer it is {both(top.final)} nats; lost in between: {both(top.suppression)}, so that {lost}.",
         f"Random vectors, in that layer: {number_text(random)} nats."
         if math.isfinite(random)
         else "Random vectors were not run, so that any vector may do the same.",
@@ -63,7 +63,8 @@ def _conclusion(document: str, peaks: Mapping[str, Peak], grouped: Mapping[str, 
     ]
 
 
-def _both(interval: Interval) -> str:
+def both(interval: Interval) -> str:
+    """An estimate with its interval."""
     return f"{number_text(interval.estimate)} {interval_text(interval)}"
 
 
@@ -84,17 +85,23 @@ def _layers(layer: Interval) -> str:
     return "" if math.isnan(layer.low) else f"[{layer.low:.0f}, {layer.high:.0f}]"
 
 
-def _peaks(peaks: Mapping[str, Peak]) -> str:
+def peaks_table(peaks: Mapping[str, Peak], of: str) -> str:
+    """Where gaps peak, and what is left of them in the answer; a row for each name.
+
+    Args:
+        peaks: By name; at least one.
+        of: What the names are.
+    """
     rows = [
         [
-            document,
+            name,
             "" if math.isnan(top.layer.estimate) else f"{top.layer.estimate:.0f} {_layers(top.layer)}".rstrip(),
-            *map(_both, (top.gap, top.final, top.suppression)),
+            *map(both, (top.gap, top.final, top.suppression)),
             *([top.missing or ""] if any(each.missing for each in peaks.values()) else []),
         ]
-        for document, top in peaks.items()
+        for name, top in peaks.items()
     ]
-    headers = ["document", "peak layer", "gap there (nats)", "in the answer", "lost in between"]
+    headers = [of, "peak layer", "gap there (nats)", "in the answer", "lost in between"]
     return plain_table([*headers, *(["missing"] if len(rows[0]) > len(headers) else [])], rows)
 
 

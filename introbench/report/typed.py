@@ -59,7 +59,9 @@ _FACTORS = record(
     {},
     {
         **dict.fromkeys(("document", "family", "question", "format", "answer_kind", "expected", "framing"), TEXT),
-        **dict.fromkeys(("concept", "asked_with", "part", "passage", "kind", "wording", "reference"), TEXT),
+        **dict.fromkeys(
+            ("concept", "asked_with", "part", "passage", "kind", "wording", "reference", "description"), TEXT
+        ),
         **dict.fromkeys(("bank", "prior_messages", "order", "first_layer"), INTEGER),
         "reversed": of.union_schema([TRUTH, list_of(TRUTH)]),
         "options": by_name(TEXT),
@@ -81,6 +83,7 @@ _SHIFTS = {
     "random_by_norm": by_name(FLOAT),
     "controls": by_name(FLOAT),
 }
+_LENS = record({}, dict.fromkeys(("gaps", "log_odds", "p_yes"), by_name(_NUMBERS)))
 _ANSWERS = {"log_odds": by_name(FLOAT), "p_yes": _BY_ARM, "p_no": _BY_ARM}
 _TEXTS_WRITTEN = record(
     {},
@@ -90,6 +93,8 @@ _TEXTS_WRITTEN = record(
         "strengths": by_name(TEXTS),
         "doses": _BY_ARM,
         "norms": _BY_ARM,
+        **dict.fromkeys(("opposites", "texts"), by_name(TEXT)),
+        "opposite_gains": _BY_ARM,
     },
 )
 _EXACT: Mapping[str, CoreSchema] = {
@@ -99,12 +104,12 @@ _EXACT: Mapping[str, CoreSchema] = {
         {},
         {**_SHIFTS, "live": of.nullable_schema(TRUTH), "dose": _BY_ARM, "active": record({}, _SHIFTS), **_ANSWERS},
     ),
-    "lens_gap": record({}, dict.fromkeys(("gaps", "log_odds", "p_yes"), by_name(_NUMBERS))),
+    "lens_gap": _LENS,
     "identified": record({}, {"arms": by_name(by_name(FLOAT)), "lens": by_name(_NUMBERS), "own": by_name(_NUMBERS)}),
     "located": record(
         {}, {"scores": by_name(_NUMBERS), "changes": by_name(_BY_ARM), "among": by_name(_BY_ARM), "mass": _BY_ARM}
     ),
-    "arm_shifts": record({}, {"shifts": by_name(FLOAT), **_ANSWERS}),
+    "arm_shifts": record({}, {"shifts": by_name(FLOAT), "lens": _LENS, **_ANSWERS}),
     "probed": record(
         {},
         {

@@ -1,6 +1,7 @@
 """Which conversations a task asks: published ones, or those of the battery that its arguments choose."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from introbench.prompts import data, schema
@@ -56,3 +57,13 @@ def asked_conversations(
             kinds=kinds,
         )
     )
+
+
+def with_lens(conversations: Sequence[Conversation], family: str) -> list[Conversation]:
+    """The same conversations, those of one question family with answers that are read after every block, too."""
+    return [
+        replace(conversation, answers=replace(conversation.answers, lens=True))
+        if conversation.factors["family"] == family
+        else conversation
+        for conversation in conversations
+    ]

@@ -44,3 +44,6 @@ def test_without_a_no_yes_is_held_against_every_other_answer() -> None:
 def test_what_was_read_after_every_block_is_kept_as_it_is() -> None:
     lens = {"yes": [-1.0, -2.0], "no": [-3.0, -1.5]}
     assert arm_reading(record({"yes": [-2.0], "no": [-1.5]}, lens)).lens == lens
+    reading = arm_reading(record({"yes": [-2.0], "no": [-1.5]}, lens))
+    assert reading.log_odds_by_layer == [2.0, -0.5]
+    assert arm_reading(record({"yes": [-2.0], "no": [-1.5]})).log_odds_by_layer == []

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from lens_trials import lens_trials
 from old_trials import old_trials
 
 from introbench.analysis.model_swap import SwapRun
@@ -50,3 +51,28 @@ def test_the_headline_is_the_fine_tunes_own_arm_first() -> None:
     probabilities, contrasts = model_swap.report(TRIALS).tables
     assert "yes 42.518% -> 45.904% (+3.386%)" in probabilities
     assert contrasts.splitlines()[1].startswith("finetune: introspection - matched controls")
+
+
+def test_what_the_lens_reads_is_said_and_shown_by_arm_and_document() -> None:
+    report = model_swap.report(lens_trials())
+    (said,) = [sentence for sentence in report.conclusion if sentence.startswith("By the logit lens")]
+    assert said.startswith("By the logit lens, the gap of arm finetune under document info is largest after layer 1, ")
+    assert "+3.000 [" in said
+    assert "in the answer it is +1.000 [" in said
+    peaks = report.tables[-1].splitlines()
+    assert [line.split("  ")[0] for line in peaks] == ["logit lens", "finetune", "contrast +", "random"]
+    by_layer = report.further[report.further.index("Document none, layer by layer") + 1].splitlines()
+    assert by_layer[0].split()[:3] == ["layer", "P(yes)", "sham"]
+    assert by_layer[3].split()[:4] == ["1", "20.000%", "40.000%", "+3.000"]
+    assert len(by_layer) == 2 + 3
+
+
+def test_where_the_lens_was_not_read_nothing_is_said_of_it() -> None:
+    report = model_swap.report(TRIALS)
+    assert not any("lens" in text for text in (*report.conclusion, *report.tables, *report.further))
+
+
+def test_a_lens_without_finite_numbers_is_no_sentence() -> None:
+    report = model_swap.report([(factors, {}) for factors, _ in lens_trials()])
+    assert not any("lens" in sentence for sentence in report.conclusion)
+    assert not any("nan" in table for table in report.tables)

@@ -27,11 +27,17 @@ ANSWERS = {
 LOG_2 = math.log(2)
 
 
-def score_of(*, is_reversed: bool = False, lost: str = "") -> Score:
-    """The score of a trial, of which an arm may have no finite numbers."""
+def score_of(*, is_reversed: bool = False, lost: str = "", lens: bool = False) -> Score:
+    """The score of a trial, of which an arm may have no finite numbers; after the first block every answer has 1/4."""
     question = QuestionFactors("info", "introspection", "detect", "yes-no", "words", is_reversed)
     factors = TrialFactors(question, "", ARMS, Plan(["info"], ["introspection"]))
-    records = [arm_record(name, None if name == lost else ANSWERS[name]) for name in ARMS]
+    by_layer = {
+        name: {answer: [math.log(0.25), math.log(share)] for answer, share in answers.items()}
+        for name, answers in ANSWERS.items()
+    }
+    records = [
+        arm_record(name, None if name == lost else ANSWERS[name], by_layer[name] if lens else None) for name in ARMS
+    ]
     return scored(arm_shifts(), trial_state(factors, records))
 
 
@@ -62,3 +68,19 @@ def test_a_lost_arm_is_nan_and_a_lost_sham_loses_all() -> None:
     assert list(nothing.value) == ["tuned", "contrast", "random"]
     assert all(math.isnan(value) for value in nothing.value.values())
     assert nothing.reason == "not_finite"
+
+
+@pytest.mark.parametrize(("is_reversed", "side"), [(False, 1), (True, -1)])
+def test_what_is_read_after_every_block_ends_in_the_answer(is_reversed: bool, side: int) -> None:
+    score = score_of(is_reversed=is_reversed, lens=True)
+    exact = score.metadata or {}
+    for arm, shift in {"tuned": 2 * LOG_2, "contrast": LOG_2, "random": LOG_2 / 2}.items():
+        assert exact["lens"]["gaps"][arm] == pytest.approx([0, side * shift], abs=2e-7)
+        assert exact["lens"]["gaps"][arm][-1] == pytest.approx(exact["shifts"][arm], abs=2e-7)
+    assert exact["lens"]["p_yes"]["tuned"] == pytest.approx([0.25, 0.4])
+    first, arms, layers = (score.explanation or "").split("\n\n")
+    assert first.startswith("yes ")
+    assert len(arms.splitlines()) == 2 + len(ARMS)
+    assert "| layer | P(yes) sham | P(yes) tuned | P(yes) contrast | log-odds sham |" in layers
+    assert len(layers.splitlines()) == 2 + 2
+    assert "lens" not in (score_of().metadata or {})
