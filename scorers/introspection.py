@@ -14,23 +14,29 @@ from introbench.analysis.verdict import RULES
 from introbench.provider.outputs import arm_records, read_output
 from introbench.records.arm import steerings_of
 from introbench.records.arm_record import ArmRecord
-from introbench.records.factors import TrialFactors
+from introbench.records.factors import QuestionFactors, TrialFactors
 from introbench.records.scores import recorded_name
 from introbench.report.markdown import arm_table, published_form
 from introbench.scorers.metric_values import scored_trials
 
 
 @metric(scores="unreduced")
-def headline() -> Metric:
+def headline(rules: int = RULES) -> Metric:
     """The verdict, and the numbers to look at first, under the document info (under the first one, if info is not run).
 
     The verdict that holds is the name of the first metric, and its value is 1. `noticed` is the excess of introspection
     over what control questions do, averaged over kinds of answers, with its interval (`low`, `high`); see
-    `introbench.stats.control_curve`. `beyond random` is how much more that is than the excess under random vectors of
-    equal dose, `beyond salience` than that of questions on what stands out in the text. `rules` is the version of
-    the rules of the verdict. All other numbers follow from the records: see `introbench table LOG --full` and
+    `introbench.stats.control_curve`. All other numbers follow from the records: see `introbench table LOG --full` and
     `introbench.analysis.named_values`.
+
+    Args:
+        rules: Version of the verdict's rules, which the log keeps. Only those of this release can be applied.
+
+    Raises:
+        ValueError: It is another version.
     """
+    if rules != RULES:
+        raise ValueError(f"rules={rules}: expected {RULES}, the version of this release")
 
     def compute(scores: list[SampleScore]) -> Value:
         run = IntrospectionRun(scored_trials(scores))
@@ -41,23 +47,20 @@ def headline() -> Metric:
             "noticed": evidence.excess.estimate,
             "low": evidence.excess.low,
             "high": evidence.excess.high,
-            "beyond random": evidence.beyond_random.estimate,
-            "beyond salience": evidence.beyond_salience.estimate,
-            "rules": RULES,
         }
 
     return compute
 
 
-@scorer(metrics=[headline()], name=recorded_name("yes_shift"))
+@scorer(metrics=[headline(RULES)], name=recorded_name("yes_shift"))
 def yes_shift() -> Scorer:
     """Score a trial by its shift in log-odds against the sham.
 
-    The value holds rounded numbers for the viewer: `shift` (under the concept's vector), `random` (mean over the
-    random vectors of equal dose), both signed so that "noticed" is positive on introspection questions, "stands out" on
-    salience questions; `p_yes` and `p_yes_sham`; `mass` (probability of all yes and no forms under the concept);
-    `active` (shift under the concept's vector when it is on in the answer, too), if that was run beside it. Exact
-    numbers are in the score's metadata.
+    The value holds the trial's `document` and `family`, by which the viewer sorts, and rounded numbers: `shift` (under
+    the concept's vector), `random` (mean over the random vectors of equal dose), both signed so that "noticed" is
+    positive on introspection questions, "stands out" on salience questions; `p_yes` and `p_yes_sham`; `mass`
+    (probability of all yes and no forms under the concept); `active` (shift under the concept's vector when it is on in
+    the answer, too), if that was run beside it. Exact numbers are in the score's metadata.
     """
 
     async def score(state: TaskState, target: Target) -> Score:
@@ -66,7 +69,7 @@ def yes_shift() -> Scorer:
         records = arm_records(state.output)
         readings = {reading.arm: reading for reading in read_output(state.output)}
         if "sham" not in readings or "concept" not in readings:
-            return _not_finite([record for record in records if not record.finite])
+            return _not_finite(question, [record for record in records if not record.finite])
         sham, concept = readings["sham"], readings["concept"]
         log_odds = {arm: reading.log_odds for arm, reading in readings.items()}
         odds_or_nan = {arm: log_odds.get(arm, math.nan) for arm in arms}
@@ -80,6 +83,7 @@ def yes_shift() -> Scorer:
         random = list(exact["random"].values())
         return Score(
             value={
+                **_groups(question),
                 "shift": round(exact["shift"], 3),
                 "random": round(sum(random) / len(random) if random else math.nan, 3),
                 "p_yes": round(concept.p_yes, 4),
@@ -102,11 +106,16 @@ def yes_shift() -> Scorer:
     return score
 
 
-def _not_finite(lost: Sequence[ArmRecord]) -> Score:
+def _groups(question: QuestionFactors) -> dict[str, str]:
+    """By what the viewer sorts trials."""
+    return {"document": question.document, "family": question.family}
+
+
+def _not_finite(question: QuestionFactors, lost: Sequence[ArmRecord]) -> Score:
     """A trial that cannot be scored: kept in every count, with NaN as its value."""
     what = ", ".join(f"{record.arm} ({record.vector}, {record.strength_text})" for record in lost)
     return Score(
-        value=dict.fromkeys(("shift", "random", "p_yes", "p_yes_sham", "mass"), math.nan),
+        value={**_groups(question), **dict.fromkeys(("shift", "random", "p_yes", "p_yes_sham", "mass"), math.nan)},
         reason="not_finite",
         explanation=f"The model's numbers are not finite under: {what or 'no arm was read'}. "
         "Lower the strength, or load the model with -M dtype=float32.",

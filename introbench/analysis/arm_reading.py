@@ -20,6 +20,8 @@ class ArmReading:
         answers: Log-probability of each answer: logsumexp over its forms, in nats.
         top: The most likely tokens with their probabilities.
         lens: The same after every block, where it was read: one number per layer for each answer.
+        strength: Norm of what was added at each layer; None for the sham.
+        dose: What the injection does to neutral text, in nats; None if it was not measured.
     """
 
     arm: str
@@ -27,6 +29,8 @@ class ArmReading:
     answers: Mapping[str, float]
     top: tuple[tuple[str, float], ...] = ()
     lens: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    strength: float | None = None
+    dose: float | None = None
 
     @property
     def log_odds(self) -> float:
@@ -72,7 +76,7 @@ def arm_reading(record: ArmRecord, top: Sequence[tuple[str, float]] = ()) -> Arm
     """
     likely = tuple((token, math.exp(logprob)) for token, logprob in top)
     answers = {name: _logsumexp(logprobs) for name, logprobs in record.logprobs.items()}
-    return ArmReading(record.arm, record.vector, answers, likely, record.lens)
+    return ArmReading(record.arm, record.vector, answers, likely, record.lens, record.strength, record.dose)
 
 
 def _logsumexp(values: Sequence[float]) -> float:

@@ -21,8 +21,8 @@ from introbench.analysis.model_swap import SwapRun
 from introbench.analysis.noticed import Result, ScoredTrial
 from introbench.analysis.probe_results import answer_results, probe_results
 from introbench.analysis.sweep import EXCESS, broken_from, group_trials, held_out, map_cells, map_names
-from introbench.analysis.top_of_mind import judged_strengths
-from introbench.analysis.verdict import RULES, VERDICTS
+from introbench.analysis.top_of_mind import beside_opposites, judged_strengths
+from introbench.analysis.verdict import VERDICTS
 from introbench.records.factors import ContinuationFactors, TrialFactors
 from introbench.stats.intervals import NOT_MEASURED, Interval
 
@@ -74,7 +74,6 @@ def introspection_values(trials: Sequence[ScoredTrial]) -> Values:
         "spread": max(by_kind) - min(by_kind) if by_kind else math.nan,
         "concepts": excess.units,
         "not finite": run.not_finite,
-        "rules": RULES,
         **{f"verdict: {verdict}": float(verdict == name) for verdict in VERDICTS},
     }
     for each in run.excesses:
@@ -219,7 +218,10 @@ def swap_values(trials: Sequence[ScoredTrial]) -> Values:
 
 
 def top_of_mind_values(trials: Sequence[ScoredTrial]) -> Values:
-    """How many vectors are live at the reference strength; for every strength, how many, and the means behind it."""
+    """How many vectors are live at the reference strength; for every strength, how many, and the means behind it.
+
+    Where opposites of vectors were run, the mean gain of the word under these as well.
+    """
     judged = [judged_strengths(exact) for _, exact in trials]
     reference = [ContinuationFactors.from_json(metadata).reference for metadata, _ in trials]
     values: Values = {
@@ -240,6 +242,9 @@ def top_of_mind_values(trials: Sequence[ScoredTrial]) -> Values:
         values[f"live | {strength}"] = sum(effect.live for effect in effects)
         values[f"coherent | {strength}"] = sum(effect.coherent for effect in effects)
         values |= {f"{name} | {strength}": float(np.mean(numbers)) for name, numbers in means.items()}
+        written = [one for _, exact in trials for one in beside_opposites(exact) if one.strength == strength]
+        if opposite := [one.gain for one in written if one.under == "-"]:
+            values[f"gain of the word, opposite | {strength}"] = float(np.mean(opposite))
     return values
 
 

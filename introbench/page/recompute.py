@@ -11,6 +11,7 @@ from inspect_ai.scorer import Scorer
 
 from introbench.analysis.verdict import RULES
 from introbench.records.scores import score_of
+from introbench.report.read_log import rules_of
 from introbench.report.report import counted
 
 TOLERANCE = 1e-9
@@ -18,6 +19,8 @@ TOLERANCE = 1e-9
 
 JUDGED = "yes_shift"
 """The scorer whose metrics hold a verdict, which rules of some version give."""
+
+_VERDICT = "verdict: "
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,10 @@ def recompute(location: str, name: str, scorer: Scorer) -> Recomputed:
     trials, trials_again = (_scores(log, name) for log in (stored, again))
     metrics, metrics_again = (_metrics(log) for log in (stored, again))
     left_out = ""
-    rules = int(metrics.get("rules", 1)) if name == JUDGED else RULES
+    rules = RULES
+    if name == JUDGED:
+        rules, again_rules = (rules_of(_fields(log)) for log in (stored, again))
+        metrics["rules"], metrics_again["rules"] = rules, again_rules
     # A log whose metrics have the names of this release is compared whole, whatever it says about its rules.
     if others := sorted(metrics.keys() ^ metrics_again.keys()):
         left_out = f"{counted(len(others), 'metric')} of one release alone, such as {others[0]}"
@@ -86,15 +92,28 @@ def _scores(log: EvalLog, name: str) -> dict[str, Any]:
     """The values and exact numbers that a scorer gave each trial."""
     scores = {(sample.id, sample.epoch): score_of(sample.scores, name) for sample in log.samples or []}
     return {
-        f"trial {trial}, epoch {epoch}": {"value": score.value, "metadata": score.metadata}
+        f"trial {trial}, epoch {epoch}": {"value": _numbers(score.value), "metadata": score.metadata}
         for (trial, epoch), score in scores.items()
         if score is not None
     }
 
 
-def _metrics(log: EvalLog) -> dict[str, float]:
+def _numbers(value: Any) -> Any:
+    """A score's value without words, which say what the trial's factors say, and which older releases left out."""
+    return {name: one for name, one in value.items() if not isinstance(one, str)} if isinstance(value, dict) else value
+
+
+def _metrics(log: EvalLog) -> dict[str, Any]:
+    """The values of metrics by name; that of `verdict` is the verdict, which is part of a metric's name."""
+    values = {name: fields["value"] for name, fields in _fields(log)}
+    found = {name: value for name, value in values.items() if not name.startswith(_VERDICT)}
+    given = [name.removeprefix(_VERDICT) for name, value in values.items() if name not in found and value == 1]
+    return found | ({"verdict": given[0]} if given else {})
+
+
+def _fields(log: EvalLog) -> list[tuple[str, dict[str, Any]]]:
     scores = log.results.scores if log.results else []
-    return {name: metric.value for of_scorer in scores for name, metric in of_scorer.metrics.items()}
+    return [(name, metric.model_dump()) for of_scorer in scores for name, metric in of_scorer.metrics.items()]
 
 
 def _differing(stored: Any, recomputed: Any, where: str = "") -> Iterator[Difference]:

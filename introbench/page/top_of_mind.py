@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from introbench.analysis.noticed import ScoredTrial
-from introbench.analysis.top_of_mind import judged_strengths
-from introbench.page.charts import BLUE, ORANGE, points
+from introbench.analysis.top_of_mind import beside_opposites, judged_strengths
+from introbench.page.charts import BLUE, ORANGE, PINK, points
 from introbench.page.figure import Figure, Panel
 
-GROUPS = {"the concept's vector": BLUE, "random vectors, the largest": ORANGE}
+GROUPS = {"the concept's vector": BLUE, "random vectors, the largest": ORANGE, "the vector's opposite": PINK}
+SHAPES = dict(zip(GROUPS, ("circle", "square", "diamond"), strict=True))
 
 
 def figures(trials: Sequence[ScoredTrial], questions: Mapping[str, str]) -> list[Figure]:
@@ -15,7 +16,9 @@ def figures(trials: Sequence[ScoredTrial], questions: Mapping[str, str]) -> list
     strengths: dict[str, list[dict[str, object]]] = {}
     concepts = [metadata["concept"] for metadata, _ in trials]
     for metadata, exact in trials:
+        opposite = {one.strength: one.gain for one in beside_opposites(exact) if one.under == "-"}
         for strength, effect in judged_strengths(exact).items():
+            gains = [effect.gain, effect.random_gain, *([opposite[strength]] if strength in opposite else [])]
             state = {"live": "yes" if effect.live else "no", "coherent": "yes" if effect.coherent else "no"}
             strengths.setdefault(strength, []).extend(
                 {
@@ -25,13 +28,12 @@ def figures(trials: Sequence[ScoredTrial], questions: Mapping[str, str]) -> list
                     "concept": metadata["concept"],
                     **state,
                 }
-                for group, gain in zip(GROUPS, (effect.gain, effect.random_gain), strict=True)
+                for group, gain in zip(GROUPS, gains, strict=False)
             )
     panels = []
     for strength, rows in strengths.items():
-        chart = points(
-            rows, "concept", "gain of its word (nats)", GROUPS, dict(zip(GROUPS, ("circle", "square"), strict=True))
-        )
+        colours = {group: colour for group, colour in GROUPS.items() if any(row["group"] == group for row in rows)}
+        chart = points(rows, "concept", "gain of its word (nats)", colours, {group: SHAPES[group] for group in colours})
         chart["encoding"]["x"] = {
             "field": "concept",
             "type": "nominal",
@@ -45,7 +47,8 @@ def figures(trials: Sequence[ScoredTrial], questions: Mapping[str, str]) -> list
             "gains",
             "Do vectors bring their concepts to mind?",
             "How much likelier the concept's word becomes under steering than under the sham, in nats. A vector is "
-            "live where it does more than every random vector.",
+            "live where it does more than every random vector. Vectors that lead to a fine-tune have opposites beside "
+            "them.",
             panels,
         )
     ]

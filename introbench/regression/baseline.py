@@ -268,9 +268,10 @@ def _values_of(score: Score) -> Values:
             "log_odds": exact["log_odds"]["sham"],
         }
     values = score.value if isinstance(score.value, Mapping) else {}
-    if set(values) == {"shift", "random", "p_yes", "p_yes_sham", "mass"}:  # of a trial that is not finite
+    numbers = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+    if set(numbers) == {"shift", "random", "p_yes", "p_yes_sham", "mass"}:  # of a trial that is not finite
         return dict.fromkeys(("shift", "random", "log_odds"), math.nan)
-    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+    return numbers
 
 
 def _mean(repeats: Sequence[Values]) -> Values:

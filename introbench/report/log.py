@@ -171,11 +171,10 @@ def _duration(run: LoggedRun) -> float:
 def _older_verdict(run: LoggedRun) -> list[str]:
     """The verdict that a log was given by older rules than those of the verdict above."""
     given = [verdict for verdict in VERDICTS if run.metrics.get(f"verdict: {verdict}") == 1]
-    rules = run.metrics.get("rules") or 1.0
-    if not given or rules >= RULES:
+    if not given or run.rules >= RULES:
         return []
     return [
-        f"This log's own verdict, by version {rules:g} of the rules: {given[0].upper()}. The one above is by version "
+        f"This log's own verdict, by version {run.rules} of the rules: {given[0].upper()}. The one above is by version "
         f"{RULES}, which asks for random vectors of the concepts' doses."
     ]
 

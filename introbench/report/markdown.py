@@ -12,11 +12,13 @@ def published_form(before: float, after: float) -> str:
 
 
 def arm_table(readings: Sequence[ArmReading]) -> str:
-    """Markdown table of all arms, in the order given, with shifts against the first."""
+    """Markdown table of all arms, in the order given: what was injected, what was answered, shifts against the first."""
     rows = [
         [
             reading.arm,
             reading.vector,
+            f"{reading.strength:.3g}" if reading.strength else "",
+            f"{reading.dose:.3g}" if reading.dose else "",
             f"{reading.p_yes:.3%}",
             f"{reading.p_no:.3%}",
             f"{reading.mass:.1%}",
@@ -26,7 +28,7 @@ def arm_table(readings: Sequence[ArmReading]) -> str:
         ]
         for reading in readings
     ]
-    headers = ["arm", "vector", "P(yes)", "P(no)", "yes+no", "log-odds", "shift", "top tokens"]
+    headers = ["arm", "vector", "norm", "dose (nats)", "P(yes)", "P(no)", "yes+no", "log-odds", "shift", "top tokens"]
     return markdown([headers, ["---"] * len(headers), *rows])
 
 

@@ -8,7 +8,7 @@ up to its events, and Inspect is asked only for logs of other formats.
 import gc
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +77,7 @@ class LoggedRun:
         trials: The trials, in the order of their ids.
         task: The name of the task.
         arguments: The task's arguments.
+        rules: Version of the rules by which its verdict was reached; 1 in logs that do not say it.
     """
 
     model: str
@@ -88,6 +89,7 @@ class LoggedRun:
     trials: Sequence[LoggedTrial]
     task: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    rules: int = 1
 
 
 def read_run(location: str) -> LoggedRun:
@@ -113,6 +115,7 @@ def read_run(location: str) -> LoggedRun:
         trials=trials,
         task=header["eval"].get("task", ""),
         arguments=header["eval"].get("task_args") or {},
+        rules=rules_of(metric for score in scores for metric in score["metrics"].items()),
     )
 
 
@@ -146,7 +149,22 @@ def of_whole_log(location: str, log: "EvalLog") -> LoggedRun:
         ],
         task=log.eval.task,
         arguments=log.eval.task_args,
+        rules=rules_of((name, metric.model_dump()) for score in scores for name, metric in score.metrics.items()),
     )
+
+
+def rules_of(metrics: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
+    """The version of the verdict's rules that a log's metrics were made by; 1 if none of them says it.
+
+    Args:
+        metrics: Each metric's name, and its fields in the log.
+    """
+    for name, metric in metrics:
+        if name == "rules":  # a metric of its own in logs of task version 5 and before
+            return int(metric["value"])
+        if "rules" in (metric.get("params") or {}):
+            return int(metric["params"]["rules"])
+    return 1
 
 
 def status_of(location: str) -> str:

@@ -9,14 +9,21 @@ from introbench.records.scores import recorded_name
 
 
 def samples_view(
-    name: str, scorer: str, labels: Mapping[str, str], colours: Mapping[str, ScoreColorScale] = MappingProxyType({})
+    name: str,
+    scorer: str,
+    labels: Mapping[str, str],
+    colours: Mapping[str, ScoreColorScale] = MappingProxyType({}),
+    largest: str = "",
 ) -> ViewerConfig:
-    """How the log viewer lists trials: one column for each value of the score, the largest of the first one on top.
+    """How the log viewer lists trials: one column for each value of the score, the largest `largest` on top.
+
+    A click on a column's head sorts by it, so that the trials of one document or family stand together.
 
     Args:
         name: Of the view.
         scorer: Whose values they are.
         labels: What a person reads above each value.
+        largest: The value by which trials are sorted at first; that of the first label by default.
         colours: Colour scales of some of them.
     """
     recorded = recorded_name(scorer)
@@ -29,7 +36,7 @@ def samples_view(
                 *(TaskSamplesColumn.score(recorded, value) for value in labels),
                 *(TaskSamplesColumn(id=column, visible=False) for column in hidden),
             ],
-            sort=[TaskSamplesSort.score(recorded, next(iter(labels)), dir="desc")],
+            sort=[TaskSamplesSort.score(recorded, largest or next(iter(labels)), dir="desc")],
             score_labels=dict(labels),
             score_color_scales=dict(colours),
             color_scales_enabled=True,

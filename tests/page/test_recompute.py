@@ -71,7 +71,19 @@ def test_a_log_of_this_release_cannot_pass_for_one_of_older_rules(tmp_path: Path
     scorer = registry.yes_shift()
     changed = score(read_eval_log(str(OLD / "introspection.eval")), scorer, action="overwrite", display="none")
     assert changed.results
-    changed.results.scores[0].metrics["rules"].value = 1
+    for metric in changed.results.scores[0].metrics.values():
+        metric.params = {"rules": 1}
     write_eval_log(changed, str(tmp_path / "log.eval"))
     (difference,) = recompute(str(tmp_path / "log.eval"), "yes_shift", scorer).differences
     assert difference.where == "metric, rules"
+
+
+def test_another_verdict_is_named(tmp_path: Path) -> None:
+    scorer = registry.yes_shift()
+    changed = score(read_eval_log(str(OLD / "introspection.eval")), scorer, action="overwrite", display="none")
+    assert changed.results
+    metrics = changed.results.scores[0].metrics
+    metrics["verdict: tracks the concept"] = metrics.pop("verdict: no effect")
+    write_eval_log(changed, str(tmp_path / "log.eval"))
+    (difference,) = recompute(str(tmp_path / "log.eval"), "yes_shift", scorer).differences
+    assert (difference.where, difference.stored) == ("metric, verdict", "tracks the concept")

@@ -43,6 +43,8 @@ def score_of(*, is_reversed: bool = False, lost: str = "", active: bool = False)
 def test_the_value_is_rounded_and_signed_so_that_noticed_is_positive(is_reversed: bool, side: int) -> None:
     score = score_of(is_reversed=is_reversed)
     assert score.value == {
+        "document": "info",
+        "family": "introspection",
         "shift": round(side * 2 * LOG_2, 3),
         "random": round(side * (1 - 1) * LOG_2 / 2, 3),
         "p_yes": 0.4,
@@ -75,7 +77,9 @@ def test_what_is_on_in_the_answer_stands_beside_the_runs_own_injections() -> Non
 def test_without_the_sham_or_the_concept_there_is_no_score(lost: str) -> None:
     score = score_of(lost=lost)
     assert isinstance(score.value, dict)
-    assert all(math.isnan(value) for value in score.value.values())
+    numbers = {name: value for name, value in score.value.items() if name not in ("document", "family")}
+    assert len(numbers) == 5
+    assert all(isinstance(value, float) and math.isnan(value) for value in numbers.values())
     assert score.reason == "not_finite"
     assert f"under: {lost} (vector of {lost}, strength 8)." in (score.explanation or "")
 
