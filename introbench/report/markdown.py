@@ -12,7 +12,7 @@ def published_form(before: float, after: float) -> str:
 
 
 def arm_table(readings: Sequence[ArmReading]) -> str:
-    """Markdown table of all arms, in the order given: what was injected, what was answered, shifts against the first."""
+    """Markdown table of all arms in the order given: what was injected, what was answered, shifts against the first."""
     rows = [
         [
             reading.arm,
