@@ -78,12 +78,18 @@ def _parser() -> argparse.ArgumentParser:
         type=parse_budget,
         help="largest change to tolerate, in nats, above 0; status 1 beyond it, or if the change is not known",
     )
-    vectors = commands.add_parser("vectors", help="write concepts' vectors as control-vector files (GGUF)")
+    vectors = commands.add_parser("vectors", help="write vectors as control-vector files (GGUF)")
     vectors.add_argument("folder", type=Path, help="where to write CONCEPT.gguf")
+    vectors.add_argument(
+        "--finetune",
+        metavar="ID",
+        help="write the vector that leads from the model to this fine-tune; see evals/model_swap.py for its names",
+    )
+    vectors.add_argument("--name", help="what that vector's file is called, without .gguf; by default the fine-tune")
     vectors.add_argument(
         "--model", default="smollm2", help="smollm2 (the default), a Hugging Face id, or a local folder"
     )
-    vectors.add_argument("--concepts", help="words, separated by commas; the nine published ones by default")
+    vectors.add_argument("--concepts", help="words, separated by commas; by default the nine published ones, or none")
     vectors.add_argument("--method", default="pca_center", choices=CONCEPT_METHODS)
     vectors.add_argument("--dtype", type=_dtype, help="float32, bfloat16, float16 or auto")
     return parser
@@ -181,20 +187,33 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _write_vectors(options: argparse.Namespace) -> int:
     from introbench.models.checkpoint import Checkpoint
+    from introbench.models.finetune import Finetune
     from introbench.provider.loaded_model import LoadedModel
-    from introbench.steering.injection import VectorRecipe
+    from introbench.steering.injection import MODEL_CONTRAST, VectorRecipe
     from introbench.steering.vectors.control_file import write_control_file
     from introbench.tasks.arguments import parse_concepts
 
-    concepts = parse_concepts(options.concepts.split(",") if options.concepts else None)
+    finetune, recipes = options.finetune or "", {}
+    if options.name and not finetune:
+        raise InputError("--name: names the file of a fine-tune's vector; expected one; pass --finetune ID as well")
+    if options.concepts or not finetune:
+        concepts = parse_concepts(options.concepts.split(",") if options.concepts else None)
+        recipes = {concept: VectorRecipe(options.method, concept) for concept in concepts}
     checkpoint = Checkpoint(options.model.removeprefix("inject/"), dtype=options.dtype)
     checkpoint.check()
+    if finetune:
+        Finetune(finetune, checkpoint).check()
+        own_name = finetune.rstrip("/").rpartition("/")[2].replace(":", "-")
+        recipes[options.name or own_name] = VectorRecipe(MODEL_CONTRAST, finetune)
     model = LoadedModel(checkpoint)
-    for concept in concepts:
-        path = options.folder / f"{concept}.gguf"
-        directions = model.library.directions(VectorRecipe(options.method, concept))
-        write_control_file(path, directions, checkpoint.config.model_type)
-        print(path)
+    for name, recipe in recipes.items():
+        directions, leads_to = model.library.directions(recipe), finetune if recipe.method == MODEL_CONTRAST else ""
+        if not directions.any():
+            raise InputError(
+                f"finetune {shown(finetune)}: moves no state of the model; expected other weights; choose another"
+            )
+        write_control_file(options.folder / f"{name}.gguf", directions, checkpoint.config.model_type, leads_to)
+        print(options.folder / f"{name}.gguf")
     return 0
 
 

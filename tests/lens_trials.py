@@ -9,9 +9,15 @@ ARMS = {
     "sham": Arm(SHAM, 0),
     "finetune": Arm(FINETUNE, 1),
     "contrast +": Arm(CONTRAST, 2, 1),
-    "random 1": Arm(RANDOM, 3, 1),
+    "finetune, contrast -": Arm(FINETUNE, 3, -1),
+    "random 1": Arm(RANDOM, 4, 1),
 }
-GAPS = {"finetune": [0.0, 3.0, 1.0], "contrast +": [0.0, 0.5, 0.75], "random": [0.0, 0.25, 0.125]}
+GAPS = {
+    "finetune": [0.0, 3.0, 1.0],
+    "contrast +": [0.0, 0.5, 0.75],
+    "finetune, contrast -": [0.0, 0.5, 0.5],
+    "random": [0.0, 0.25, 0.125],
+}
 """Mean gap of each arm after every block, under every document."""
 
 
@@ -28,7 +34,7 @@ def lens_trials() -> list[ScoredTrial]:
                 gaps = {arm: [value + 0.125 * number * (value > 0) for value in GAPS[arm]] for arm in GAPS}
                 exact = exact_numbers(question, {arm: values[-1] for arm, values in gaps.items()})
                 p_yes = {"sham": [0.1, 0.2, 0.3], "finetune": [0.1, 0.4, 0.3]}
-                p_yes |= {"contrast +": [0.1, 0.2, 0.25], "random": [0.1, 0.2, 0.5]}
+                p_yes |= {arm: [0.1, 0.2, 0.25] for arm in GAPS if arm not in p_yes}
                 exact |= {"lens": {"gaps": gaps, "p_yes": p_yes}} if is_read else {}
                 exact |= {"p_yes": dict.fromkeys(ARMS, 0.25), "p_no": dict.fromkeys(ARMS, 0.5)}
                 trials.append((TrialFactors(question, "", ARMS, plan, answers=answers).to_json(), exact))

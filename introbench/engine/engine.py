@@ -183,7 +183,9 @@ class Engine:
         """
         lenses: dict[tuple[int, Want], list[Tensor]] = {each: [] for each in wanted}
         places = sorted({place for place, _ in wanted})
-        for block in range(self.n_layers - 1) if places and self.readout else ():
+        if self.readout is None or not places:
+            return lenses
+        for block in range(self.n_layers - 1):
             residual = states.residuals[block]
             # Below the first steered block one row stands for all: it is read once, so all stay equal bit for bit.
             distinct = residual[:1] if residual.stride(0) == 0 else residual

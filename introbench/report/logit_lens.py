@@ -1,7 +1,7 @@
 """Tables of the logit lens task: the gap between injected and sham, layer by layer."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from tabulate import tabulate
@@ -85,18 +85,21 @@ def _layers(layer: Interval) -> str:
     return "" if math.isnan(layer.low) else f"[{layer.low:.0f}, {layer.high:.0f}]"
 
 
-def peaks_table(peaks: Mapping[str, Peak], of: str) -> str:
+def peaks_table(peaks: Mapping[str, Peak], of: str, *, narrow: bool = False) -> str:
     """Where gaps peak, and what is left of them in the answer; a row for each name.
 
     Args:
         peaks: By name; at least one.
         of: What the names are.
+        narrow: Whether to leave out all intervals but those of the layer and of the gap there.
     """
+    of_rest: Callable[[Interval], str] = (lambda interval: number_text(interval.estimate)) if narrow else both
     rows = [
         [
             name,
             "" if math.isnan(top.layer.estimate) else f"{top.layer.estimate:.0f} {_layers(top.layer)}".rstrip(),
-            *map(both, (top.gap, top.final, top.suppression)),
+            both(top.gap),
+            *map(of_rest, (top.final, top.suppression)),
             *([top.missing or ""] if any(each.missing for each in peaks.values()) else []),
         ]
         for name, top in peaks.items()

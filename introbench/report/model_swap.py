@@ -111,7 +111,7 @@ def _first_peaks(peaks: Mapping[Cell, Peak]) -> list[str]:
     """Every arm's peak under the reference document."""
     reference = [document for _, document in peaks][:1]
     of_arms = {arm: top for (arm, document), top in peaks.items() if document in reference}
-    return [peaks_table(of_arms, "logit lens")] if peaks else []
+    return [peaks_table(of_arms, "logit lens", narrow=True)] if peaks else []
 
 
 def _all_peaks(peaks: Mapping[Cell, Peak]) -> list[str]:

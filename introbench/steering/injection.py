@@ -15,10 +15,10 @@ CONCEPT_METHODS = ("pca_center", "mean_diff")
 """Ways to extract a concept's direction; see `introbench.steering.vectors.extract`."""
 
 FROM_FILE = "file"
-"""The method of a vector that was read from a control-vector file; see `introbench.steering.vectors.control_file`."""
+"""The method of a concept's vector that was read from a file; see `introbench.steering.vectors.control_file`."""
 
 MODEL_CONTRAST = "model_contrast"
-"""The method of a vector that leads from a model to its fine-tune; see `introbench.steering.vectors.extract`."""
+"""The method of a vector that leads from a model to its fine-tune, also where it was read from a file."""
 
 STEERINGS = ("cache", "active")
 """When an injection is on: while the prior turn's cache is filled, or to the end, while the model answers too."""
@@ -79,7 +79,7 @@ class VectorRecipe:
 
     Attributes:
         method: One of `CONCEPT_METHODS`, `FROM_FILE` or `MODEL_CONTRAST`.
-        concept: The concept's word; for a contrast of models, the fine-tune's name.
+        concept: The concept's word; for a contrast of models the fine-tune's name, or that of the file.
         seed: None for the concept's own vector; otherwise the seed of a random vector, which is the concept's
             vector turned by a random rotation, unless `control` says otherwise.
         draw: Which of the seed's random vectors.

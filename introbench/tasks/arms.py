@@ -14,6 +14,7 @@ from introbench.steering.arms import CONCEPTS_PER_BATCH, ArmPlan
 from introbench.steering.injection import (
     CONCEPT_METHODS,
     FROM_FILE,
+    MODEL_CONTRAST,
     STEERINGS,
     LayerRange,
     VectorRecipe,
@@ -74,8 +75,10 @@ def plan_arms(
         tuple(VectorRecipe(method, concept) for concept in parse_concepts(concepts))
         if vectors is None
         else tuple(
-            VectorRecipe(FROM_FILE, concept, file=str(path), digest=sha256_of(path))
-            for concept, (path, _) in files.items()
+            VectorRecipe(
+                MODEL_CONTRAST if file.finetune else FROM_FILE, concept, file=str(path), digest=sha256_of(path)
+            )
+            for concept, (path, file) in files.items()
         )
     )
     _refuse_marks([recipe.concept for recipe in recipes], checkpoint.tokenizer)
@@ -174,7 +177,8 @@ def _tell_of_other_models(files: Mapping[str, tuple[Path, ControlFile]], checkpo
 def _facts_of(file: ControlFile, layers: LayerRange) -> dict[str, Any]:
     """What a log says of a file: the least and the largest norm of its own vectors, and what it says it was made for.
 
-    The strength multiplies these norms.
+    The strength multiplies these norms. Of a vector that leads to a fine-tune, the fine-tune's name is said as well.
     """
     norms = file.directions[layers[0] : layers[1]].norm(dim=-1)
-    return {"norms": [float(norms.min()), float(norms.max())], "made_for": file.made_for}
+    facts = {"norms": [float(norms.min()), float(norms.max())], "made_for": file.made_for}
+    return facts | ({"finetune": file.finetune} if file.finetune else {})

@@ -9,6 +9,7 @@ from old_trials import old_trials
 from introbench.analysis.model_swap import SwapRun
 from introbench.analysis.noticed import MATCHED, Result
 from introbench.report import model_swap
+from introbench.report.report import WIDTH
 from introbench.stats.intervals import NOT_MEASURED, Interval
 
 TRIALS = old_trials("model_swap", "arm_shifts")
@@ -60,7 +61,12 @@ def test_what_the_lens_reads_is_said_and_shown_by_arm_and_document() -> None:
     assert "+3.000 [" in said
     assert "in the answer it is +1.000 [" in said
     peaks = report.tables[-1].splitlines()
-    assert [line.split("  ")[0] for line in peaks] == ["logit lens", "finetune", "contrast +", "random"]
+    arms = ["finetune", "contrast +", "finetune, contrast -", "random"]
+    assert [line.split("  ")[0] for line in peaks] == ["logit lens", *arms]
+    assert all(len(line) <= WIDTH for table in report.tables for line in table.splitlines())
+    everywhere = report.further[report.further.index("By the logit lens: where gaps peak") + 1].splitlines()
+    assert len(everywhere) == 1 + 2 * len(arms)
+    assert peaks[1].split()[-2:] == ["+1.000", "+2.000"]
     by_layer = report.further[report.further.index("Document none, layer by layer") + 1].splitlines()
     assert by_layer[0].split()[:3] == ["layer", "P(yes)", "sham"]
     assert by_layer[3].split()[:4] == ["1", "20.000%", "40.000%", "+3.000"]

@@ -17,11 +17,18 @@ from introbench.tasks.trials import run_facts
 
 
 def write(
-    path: Path, blocks: Collection[int], norm: float = 1.0, hint: str = "llama", kind: str = "controlvector"
+    path: Path,
+    blocks: Collection[int],
+    norm: float = 1.0,
+    hint: str = "llama",
+    kind: str = "controlvector",
+    finetune: str = "",
 ) -> None:
     """A file with directions of one norm at some blocks of a model of width 32."""
     writer = gguf.GGUFWriter(path, kind)
     writer.add_string("controlvector.model_hint", hint)
+    if finetune:
+        writer.add_string("introbench.finetune", finetune)
     for block in blocks:
         writer.add_tensor(f"direction.{block}", np.full(32, norm / np.sqrt(32), dtype=np.float32))
     writer.write_header_to_file()
@@ -79,6 +86,19 @@ def test_norms_and_other_models_are_said_in_the_log(tiny_folder: Path, tmp_path:
     assert facts["vector_files"]["cats"] == {"norms": pytest.approx([2, 2]), "made_for": "gemma3"}
     assert "vector_norms" in run_facts(Checkpoint(str(tiny_folder)), plan.split()[0])
     assert "vector_norms" not in run_facts(Checkpoint(str(tiny_folder)), ArmPlan((), (1, 3), plan.strength, 0, 0))
+
+
+def test_a_vector_that_leads_to_a_fine_tune_is_taken_for_one(tiny_folder: Path, tmp_path: Path) -> None:
+    write(tmp_path / "cats.gguf", [1, 2, 3])
+    write(tmp_path / "tuned.gguf", [1, 2, 3], finetune="org/tuned")
+    plan = planned(tiny_folder, tmp_path, "1:3")
+    assert [(vector.method, vector.label) for vector in plan.vectors] == [
+        ("file", "cats"),
+        ("model_contrast", "tuned - base"),
+    ]
+    facts = run_facts(Checkpoint(str(tiny_folder)), plan)
+    assert facts["method"] == "file, model_contrast"
+    assert [file.get("finetune") for file in facts["vector_files"].values()] == [None, "org/tuned"]
 
 
 def test_the_file_of_a_model_beside_vectors_is_passed_over(tiny_folder: Path, tmp_path: Path, told: list[str]) -> None:

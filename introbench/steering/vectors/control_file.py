@@ -24,6 +24,9 @@ _ARCHITECTURE = "controlvector"
 
 _FLOATS = ("F32", "F16", "F64")
 
+_FINETUNE = "introbench.finetune"
+"""Key of the fine-tune that a vector leads to."""
+
 _NAME = re.compile(r"direction\.(0|[1-9][0-9]{0,8})")
 
 _SUFFIX = ".gguf"
@@ -41,10 +44,12 @@ class ControlFile:
         directions: Float32 [layers of the model, hidden], with zeros in the layers that the file has no direction for.
         made_for: The type of model that the file names; empty if it names none. Programs name the same model
             differently (llama.cpp writes "llama" for a Mistral), so that nothing is concluded from it.
+        finetune: Name of the fine-tune that the vector leads to from its base; empty for a vector of another kind.
     """
 
     directions: Tensor
     made_for: str
+    finetune: str = ""
 
     @property
     def layers(self) -> list[int]:
@@ -52,7 +57,7 @@ class ControlFile:
         return [layer for layer, row in enumerate(self.directions) if bool(row.any())]
 
 
-def write_control_file(path: Path, directions: Tensor, model_type: str) -> None:
+def write_control_file(path: Path, directions: Tensor, model_type: str, finetune: str = "") -> None:
     """Write the directions of every layer but layer 0, in place of what the file held.
 
     Layer 0 is left out since llama.cpp refuses a file that has `direction.0` (it keeps 0 for the embeddings), and
@@ -62,6 +67,7 @@ def write_control_file(path: Path, directions: Tensor, model_type: str) -> None:
         path: The file; the folders above it are made.
         directions: Float32 [layers, hidden], on the CPU.
         model_type: Type of the model that they belong to, as its config names it, e.g. "qwen2".
+        finetune: Name of the fine-tune that they lead to; empty for a vector of another kind.
 
     Raises:
         InputError: There is no layer but layer 0, the file cannot be written, or the package gguf is not installed.
@@ -76,19 +82,21 @@ def write_control_file(path: Path, directions: Tensor, model_type: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".introbench-", dir=path.parent) as workplace:
             made = Path(workplace) / "made.gguf"
-            _write(made, directions, model_type)
+            _write(made, directions, model_type, finetune)
             made.replace(path)
     except OSError as error:
         why = error.strerror or first_line(error)
         raise InputError(f"{path}: cannot be written ({why}); expected a file's path; choose another") from None
 
 
-def _write(path: Path, directions: Tensor, model_type: str) -> None:
+def _write(path: Path, directions: Tensor, model_type: str, finetune: str) -> None:
     from gguf import GGUFWriter  # noqa: PLC0415 (an optional extra)
 
     with closing(GGUFWriter(path, _ARCHITECTURE)) as writer:
         writer.add_string("controlvector.model_hint", model_type)
         writer.add_uint32("controlvector.layer_count", len(directions) - 1)
+        if finetune:
+            writer.add_string(_FINETUNE, finetune)
         for layer in range(1, len(directions)):
             writer.add_tensor(f"direction.{layer}", directions[layer].numpy())
         writer.write_header_to_file()
@@ -129,8 +137,10 @@ def read_control_file(path: Path, *, n_layers: int, hidden: int) -> ControlFile:
             directions[layer] = torch.from_numpy(tensor.data.astype(np.float32))
         if not directions[layer].isfinite().all():
             raise InputError(f"{path}: direction.{layer} has values that are not finite; extract the vector again")
-    made_for = metadata.get("controlvector.model_hint")
-    return ControlFile(directions, made_for if isinstance(made_for, str) else "")
+    made_for, finetune = (
+        text if isinstance(text := metadata.get(key), str) else "" for key in ("controlvector.model_hint", _FINETUNE)
+    )
+    return ControlFile(directions, made_for, finetune)
 
 
 def control_files(folder: Path) -> dict[str, Path]:
@@ -196,7 +206,7 @@ def _parse(path: Path) -> tuple[dict[str, Any], list[Any]]:
                 raise ValueError("it ends early")
             return part
 
-    keys = ("general.architecture", "controlvector.model_hint")
+    keys = ("general.architecture", "controlvector.model_hint", _FINETUNE)
     try:
         with np.errstate(all="raise"):  # a damaged offset must not wrap around
             reader = BoundedReader(path)

@@ -16,7 +16,7 @@ from introbench.models.disk_cache import sha256_of
 from introbench.models.finetune import TunedWeights
 from introbench.progress import step
 from introbench.prompts.chat import Messages, render
-from introbench.steering.injection import FROM_FILE, MODEL_CONTRAST, Injection, LayerRange, VectorRecipe
+from introbench.steering.injection import MODEL_CONTRAST, Injection, LayerRange, VectorRecipe
 from introbench.steering.vectors.control_file import read_control_file
 from introbench.steering.vectors.extract import NEUTRAL, PROMPT, mean_diff, opening_residuals, pca_center
 from introbench.steering.vectors.random import covariance_matched, gaussian, random_rotation, shuffled
@@ -113,7 +113,7 @@ class VectorLibrary:
         if recipe.seed is not None:
             concept = self.directions(replace(recipe, seed=None, draw=0, control="rotation"))
             return _MADE_FROM_CONCEPT[recipe.control](concept, recipe.concept, recipe.seed, recipe.draw)
-        if recipe.method == FROM_FILE:
+        if recipe.file:
             return self._from_file(recipe)
         if recipe.method == MODEL_CONTRAST:
             return self._contrast_of_models(recipe.concept)
@@ -129,7 +129,7 @@ class VectorLibrary:
     def _covariance_matched(self, recipe: VectorRecipe) -> Tensor:
         assert recipe.seed is not None
         unit = covariance_matched(self._neutral_residuals(), recipe.concept, recipe.seed, recipe.draw)
-        if recipe.method != FROM_FILE:
+        if not recipe.file:
             return unit
         concept = self.directions(replace(recipe, seed=None, draw=0, control="rotation"))
         return unit * concept.norm(dim=-1, keepdim=True)  # a file's vectors need not have unit norm
