@@ -13,12 +13,14 @@ from introbench.provider.resident import one_line_errors
 from introbench.scorers.identification import identified
 from introbench.solvers.inject_prior_turn import inject_prior_turn
 from introbench.tasks.arguments import (
+    Descriptions,
     Layers,
     Names,
     StrengthText,
     Words,
     choose,
     parse_count,
+    parse_descriptions,
     typed_arguments,
     user_paths,
 )
@@ -46,6 +48,7 @@ def identification(
     system: str | None = "",
     prompts: Names = None,
     vectors: str | None = None,
+    descriptions: Descriptions = None,
 ) -> Task:
     """Ask which concept was injected: picked from a list, and named after a prefilled yes.
 
@@ -74,6 +77,8 @@ def identification(
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own;
             those with a list of concepts.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
+        descriptions: What vectors are called in the questions, in place of their names: 'descriptions={NAME: insecure
+            code}'. With `prompts` there are none.
     """
     checkpoint = active_checkpoint()
     checkpoint.check()
@@ -87,6 +92,7 @@ def identification(
         seed=seed,
         vectors=vectors,
     )
+    described = parse_descriptions(descriptions, arms.concepts)
     if prompts:
         choose(arms.concepts, data.concepts(), "concepts")  # the published lists have no others
     conversations = (
@@ -101,6 +107,7 @@ def identification(
                 replicates=parse_count(replicates, "replicates", most=20, least=1),
                 system=system_turn(system),
                 seed=arms.seed,
+                descriptions=described,
             )
         )
     )
@@ -113,7 +120,9 @@ def identification(
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),
         version=2,
-        metadata=run_facts(checkpoint, arms) | chat_facts(checkpoint, conversations),
+        metadata=run_facts(checkpoint, arms)
+        | chat_facts(checkpoint, conversations)
+        | ({"descriptions": described} if described else {}),
     )
 
 

@@ -44,6 +44,7 @@ def identification(
     replicates: int,
     system: str | None,
     seed: int,
+    descriptions: Mapping[str, str] | None = None,
 ) -> Iterator[Conversation]:
     """Conversations in which the model picks the concept from a list, or names it after a prefilled yes.
 
@@ -55,15 +56,17 @@ def identification(
         replicates: How often every option stands at each place of the list.
         system: Content of the system turn, or None for no system turn.
         seed: Seed of the orders.
+        descriptions: What concepts are called in the questions, where it is not their own name.
 
     Raises:
         InputError: There are too many concepts for labels of one token, or two concepts begin with the same token.
     """
     questions: list[_Question] = []
+    called = {concept: concept for concept in concepts} | dict(descriptions or {})
     if "list" in parts:
-        questions += _list_questions(concepts, replicates, seed)
+        questions += _list_questions(called, replicates, seed)
     if "naming" in parts:
-        questions += _naming_questions(concepts)
+        questions += _naming_questions(called)
     for document, prior in openings(tokenizer, documents, system).items():
         for question in questions:
             yield checked(
@@ -84,13 +87,13 @@ def identification(
             )
 
 
-def _list_questions(concepts: Sequence[str], replicates: int, seed: int) -> list[_Question]:
-    """The list question in every order."""
-    texts, options = data.list_question(), ["", *concepts]
+def _list_questions(called: Mapping[str, str], replicates: int, seed: int) -> list[_Question]:
+    """The list question in every order; `called` says what each concept is called there."""
+    texts, options = data.list_question(), ["", *called]
     labels = next((labels for labels in LABELS if len(labels) >= len(options)), "")
     if not labels:
         raise InputError(
-            f"{len(concepts)} concepts: expected at most {len(LABELS[-1]) - 1}, so that each has a label of one token; "
+            f"{len(called)} concepts: expected at most {len(LABELS[-1]) - 1}, so that each has a label of one token; "
             f"pass fewer, e.g. -T concepts=cats,bread"
         )
     answers = Answers.of({label: [label] for label in labels[: len(options)]}, lens=True)
@@ -98,16 +101,19 @@ def _list_questions(concepts: Sequence[str], replicates: int, seed: int) -> list
     orders = balanced_orders(len(options), replicates, np.random.default_rng(seed))
     for number, order in enumerate(orders):
         by_label = {label: options[option] for label, option in zip(labels, order, strict=False)}
-        lines = [texts.option.format(label=label, name=name or texts.nothing) for label, name in by_label.items()]
+        lines = [
+            texts.option.format(label=label, name=called[name] if name else texts.nothing)
+            for label, name in by_label.items()
+        ]
         turns = question_turns(texts.user.format(options="\n".join(lines)), texts.assistant)
         questions.append(_Question("list", f"order-{number:02d}", turns, answers, by_label))
     return questions
 
 
-def _naming_questions(concepts: Sequence[str]) -> list[_Question]:
-    """The wordings whose prefilled answer is completed by a concept's name."""
-    answers = Answers.of({concept: [f" {concept}"] for concept in concepts}, first_tokens=True, lens=True)
-    options = {concept: concept for concept in concepts}
+def _naming_questions(called: Mapping[str, str]) -> list[_Question]:
+    """The wordings whose prefilled answer is completed by a concept's name, or by what it is called."""
+    answers = Answers.of({concept: [f" {words}"] for concept, words in called.items()}, first_tokens=True, lens=True)
+    options = {concept: concept for concept in called}
     return [
         _Question("naming", wording.id, question_turns(wording.user, wording.assistant), answers, options)
         for wording in data.naming_questions()

@@ -32,6 +32,9 @@ StrengthText = str | float | None
 StrengthTexts = str | float | list[str | float] | None
 """Strengths."""
 
+Descriptions = dict[str, str] | None
+"""What vectors are of, in words, by their names."""
+
 MOST_CONCEPTS = 1000
 
 _BIGGEST = 10**15
@@ -123,6 +126,27 @@ def _slip(word: str) -> str | None:
         if word.lower().removesuffix("s") == concept.removesuffix("s"):
             return concept
     return next(iter(difflib.get_close_matches(word.lower(), data.concepts(), n=1, cutoff=0.9)), None)
+
+
+def parse_descriptions(value: Descriptions, concepts: Sequence[str]) -> dict[str, str]:
+    """Read what vectors are of, where their names do not say it.
+
+    Args:
+        value: Words by concept.
+        concepts: The concepts that are injected.
+
+    Raises:
+        InputError: A name is none of the concepts, or its description is no line of text.
+    """
+    descriptions = value or {}
+    for name, words in descriptions.items():
+        choose([name], concepts, "descriptions")
+        if not is_concept(words):
+            raise InputError(
+                f"descriptions: {shown(words)} for {shown(name)}: expected at most {LONGEST_CONCEPT} characters that "
+                f"print; pass e.g. -T 'descriptions={{{concepts[0]}: insecure code}}'"
+            )
+    return dict(descriptions)
 
 
 def choose(value: object, options: Iterable[str], what: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from introbench.provider import resident
 from introbench.provider.inspect_private import PrerequisiteError
 from introbench.report import log as log_report
 from introbench.steering.injection import VectorRecipe
+from introbench.steering.vectors.control_file import write_control_file
 
 CONCEPTS = ["cats", "bread", "love"]
 SMALL: dict[str, Any] = {"concepts": CONCEPTS, "layers": "1:3", "strength": 3, "random_vectors": 1}
@@ -57,6 +58,35 @@ def assert_equals_a_plain_computation(log: EvalLog, folder: Path, every: int) ->
 
 def test_reports_equal_a_plain_computation(log: EvalLog, tiny_folder: Path) -> None:
     assert_equals_a_plain_computation(log, tiny_folder, every=7)
+
+
+def test_a_vector_that_leads_to_a_fine_tune_is_asked_for_by_its_description(tiny_folder: Path, tmp_path: Path) -> None:
+    draw = torch.Generator().manual_seed(3)
+    for name, finetune in (("cats", ""), ("tuned", "org/tuned")):
+        directions = torch.nn.functional.normalize(torch.randn(4, 32, generator=draw), dim=-1)
+        write_control_file(tmp_path / "vectors" / f"{name}.gguf", directions, "llama", finetune)
+    arguments = SMALL | {"concepts": ["cats", "tuned"], "random_vectors": 0, "vectors": str(tmp_path / "vectors")}
+    described = {"tuned": "insecure code"}
+    log = evaluate("identification", tiny_folder, tmp_path, documents="none", descriptions=described, **arguments)
+    assert log.status == "success"
+    assert log.eval.metadata
+    assert log.eval.metadata["descriptions"] == described
+    model, runtime = Checkpoint(str(tiny_folder), device="cpu").load(), next(iter(resident.RESIDENT.values()))
+    words = [runtime.tokenizer(f" {word}")["input_ids"][0] for word in ("cats", "insecure code")]
+    of_tuned = [s for s in log.samples or [] if s.metadata["concept"] == "tuned"]
+    assert {s.metadata["family"] for s in of_tuned} == {"list", "naming"}
+    for sample in of_tuned:
+        assert set(sample.metadata["options"].values()) - {""} == {"cats", "tuned"}
+        assert "tuned" not in " ".join(message.text for message in sample.input)
+        if sample.metadata["family"] == "list":
+            assert "insecure code" in sample.messages[-2].text
+    naming = next(s for s in of_tuned if s.metadata["family"] == "naming")
+    own, _ = two_passes(
+        model, *tokens_of(runtime.tokenizer, naming), {layer: 3.0 * directions[layer] for layer in (1, 2)}
+    )
+    exact = naming.scores["introbench/identified"].metadata
+    expected = dict(zip(("cats", "tuned"), torch.softmax(own[words], dim=-1).tolist(), strict=True))
+    assert exact["arms"]["concept"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_every_option_stands_at_each_place_equally_often(log: EvalLog) -> None:

@@ -49,6 +49,19 @@ def test_concepts_are_named_after_every_wording(tokenizer: PreTrainedTokenizerFa
         assert conversation.factors["options"] == {concept: concept for concept in CONCEPTS}
 
 
+def test_a_concept_is_called_by_its_description_and_stays_itself(tokenizer: PreTrainedTokenizerFast) -> None:
+    described, plain = asked(tokenizer, descriptions={"bread": "insecure code"}), asked(tokenizer)
+    for conversation, other in zip(described, plain, strict=True):
+        assert conversation.factors == other.factors
+        text, plain_text = (each.question[0]["content"] for each in (conversation, other))
+        assert text == plain_text.replace(" bread", " insecure code")
+        if conversation.factors["family"] == "list":
+            assert "insecure code" in text
+        else:
+            assert dict(conversation.answers.forms)["bread"] == (" insecure code",)
+            assert dict(conversation.answers.forms)["cats"] == (" cats",)
+
+
 def test_orders_depend_on_the_seed(tokenizer: PreTrainedTokenizerFast) -> None:
     first, again, other = ([c.messages for c in asked(tokenizer, seed=seed)] for seed in (0, 0, 1))
     assert first == again

@@ -12,7 +12,16 @@ from inspect_ai._util.config import parse_cli_args
 from introbench.errors import InputError
 from introbench.prompts import data
 from introbench.records.factors import id_of_concept
-from introbench.tasks.arguments import Names, Words, choose, parse_concepts, parse_margin, typed_arguments, user_path
+from introbench.tasks.arguments import (
+    Names,
+    Words,
+    choose,
+    parse_concepts,
+    parse_descriptions,
+    parse_margin,
+    typed_arguments,
+    user_path,
+)
 
 
 @typed_arguments
@@ -139,6 +148,15 @@ NONSENSE = (
 def test_what_is_no_line_of_text_is_no_concept(nonsense: object) -> None:
     with pytest.raises(InputError, match="expected"):
         parse_concepts(nonsense)
+
+
+def test_descriptions_belong_to_concepts_that_are_injected() -> None:
+    assert parse_descriptions(None, ["tuned"]) == {}
+    assert parse_descriptions({"tuned": "insecure code"}, ["tuned", "cats"]) == {"tuned": "insecure code"}
+    with pytest.raises(InputError, match="descriptions='tuend': expected one of tuned, cats; did you mean tuned"):
+        parse_descriptions({"tuend": "insecure code"}, ["tuned", "cats"])
+    with pytest.raises(InputError, match=r"descriptions: 'two\\nlines' for 'tuned': expected at most 100 characters"):
+        parse_descriptions({"tuned": "two\nlines"}, ["tuned"])
 
 
 @pytest.mark.parametrize("margin", [0, -1, math.nan, math.inf, 10**400, True, "1"])
