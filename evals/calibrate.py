@@ -9,7 +9,15 @@ from introbench.provider.resident import one_line_errors
 from introbench.scorers.calibrate import dose_response
 from introbench.solvers.continue_steered import continue_steered
 from introbench.steering.injection import Strength
-from introbench.tasks.arguments import Layers, StrengthTexts, Words, parse_count, typed_arguments
+from introbench.tasks.arguments import (
+    Descriptions,
+    Layers,
+    StrengthTexts,
+    Words,
+    parse_count,
+    parse_descriptions,
+    typed_arguments,
+)
 from introbench.tasks.arms import plan_arms
 from introbench.tasks.chat_facts import facts_of_chat
 from introbench.tasks.continuations import TEXT_COLUMNS, chat_to_continue, choose_strengths, continuation_trials
@@ -32,6 +40,7 @@ def calibrate(
     layers: Layers = None,
     seed: int = 0,
     vectors: str | None = None,
+    descriptions: Descriptions = None,
 ) -> Task:
     """Find a strength for a new model: the strongest at which the text is still coherent.
 
@@ -53,6 +62,7 @@ def calibrate(
             middle third by default.
         seed: Seed of the random vectors and of the sampling.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
+        descriptions: Words to look for in place of a vector's name: 'descriptions={NAME: insecure code}'.
     """
     checkpoint = active_checkpoint()
     checkpoint.check()
@@ -71,7 +81,8 @@ def calibrate(
     count = parse_count(samples, "samples", most=1000, least=1)
     most = parse_count(length, "length", most=1000, least=1)
     messages = chat_to_continue(checkpoint, None)
-    trials = continuation_trials("calibrate", arms, messages, tried, count)
+    described = parse_descriptions(descriptions, arms.concepts)
+    trials = continuation_trials("calibrate", arms, messages, tried, count, described)
     plan_continuations(trials.dataset, trials.arm_batches, len(trials.seeds), most)
     return Task(
         dataset=trials.dataset,

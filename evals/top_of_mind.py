@@ -9,7 +9,15 @@ from introbench.provider.planned_work import plan_continuations
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.top_of_mind import top_of_mind_texts
 from introbench.solvers.continue_steered import continue_steered
-from introbench.tasks.arguments import Layers, StrengthTexts, Words, parse_count, typed_arguments
+from introbench.tasks.arguments import (
+    Descriptions,
+    Layers,
+    StrengthTexts,
+    Words,
+    parse_count,
+    parse_descriptions,
+    typed_arguments,
+)
 from introbench.tasks.arms import plan_arms
 from introbench.tasks.chat_facts import facts_of_chat
 from introbench.tasks.continuations import TEXT_COLUMNS, chat_to_continue, choose_strengths, continuation_trials
@@ -35,13 +43,15 @@ def top_of_mind(
     seed: int = 0,
     prompts: str | None = None,
     vectors: str | None = None,
+    descriptions: Descriptions = None,
 ) -> Task:
     """Let the model go on from "I'm thinking about" while it is steered, at several strengths.
 
     Does the vector do anything, and is the text still coherent? Scored without a judge: how much likelier the concept's
     word becomes where the model goes on, beside the sham and 19 random vectors of the same norm; the share of the
     concept's words in the texts, repetition, length, and how likely the texts are under the model as it is. A vector
-    that is not live here is no evidence of anything elsewhere.
+    that is not live here is no evidence of anything elsewhere. Of a vector that leads to a fine-tune (`introbench
+    vectors FOLDER --finetune ID`), the opposite writes texts as well.
 
         inspect eval evals/top_of_mind.py --model inject/smollm2
         inspect eval evals/top_of_mind.py -T concepts=volcanoes -T strengths=4,8,16 -T samples=8
@@ -61,6 +71,7 @@ def top_of_mind(
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own;
             here one file, whose conversation is continued.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
+        descriptions: Words to look for in place of a vector's name: 'descriptions={NAME: insecure code}'.
     """
     checkpoint = active_checkpoint()
     checkpoint.check()
@@ -83,7 +94,8 @@ def top_of_mind(
             f"temperature={shown(temperature)}: expected a number from 0 to 10; pass e.g. -T temperature=1"
         )
     messages = chat_to_continue(checkpoint, prompts)
-    trials = continuation_trials("top_of_mind", arms, messages, tried, count)
+    described = parse_descriptions(descriptions, arms.concepts)
+    trials = continuation_trials("top_of_mind", arms, messages, tried, count, described, opposites=True)
     plan_continuations(trials.dataset, trials.arm_batches, len(trials.seeds), most)
     return Task(
         dataset=trials.dataset,

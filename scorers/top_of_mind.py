@@ -8,6 +8,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 
 from introbench.analysis.top_of_mind import Texts, VectorEffect, judged_by_strength, measure, reference_effects
+from introbench.records.arm import NEGATED
 from introbench.records.arm_record import TextRecord, number_or_nan
 from introbench.records.factors import ContinuationFactors
 from introbench.records.scores import recorded_name
@@ -54,7 +55,8 @@ def top_of_mind_texts() -> Scorer:
     The value holds `gain` (how much likelier the concept's word is than under the sham, in nats, at the reference
     strength: the model's own, or the largest), `random_gain` (the most under a random vector), `live` (1 if the first
     is larger, and above 0), `coherent_to` (how many strengths from the lowest on leave the texts coherent) and `share`
-    (largest share of concept words). Texts are in the explanation and the output.
+    (largest share of concept words). Texts are in the explanation and the output; where the opposite of the vector was
+    run, the first text under either of them and under the sham is in the metadata, too.
     """
 
     async def score(state: TaskState, target: Target) -> Score:
@@ -67,7 +69,7 @@ def top_of_mind_texts() -> Scorer:
                 explanation="The sample ended before anything was written.",
             )
         measured = {
-            arm: measure(record.texts, record.mean_logprobs, factors.concept, record.finite)
+            arm: measure(record.texts, record.mean_logprobs, factors.words, record.finite)
             for arm, record in records.items()
         }
         words = [number_or_nan(word) for word in output["words"]]
@@ -79,6 +81,15 @@ def top_of_mind_texts() -> Scorer:
             "doses": {strength: record.dose for strength, record in of_concept.items()},
             "norms": {strength: record.strength for strength, record in of_concept.items()},
         }
+        if opposites := {arm.place: name for name, arm in factors.arms.items() if arm.kind == NEGATED}:
+            shown = ["sham", *(arms[0] for arms in factors.strengths.values()), *opposites.values()]
+            exact |= {
+                "opposites": opposites,
+                "opposite_gains": {
+                    place: words[factors.arms[name].row] - words[0] for place, name in opposites.items()
+                },
+                "texts": {name: records[name].texts[0] for name in shown},
+            }
         judged = judged_by_strength(exact)
         effect = judged[factors.reference]
         broken = [place for place, effect in enumerate(judged.values()) if not effect.coherent]

@@ -24,7 +24,7 @@ def continue_steered(arm_batches: list[str], seeds: list[int], length: int, temp
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         factors = ContinuationFactors.from_json(state.metadata)
         batch = arm_batches[factors.arm_batch]
-        spec = ContinuationSpec(batch, rows_of(factors.arms), factors.concept, seeds, length, temperature)
+        spec = ContinuationSpec(batch, rows_of(factors.arms), factors.words, seeds, length, temperature)
         config = GenerateConfig(max_tokens=length, extra_body={"continuation": spec.to_json()})
         state.output = await get_model().generate(state.messages, config=config)
         return state

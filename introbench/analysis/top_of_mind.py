@@ -148,6 +148,37 @@ def judged_by_strength(exact: Mapping[str, Any]) -> dict[str, VectorEffect]:
     }
 
 
+@dataclass(frozen=True)
+class Written:
+    """What a model goes on to write under a vector, its opposite, or nothing.
+
+    Attributes:
+        strength: At which strength.
+        under: "sham", "+" for the vector, or "-" for its opposite.
+        gain: Log-probability of the concept's word where the model goes on, minus the sham's, in nats.
+        texts: Measures of the texts.
+        text: The first of them.
+    """
+
+    strength: str
+    under: str
+    gain: float
+    texts: Texts
+    text: str
+
+
+def beside_opposites(exact: Mapping[str, Any]) -> list[Written]:
+    """The texts under the sham, a vector and its opposite at every strength; empty where no opposite was run."""
+    rows = []
+    for strength, opposite in exact.get("opposites", {}).items():
+        gains = (0.0, exact["gains"][strength][0], exact["opposite_gains"][strength])
+        arms = ("sham", exact["strengths"][strength][0], opposite)
+        for under, arm, gain in zip(("sham", "+", "-"), arms, gains, strict=True):
+            texts = Texts(*map(number_or_nan, exact["measured"][arm]))
+            rows.append(Written(strength, under, number_or_nan(gain), texts, exact["texts"][arm]))
+    return rows
+
+
 def reference_effects(trials: Sequence[ScoredTrial]) -> list[tuple[str, VectorEffect]]:
     """What every concept's vector does at the reference strength; without concepts whose texts were not written.
 

@@ -84,7 +84,7 @@ class ContinuationSpec:
         arm_batch: The injections, as `introbench.steering.arms.ArmBatch.to_text` writes them.
         arms: Names of the arms that write texts, and their rows in the arm batch; of the other rows only the
             concept's word is read.
-        concept: What is injected.
+        concept: The words that are looked for: the concept, or its description.
         seeds: Seeds of the texts under each arm.
         length: Most tokens of a text.
         temperature: 0 for the most likely token.

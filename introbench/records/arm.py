@@ -9,7 +9,8 @@ FINETUNE, CONTRAST = "finetune", "contrast"
 READ_ONLY_RANDOM = "rotation"
 """A random vector under which no text is written: only the concept's word is read."""
 
-CONTROL_VECTORS = ("gaussian", "covariance", "shuffle", "negated", "other")
+NEGATED = "negated"
+CONTROL_VECTORS = ("gaussian", "covariance", "shuffle", NEGATED, "other")
 """Vectors that may stand beside a concept's: of a random direction at each layer, of the residual stream's covariance,
 with shuffled coordinates, its opposite, another concept's. Each at the same norm, and at the same impact."""
 

@@ -260,6 +260,7 @@ class ContinuationFactors:
         rows: For each strength, the rows of its arms: the concept's vector first, then the random ones.
         strengths: For each strength, the names of its arms under which texts are written, in the same order.
         reference: The strength to look at first.
+        description: What a person calls what is injected; empty if it is the concept itself.
     """
 
     concept: str
@@ -268,6 +269,12 @@ class ContinuationFactors:
     rows: Mapping[str, Sequence[int]]
     strengths: Mapping[str, Sequence[str]]
     reference: str
+    description: str = ""
+
+    @property
+    def words(self) -> str:
+        """The words that are looked for in the texts."""
+        return self.description or self.concept
 
     def to_json(self) -> dict[str, Any]:
         """A sample's metadata."""
@@ -278,6 +285,7 @@ class ContinuationFactors:
             "rows": {strength: list(rows) for strength, rows in self.rows.items()},
             "strengths": {strength: list(names) for strength, names in self.strengths.items()},
             "reference": self.reference,
+            **({"description": self.description} if self.description else {}),
         }
 
     @classmethod
@@ -290,6 +298,7 @@ class ContinuationFactors:
             rows=values["rows"],
             strengths=values["strengths"],
             reference=values["reference"],
+            description=values.get("description", ""),
         )
 
 

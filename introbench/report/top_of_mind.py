@@ -1,5 +1,6 @@
 """The table of the top-of-mind task: what the model writes while it is steered."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from introbench.analysis.top_of_mind import (
     LEAST_WORDS,
     MOST_LOGPROB_LOST,
     MOST_REPETITION,
+    beside_opposites,
     judged_strengths,
     reference_effects,
 )
@@ -19,7 +21,8 @@ from introbench.report.report import Report, counted, plain_table
 
 def report(trials: Sequence[ScoredTrial]) -> Report:
     """What the task says about its trials."""
-    return Report(_conclusion(trials), [_by_strength(trials)], _by_concept(trials))
+    tables = [_by_strength(trials), *_beside_opposites(trials, everywhere=False)]
+    return Report(_conclusion(trials), tables, [*_by_concept(trials), *_beside_opposites(trials, everywhere=True)])
 
 
 def _conclusion(trials: Sequence[ScoredTrial]) -> list[str]:
@@ -111,3 +114,32 @@ def _by_concept(trials: Sequence[ScoredTrial]) -> list[str]:
         f"coherent: at most {MOST_LOGPROB_LOST:g} nats per token less likely to the model as it is than the sham's\n"
         f"texts, at most {MOST_REPETITION:.0%} more trigrams repeated, at least {LEAST_WORDS:.0%} of the sham's words.",
     ]
+
+
+def _beside_opposites(trials: Sequence[ScoredTrial], *, everywhere: bool) -> list[str]:
+    """What is written under vectors that lead to a fine-tune, under their opposites, and under nothing.
+
+    Args:
+        trials: For each concept its sample's metadata and its score's.
+        everywhere: Whether to show the whole texts at all strengths, or their beginnings at the reference strength.
+    """
+    rows = []
+    for metadata, exact in trials:
+        for written in beside_opposites(exact):
+            if everywhere or written.strength == metadata["reference"]:
+                text = " ".join(written.text.split())
+                rows.append(
+                    [
+                        metadata["concept"],
+                        written.strength,
+                        written.under,
+                        f"{written.gain:+.2f}",
+                        f"{written.texts.logprob:+.2f}",
+                        text if everywhere else textwrap.shorten(text, 50, placeholder="..."),
+                    ]
+                )
+    headers = ["vector", "strength", "under", "gain (nats)", "log-prob", "first text"]
+    align = ("left", "left", "left", "right", "right", "left")
+    table = tabulate(rows, headers, tablefmt="plain", disable_numparse=True, colalign=align if rows else None)
+    title = "Texts under a vector that leads to a fine-tune (+), under its opposite (-), and under the sham"
+    return [title, table] if rows else []

@@ -10,10 +10,10 @@ from introbench.models.checkpoint import Checkpoint
 from introbench.prompts import data
 from introbench.prompts.chat import tokenize_chat
 from introbench.prompts.published_files import read_published
-from introbench.records.arm import CONCEPT, RANDOM, READ_ONLY_RANDOM, SHAM, Arm
+from introbench.records.arm import CONCEPT, NEGATED, RANDOM, READ_ONLY_RANDOM, SHAM, Arm
 from introbench.records.factors import ContinuationFactors, id_of_concept
 from introbench.steering.arms import ArmBatch, ArmPlan
-from introbench.steering.injection import Injection, Strength, parse_strength, sham
+from introbench.steering.injection import MODEL_CONTRAST, Injection, Strength, parse_strength, sham
 from introbench.tasks.arguments import user_path
 from introbench.tasks.trials import chat_messages
 
@@ -51,6 +51,9 @@ def continuation_trials(
     messages: Sequence[Mapping[str, str]],
     strengths: Mapping[str, Strength],
     samples: int,
+    descriptions: Mapping[str, str],
+    *,
+    opposites: bool = False,
 ) -> ContinuationTrials:
     """A chat that goes on under every concept's vector at every strength.
 
@@ -60,24 +63,32 @@ def continuation_trials(
         messages: The chat that is continued.
         strengths: The strengths, by what they are called.
         samples: Texts for each vector and strength.
+        descriptions: What is looked for in the texts, for concepts whose name it is not.
+        opposites: Whether texts are written under the opposite of vectors that lead to a fine-tune, too.
     """
     reference = next((label for label, strength in strengths.items() if strength == arms.strength), [*strengths][-1])
     trials, batches = [], []
     for number, concept in enumerate(arms.concepts):
-        by_name, batch = _arms_of(arms, concept, strengths)
+        by_name, batch = _arms_of(arms, concept, strengths, opposites)
         batches.append(batch.to_text())
         factors = ContinuationFactors(
             concept=concept,
             arms={arm_name: arm for arm_name, arm in by_name.items() if arm.kind != READ_ONLY_RANDOM},
             arm_batch=number,
-            rows={label: [arm.row for arm in by_name.values() if arm.place == label] for label in strengths},
+            rows={
+                label: [arm.row for arm in by_name.values() if arm.place == label and arm.kind != NEGATED]
+                for label in strengths
+            },
             strengths={
                 label: [
-                    arm_name for arm_name, arm in by_name.items() if arm.place == label and arm.kind != READ_ONLY_RANDOM
+                    arm_name
+                    for arm_name, arm in by_name.items()
+                    if arm.place == label and arm.kind in (CONCEPT, RANDOM)
                 ]
                 for label in strengths
             },
             reference=reference,
+            description=descriptions.get(concept, ""),
         )
         trials.append(
             Sample(
@@ -120,8 +131,13 @@ def chat_to_continue(checkpoint: Checkpoint, prompts: str | None) -> tuple[dict[
     return messages
 
 
-def _arms_of(arms: ArmPlan, concept: str, strengths: Mapping[str, Strength]) -> tuple[dict[str, Arm], ArmBatch]:
-    """The arms of one concept: the sham, and at every strength its vector and random ones."""
+def _arms_of(
+    arms: ArmPlan, concept: str, strengths: Mapping[str, Strength], opposites: bool
+) -> tuple[dict[str, Arm], ArmBatch]:
+    """The arms of one concept: the sham, and at every strength its vector and random ones.
+
+    Beside a vector that leads to a fine-tune, its opposite, if wanted: it leads away from the fine-tune.
+    """
     (vector,) = (vector for vector in arms.vectors if vector.concept == concept)
     rotations = max(ROTATIONS, arms.random_arms)
     vectors = [vector, *(replace(vector, seed=arms.seed, draw=draw) for draw in range(rotations))]
@@ -132,4 +148,7 @@ def _arms_of(arms: ArmPlan, concept: str, strengths: Mapping[str, Strength]) -> 
             name = CONCEPT if index == 0 else f"{kind} {index}"
             named[f"{name} at {label}"] = Arm(kind, len(injections), index, place=label)
             injections.append(Injection(injected, arms.layers, strength, arms.steerings[0]))
+        if opposites and vector.method == MODEL_CONTRAST:
+            named[f"{NEGATED} at {label}"] = Arm(NEGATED, len(injections), place=label)
+            injections.append(Injection(vector, arms.layers, strength.times(-1), arms.steerings[0]))
     return named, ArmBatch(tuple(injections))

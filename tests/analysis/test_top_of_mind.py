@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from introbench.analysis.top_of_mind import Texts, judge, judged_strengths, measure
+from introbench.analysis.top_of_mind import Texts, Written, beside_opposites, judge, judged_strengths, measure
 
 
 def test_a_vector_is_live_where_its_word_gains_more_than_by_chance() -> None:
@@ -53,3 +53,20 @@ def test_judgements_are_those_of_the_numbers_in_a_score() -> None:
     assert effect.random_texts.words == 16
     assert math.isnan(effect.random_texts.logprob)
     assert judged_strengths({}) == {}
+
+
+def test_texts_under_a_vector_and_its_opposite_stand_beside_the_shams() -> None:
+    exact = {
+        "measured": {"sham": [0.0, 0.0, 9, -1.0], "at 2": [0.1, 0.0, 9, -2.0], "minus at 2": [0.0, 0.0, 9, None]},
+        "gains": {"2": [1.5, 0.5]},
+        "strengths": {"2": ["at 2"]},
+        "opposites": {"2": "minus at 2"},
+        "opposite_gains": {"2": -0.75},
+        "texts": {"sham": "nothing", "at 2": "more", "minus at 2": "less"},
+    }
+    sham, plus, minus = beside_opposites(exact)
+    assert sham == Written("2", "sham", 0.0, Texts(0.0, 0.0, 9, -1.0), "nothing")
+    assert plus == Written("2", "+", 1.5, Texts(0.1, 0.0, 9, -2.0), "more")
+    assert (minus.under, minus.gain, minus.text) == ("-", -0.75, "less")
+    assert math.isnan(minus.texts.logprob)
+    assert beside_opposites({name: exact[name] for name in ("measured", "gains", "strengths")}) == []

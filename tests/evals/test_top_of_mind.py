@@ -11,10 +11,12 @@ from inspect_ai.log import EvalLog
 from transformers import PreTrainedModel
 
 from introbench.models.checkpoint import Checkpoint
+from introbench.page.top_of_mind import figures
 from introbench.provider import resident
 from introbench.provider.inspect_private import PrerequisiteError
 from introbench.report import log as log_report
 from introbench.steering.injection import VectorRecipe
+from introbench.steering.vectors.control_file import write_control_file
 
 SMALL: dict[str, Any] = {
     "concepts": ["cats", "bread"],
@@ -29,6 +31,19 @@ SMALL: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def log(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> EvalLog:
     return evaluate("top_of_mind", tiny_folder, tmp_path_factory.mktemp("logs"), temperature=0, **SMALL)
+
+
+def steered_logprobs(model: PreTrainedModel, tokens: list[int], added: dict[int, torch.Tensor]) -> torch.Tensor:
+    """Log-probabilities of what goes on after some tokens, steered at every position, [vocabulary]."""
+    handles = [
+        model.model.layers[layer].register_forward_hook(lambda _m, _a, output, add=add: output + add)
+        for layer, add in added.items()
+    ]
+    with torch.inference_mode():
+        logits = model(torch.tensor([tokens])).logits[0, -1]
+    for handle in handles:
+        handle.remove()
+    return torch.log_softmax(logits, dim=-1)
 
 
 def greedy(model: PreTrainedModel, tokens: list[int], added: dict[int, torch.Tensor], length: int) -> list[int]:
@@ -72,18 +87,12 @@ def test_gains_equal_a_plain_computation(log: EvalLog, tiny_folder: Path) -> Non
         tokens = runtime.tokenizer.apply_chat_template(messages, continue_final_message=True, return_dict=False)
         vector = runtime.library.directions(VectorRecipe("pca_center", str(sample.id)))
         word = runtime.tokenizer(f" {sample.id}")["input_ids"][0]
-        found = {}
-        for strength in (0.0, 1.0, 4.0):
-            handles = [
-                model.model.layers[layer].register_forward_hook(
-                    lambda _m, _a, output, add=strength * vector[layer]: output + add
-                )
-                for layer in (1, 2)
-            ]
-            with torch.inference_mode():
-                found[strength] = float(torch.log_softmax(model(torch.tensor([tokens])).logits[0, -1], dim=-1)[word])
-            for handle in handles:
-                handle.remove()
+        found = {
+            strength: float(
+                steered_logprobs(model, tokens, {layer: strength * vector[layer] for layer in (1, 2)})[word]
+            )
+            for strength in (0.0, 1.0, 4.0)
+        }
         gains = sample.scores["introbench/top_of_mind_texts"].metadata["gains"]
         assert {name: len(each) for name, each in gains.items()} == {"1": 20, "4": 20}
         assert gains["1"][0] == pytest.approx(found[1.0] - found[0.0], abs=1e-4)
@@ -99,6 +108,36 @@ def test_strengths_are_summed_up(log: EvalLog) -> None:
     table = log_report.log_table(log.location, full=True)
     assert "cats" in table
     assert "live" in table
+
+
+def test_a_vector_that_leads_to_a_fine_tune_writes_beside_its_opposite(tiny_folder: Path, tmp_path: Path) -> None:
+    directions = torch.nn.functional.normalize(torch.randn(4, 32, generator=torch.Generator().manual_seed(3)), dim=-1)
+    write_control_file(tmp_path / "vectors" / "tuned.gguf", directions, "llama", "org/tuned")
+    arguments = {"concepts": "tuned", "vectors": str(tmp_path / "vectors"), "descriptions": {"tuned": "cats"}}
+    log = evaluate("top_of_mind", tiny_folder, tmp_path, temperature=0, **SMALL | arguments | {"samples": 1})
+    assert log.status == "success"
+    (sample,) = log.samples or []
+    model, runtime = Checkpoint(str(tiny_folder), device="cpu").load(), next(iter(resident.RESIDENT.values()))
+    messages = [{"role": m.role, "content": m.text} for m in sample.messages[:2]]
+    tokens = runtime.tokenizer.apply_chat_template(messages, continue_final_message=True, return_dict=False)
+    word = runtime.tokenizer(" cats")["input_ids"][0]
+    exact = sample.scores["introbench/top_of_mind_texts"].metadata
+    logprobs, texts = {}, {}
+    for arm, strength in (("sham", 0.0), ("concept at 4", 4.0), ("negated at 4", -4.0)):
+        added = {layer: strength * directions[layer] for layer in (1, 2)}
+        texts[arm] = runtime.tokenizer.decode(greedy(model, tokens, added, 6))
+        logprobs[arm] = float(steered_logprobs(model, tokens, added)[word])
+    assert {arm: exact["texts"][arm] for arm in texts} == texts
+    assert exact["gains"]["4"][0] == pytest.approx(logprobs["concept at 4"] - logprobs["sham"], abs=1e-4)
+    assert exact["opposite_gains"]["4"] == pytest.approx(logprobs["negated at 4"] - logprobs["sham"], abs=1e-4)
+    assert len(exact["gains"]["4"]) == 20, "an opposite is no random vector"
+    assert numbers(log)["gain of the word, opposite | 4"] == exact["opposite_gains"]["4"]
+    assert "under its opposite (-)" in log_report.log_table(log.location)
+    (figure,) = figures([(sample.metadata, exact)], {})
+    shown = {row["group"]: row["y"] for row in figure.panels[-1].rows}
+    assert shown["the vector's opposite"] == exact["opposite_gains"]["4"]
+    with pytest.raises(PrerequisiteError, match="descriptions='cats': expected one of tuned"):
+        evaluate("top_of_mind", tiny_folder, tmp_path, **SMALL | arguments | {"descriptions": {"cats": "tuned"}})
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Records of a trial's factors and arms: written and read back as they were, and turned only where they say so."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -64,6 +65,10 @@ def test_factors_come_back_from_a_samples_metadata(factors: TrialFactors) -> Non
 def test_other_factors_come_back_too() -> None:
     continuation = ContinuationFactors("cats", {"sham": Arm("sham", 0)}, 2, {"8": [1, 2]}, {"8": ["a", "b"]}, "8")
     assert ContinuationFactors.from_json(json.loads(json.dumps(continuation.to_json()))) == continuation
+    assert continuation.words == "cats"
+    described = replace(continuation, description="house cats")
+    assert ContinuationFactors.from_json(json.loads(json.dumps(described.to_json()))) == described
+    assert described.words == "house cats"
     probe = ProbeFactors("info", ["a"], [True], 10, ["info", "none"], 3)
     assert ProbeFactors.from_json(json.loads(json.dumps(probe.to_json()))) == probe
 
