@@ -2,7 +2,7 @@
 # make test         set up, run the tests that a person runs before a commit: everything exact, and the whole path
 # make test-all     set up, run every test: simulations, long runs and the model matrix as well
 # make taught       teach the embedded model to report injections, and run the battery on it and on the untaught one
-# make faults       many random inputs at every border: arguments, prompt files, logs, baselines (an hour)
+# make faults       110,000 random inputs at every border, and 50 runs that are killed (an hour and a half)
 # make check        formatting, lint and types
 # make validate     planted models against verdicts: the instrument's own error rates (under an hour on two cores)
 # make models       tiny models of every family against the invariants: the table in docs/models.md

@@ -4,6 +4,7 @@ Every run and every listing of Inspect imports this file, of whatever project. S
 the provider is imported when a model is made, and a task when it is made.
 """
 
+import sys
 from collections.abc import Callable
 from importlib import import_module
 
@@ -64,11 +65,13 @@ for _scorer in (
     find_scorer_as(recorded_name(_scorer.__name__), _scorer)
 
 
-def _task(name: str) -> TaskByName:
-    def imported() -> Callable[..., Task]:
-        return getattr(import_module(f"introbench.evals.{name}"), name)
+def _task(name: str) -> Callable[..., Task]:
+    module = f"introbench.evals.{name}"
 
-    return TaskByName(f"introbench/{name}", imported)
+    def imported() -> Callable[..., Task]:
+        return getattr(import_module(module), name)
+
+    return imported() if module in sys.modules else TaskByName(f"introbench/{name}", imported)
 
 
 calibrate = _task("calibrate")

@@ -59,7 +59,8 @@ get_all_hooks()
 print(sorted({"torch", "transformers", "matplotlib"} & set(sys.modules)))
 from inspect_ai._util.registry import registry_lookup
 assert "unknown" in str(__import__("inspect").signature(registry_lookup("task", "introbench/introspection")))
-assert registry_lookup("task", "introbench/introspection") is sys.modules["introbench.evals.introspection"].introspection
+itself = sys.modules["introbench.evals.introspection"].introspection
+assert registry_lookup("task", "introbench/introspection") is itself
 """
 
 

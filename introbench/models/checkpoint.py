@@ -31,8 +31,7 @@ from introbench.models import smollm2
 from introbench.models.finite_weights import broken_part, dense_tensors
 from introbench.models.loadable import check_loadable
 from introbench.progress import tell
-from introbench.prompts import data
-from introbench.prompts.template import CHATML, Prepared, parse_date, prepare
+from introbench.prompts.template import CHATML, Prepared, parse_date, prepare, template_text
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 """Values of `-M dtype`; `auto` is the dtype in which the checkpoint is stored."""
@@ -148,10 +147,7 @@ class Checkpoint:
     @cached_property
     def prepared(self) -> Prepared:
         """The model's tokenizer with the chat template that was asked for, which is the same at any time."""
-        template = None
-        if self.chat_template is not None:
-            shipped = self.chat_template == CHATML
-            template = data.chatml() if shipped else Path(self.chat_template).read_text(encoding="utf-8")
+        template = None if self.chat_template is None else template_text(self.chat_template)
         prepared = prepare(self._loaded_tokenizer, template, self.template_date, called=str(self.chat_template))
         for note in prepared.notes:
             tell(f"inject/{self.name}: {note}")

@@ -11,9 +11,10 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from introbench.errors import InputError, shown
+from introbench.errors import InputError, first_line, shown
 from introbench.prompts import data
 
 CHATML = "chatml"
@@ -66,6 +67,21 @@ def parse_date(value: object) -> str:
     raise InputError(
         f"template_date={shown(value)}: expected a date as YEAR-MONTH-DAY; pass e.g. -M template_date={DEFAULT_DATE}"
     )
+
+
+def template_text(called: str) -> str:
+    """The text of a chat template, given as a file, or of the shipped one.
+
+    Raises:
+        InputError: The file cannot be read, or is no text.
+    """
+    try:
+        return data.chatml() if called == CHATML else Path(called).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"chat_template={shown(called)}: cannot be read ({first_line(error)}); expected a Jinja file in UTF-8; "
+            f"correct it"
+        ) from None
 
 
 def prepare(tokenizer: Any, template: str | None = None, date: str | None = None, called: str = "") -> Prepared:

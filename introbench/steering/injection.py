@@ -158,9 +158,7 @@ class Injection:
                     f"span {begin}:{end} by {share!r}: expected 0 <= BEGIN < END, and a finite share; correct it"
                 )
         if not 0 <= start < stop:
-            raise InputError(
-                f"layers={start}:{stop}: expected 0 <= START < STOP (half-open); pass e.g. -T layers=10:20"
-            )
+            raise InputError(f"layers={start}:{stop}: expected 0 <= START < STOP (half-open); pass e.g. -T layers=0:1")
 
     @property
     def label(self) -> str:
@@ -225,9 +223,13 @@ def parse_layers(value: object, n_layers: int) -> LayerRange:
     Raises:
         InputError: The value is not a range, is empty, or lies outside the model.
     """
-    hint = f"expected START:STOP with 0 <= START < STOP <= {n_layers} (half-open); pass e.g. -T layers=10:20"
+    middle = n_layers // 3, max(2 * n_layers // 3, n_layers // 3 + 1)
+    hint = (
+        f"expected START:STOP with 0 <= START < STOP <= {n_layers} (half-open); "
+        f"pass e.g. -T layers={middle[0]}:{middle[1]}"
+    )
     if value is None:
-        return n_layers // 3, max(2 * n_layers // 3, n_layers // 3 + 1)
+        return middle
     parts: object = value
     if isinstance(value, int) and not isinstance(value, bool) and value >= 60:  # YAML leaves 0:30 a string
         parts = divmod(value, 60)

@@ -53,14 +53,16 @@ class Border:
         self.accepted = 0
         self.refused = 0
 
-    def cases(self, usually: int) -> Iterator[random.Random]:
+    def cases(self, usually: int, most: int | None = None) -> Iterator[random.Random]:
         """A generator of random numbers for each input, with a seed of its own.
 
         Args:
             usually: How many, unless the environment says.
+            most: How many at most, where each takes long.
         """
         first = int(os.environ.get("INTROBENCH_FAULT_SEED", "0"))
-        for seed in range(first, first + int(os.environ.get("INTROBENCH_FAULT_CASES", usually))):
+        count = int(os.environ.get("INTROBENCH_FAULT_CASES", usually))
+        for seed in range(first, first + min(count, most or count)):
             yield random.Random(seed)
 
     def tries(self, case: object, action: Callable[[], object]) -> bool:

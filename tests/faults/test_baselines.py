@@ -64,7 +64,7 @@ def test_damaged_baselines_are_compared_or_refused(
 ) -> None:
     whole, path = tmp_path / "whole.json", tmp_path / "b.json"
     whole.write_text(json.dumps(baseline()), encoding="utf-8")
-    for draw in border.cases(100):
+    for draw in border.cases(100, most=3000):
         path.write_bytes(damaged(draw))
         pair = draw.sample([str(whole), str(path)], 2)
 

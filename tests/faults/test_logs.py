@@ -70,7 +70,7 @@ def damaged_log(draw: random.Random, task: str) -> bytes:
 
 def test_tables_of_damaged_logs(border: Any, tmp_path: Path) -> None:
     path = tmp_path / "log.eval"
-    for draw in border.cases(40):
+    for draw in border.cases(40, most=3000):
         path.write_bytes(damaged_log(draw, task := draw.choice(SMALL)))
 
         def shows() -> None:
@@ -88,7 +88,7 @@ def test_pictures_of_damaged_logs(border: Any, tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)  # takes most of the time, and sees no log
     path = tmp_path / "log.eval"
-    for draw in border.cases(4):
+    for draw in border.cases(4, most=1000):
         path.write_bytes(damaged_log(draw, "sweep"))
         border.tries("sweep", lambda: plot_log(str(path), tmp_path / "picture.svg"))
 

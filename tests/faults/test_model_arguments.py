@@ -58,6 +58,6 @@ def find(folder: Path, arguments: dict[str, Any]) -> None:
 
 @pytest.mark.usefixtures("told")
 def test_any_argument_works_or_is_refused(border, tiny_folder: Path) -> None:
-    for draw in border.cases(40):
+    for draw in border.cases(40, most=3000):
         arguments = {name: given(draw, name) for name in draw.sample(NAMES, draw.choice([1, 1, 1, 2]))}
         border.tries(arguments, lambda arguments=arguments: find(tiny_folder, arguments))

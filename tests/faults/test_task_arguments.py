@@ -109,7 +109,7 @@ def make(task: str, **arguments: object) -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_any_argument_works_or_is_refused(border, task: str) -> None:
     names = [name for name in inspect.signature(getattr(registry, task)).parameters if name != "unknown"]
-    for draw in border.cases(3):
+    for draw in border.cases(3, most=300):
         arguments = {name: given(draw, name) for name in draw.sample(names, draw.choice([1, 1, 1, 2, 3]))}
         border.tries((task, arguments), lambda arguments=arguments: make(task, **arguments))
 

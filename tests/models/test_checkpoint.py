@@ -57,6 +57,14 @@ def test_bad_models_and_options_are_refused_in_one_line(name: str, options: dict
     assert "\n" not in str(refusal.value)
 
 
+def test_a_chat_template_that_is_no_text_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "template.jinja").write_bytes(b"\xff\xfe")
+    with pytest.raises(
+        InputError, match=r"chat_template='.*: cannot be read \('utf-8' codec .*; expected a Jinja file"
+    ):
+        _ = Checkpoint(str(tiny_folder), chat_template=str(tmp_path / "template.jinja")).tokenizer
+
+
 def test_the_shipped_chat_template_keeps_every_turn(tiny_folder: Path) -> None:
     default, shipped = Checkpoint(str(tiny_folder)), Checkpoint(str(tiny_folder), chat_template="chatml")
     messages = [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}]
