@@ -7,6 +7,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from introbench import cli
 from introbench.errors import InputError
 from introbench.report.find import find_log
 
@@ -65,7 +66,7 @@ def test_without_a_place_it_is_where_inspect_writes_logs(folder: Path, monkeypat
     assert find_log(None).endswith("_introspection_introspection.eval")
 
 
-def test_logs_of_other_file_systems_are_found(folder: Path) -> None:
+def test_logs_of_other_file_systems_are_found_and_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     memory = fsspec.filesystem("memory")
     for number, path in enumerate(sorted(folder.glob("*.eval"))):
         memory.pipe_file(f"/found/{path.name}", path.read_bytes())
@@ -77,6 +78,12 @@ def test_logs_of_other_file_systems_are_found(folder: Path) -> None:
     assert sweep.endswith("_sweep_sweep.eval")
     assert find_log(sweep) == sweep
     assert find_log(folder.as_uri()) == find_log(str(folder))
+    latest = folder / find_log("memory://found").rpartition("/")[2]
+    shown = []
+    for place in ("memory://found", str(latest), latest.as_uri()):
+        assert cli.main(["table", place]) == 0
+        shown.append([line for line in capsys.readouterr().out.splitlines() if not line.startswith(("Log", "log"))])
+    assert shown[0] == shown[1] == shown[2]
     with pytest.raises(InputError, match="no introbench log there"):
         find_log("memory://nowhere")
     with pytest.raises(InputError, match="cannot be read"):
