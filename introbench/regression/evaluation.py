@@ -84,9 +84,7 @@ class Evaluation:
         """
         name = f"{first} - {second}"
         between_documents = {first, second} <= set(self._run.plan.documents)
-        return self._interval_of(
-            self._run.contrasts, name, "" if between_documents else self._document(document)
-        )
+        return self._interval_of(self._run.contrasts, name, "" if between_documents else self._document(document))
 
     @cached_property
     def noticed(self) -> Interval:
