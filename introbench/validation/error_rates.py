@@ -101,10 +101,10 @@ def _with_default_effect(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 
 def _by_effect(outcomes: Sequence[Outcome]) -> dict[float, list[Outcome]]:
-    """The outcomes of introspectors by effect size, the smallest first."""
+    """The outcomes of introspectors by effect size, the smallest first, whatever the dose of random directions is."""
     by_effect: dict[float, list[Outcome]] = {}
     for outcome in outcomes:
-        if outcome.case.planted == SCALED and outcome.case.random_dose is None:
+        if outcome.case.planted == SCALED:
             effect = PLANTED[SCALED].introspection if outcome.case.effect is None else outcome.case.effect
             by_effect.setdefault(effect, []).append(outcome)
     return dict(sorted(by_effect.items()))
