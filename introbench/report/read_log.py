@@ -7,6 +7,7 @@ up to its events, and Inspect is asked only for logs of other formats.
 
 import gc
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -160,8 +161,9 @@ def rules_of(metrics: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
         metrics: Each metric's name, and its fields in the log.
     """
     for name, metric in metrics:
-        if name == "rules":  # a metric of its own in logs of task version 5 and before
-            return int(metric["value"])
+        value = metric["value"] if name == "rules" else None  # a metric of its own up to task version 5
+        if value is not None and math.isfinite(value):
+            return int(value)
         if "rules" in (metric.get("params") or {}):
             return int(metric["params"]["rules"])
     return 1

@@ -142,11 +142,12 @@ _SAMPLE = SchemaValidator(
     )
 )
 _NUMBERS_OF = {scorer: SchemaValidator(schema) for scorer, schema in _EXACT.items()}
+_PARAMS = of.nullable_schema(record({}, {"rules": INTEGER}))
 _RESULTS = record(
     {},
     {
         "total_samples": of.nullable_schema(INTEGER),
-        "scores": list_of(record({"metrics": by_name(record({"value": NUMBER}, {}))}, {})),
+        "scores": list_of(record({"metrics": by_name(record({"value": NUMBER}, {"params": _PARAMS}))}, {})),
     },
 )
 _NULLABLE_TEXT = of.nullable_schema(TEXT)

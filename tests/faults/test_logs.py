@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import math
 import random
 import warnings
 from functools import cache
@@ -16,7 +17,7 @@ from damaged_json import damage
 from introbench.errors import InputError
 from introbench.report.find import find_log
 from introbench.report.log import log_table, plot_log
-from introbench.report.read_log import status_of
+from introbench.report.read_log import rules_of, status_of
 from introbench.report.typed import fitting_together, header_of, sample_of
 
 OLD_LOGS = Path(__file__).parents[1] / "old_logs"
@@ -102,6 +103,11 @@ def test_a_value_of_another_type_is_shown_with_its_place() -> None:
         sample_of("x", scored)
     with pytest.raises(InputError, match=r"'header\.eval' is"):
         header_of("x", {"status": "success"})
+    metric = {"value": 1.0, "params": 0.5}
+    results = {"scores": [{"metrics": {"verdict": metric}}]}
+    with pytest.raises(InputError, match=r"'header\.results\.scores\.0\.metrics\.verdict\.params' is 0\.5"):
+        header_of("x", {"eval": {"model": "m", "task": "t"}, "results": results})
+    assert rules_of([("rules", {"value": math.nan}), ("verdict", {"value": 1.0, "params": {"rules": 2}})]) == 2
 
 
 def test_records_that_do_not_fit_are_refused_and_other_refusals_stay() -> None:
