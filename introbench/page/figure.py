@@ -122,7 +122,15 @@ def _plain(row: Row) -> dict[str, Any]:
 
 CONFIG: Spec = {
     "font": "system-ui, sans-serif",
-    "axis": {"labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal", "labelLimit": 0, "titleLimit": 0},
+    "axis": {
+        "labelFontSize": 11,
+        "titleFontSize": 11,
+        "titleFontWeight": "normal",
+        "labelLimit": 0,
+        "titleLimit": 0,
+        "labelFlush": False,
+        "labelSeparation": 4,
+    },
     "legend": {
         "labelFontSize": 11,
         "titleFontSize": 11,

@@ -22,6 +22,7 @@ from introbench.prompts import data
 from introbench.provider import resident
 from introbench.provider.loaded_model import LoadedModel
 from introbench.records.arm_record import ArmRecord
+from introbench.records.factors import TrialFactors
 from introbench.report import log as log_report
 from introbench.scorers.introspection import _not_finite
 from introbench.steering import strength as strengths
@@ -290,4 +291,7 @@ def test_a_strength_that_is_not_found_is_null_in_records(tiny_folder: Path, tmp_
     ]
     json.dumps(records, allow_nan=False)
     lost = [ArmRecord.from_json(record) for record in records[3:]]
-    assert "shuffle (impact) (shuffle cats-0 (impact), no finite strength)" in _not_finite(lost).explanation
+    question = TrialFactors.from_json((log.samples or [])[0].metadata).question
+    assert "shuffle (impact) (shuffle cats-0 (impact), no finite strength)" in (
+        _not_finite(question, lost).explanation or ""
+    )
