@@ -62,7 +62,8 @@ def calibrate(
             middle third by default.
         seed: Seed of the random vectors and of the sampling.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
-        descriptions: Words to look for in place of a vector's name: 'descriptions={NAME: insecure code}'.
+        descriptions: What vectors are called, in place of their names: 'descriptions={NAME: insecure code}'. These
+            words are looked for in the texts.
     """
     checkpoint = active_checkpoint()
     checkpoint.check()

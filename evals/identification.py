@@ -77,8 +77,8 @@ def identification(
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own;
             those with a list of concepts.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
-        descriptions: What vectors are called in the questions, in place of their names: 'descriptions={NAME: insecure
-            code}'. With `prompts` there are none.
+        descriptions: What vectors are called, in place of their names: 'descriptions={NAME: insecure code}'. These
+            words stand in the questions; with `prompts` there are none.
     """
     checkpoint = active_checkpoint()
     checkpoint.check()

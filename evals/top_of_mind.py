@@ -71,7 +71,8 @@ def top_of_mind(
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own;
             here one file, whose conversation is continued.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
-        descriptions: Words to look for in place of a vector's name: 'descriptions={NAME: insecure code}'.
+        descriptions: What vectors are called, in place of their names: 'descriptions={NAME: insecure code}'. These
+            words are looked for in the texts.
     """
     checkpoint = active_checkpoint()
     checkpoint.check()

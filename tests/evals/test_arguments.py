@@ -16,6 +16,7 @@ WORDINGS = {
     "formats": "Answer formats: yes-no, one-zero, zero-one, a-b, b-a, red-blue, blue-red; ",
     "parts": "Parts of the experiment: ",
     "replicates": "How often every option stands at each label",
+    "descriptions": "What vectors are called, in place of their names: 'descriptions={NAME: insecure code}'. ",
     "method": "How a concept's vector is extracted: pca_center or mean_diff.",
     "layers": "Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the "
     "middle third by default.",
