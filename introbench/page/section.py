@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,8 @@ def read_sections(locations: Sequence[str], headings: Mapping[str, str] | None =
     make = partial(_read_section, headings=headings)
     if workers < 2:
         return list(map(make, locations, range(len(locations))))
-    with ProcessPoolExecutor(workers) as pool:
+    # Not forked: a process that has run a model has threads, and a copy of it would wait for their locks for ever.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         return list(pool.map(make, locations, range(len(locations))))
 
 
