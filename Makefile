@@ -3,6 +3,7 @@
 # make test-all     set up, run every test: simulations, long runs and the model matrix as well
 # make taught       teach the embedded model to report injections, and run the battery on it and on the untaught one
 # make faults       110,000 random inputs at every border, and 50 runs that are killed (an hour and a half)
+# make test-vllm    set up a vLLM for CPUs in an environment of its own (2.6 GB), run the tests on a real server
 # make check        formatting, lint and types
 # make validate     planted models against verdicts: the instrument's own error rates (under an hour on two cores)
 # make models       tiny models of every family against the invariants: the table in docs/models.md
@@ -15,7 +16,7 @@ LOGS := logs
 export HF_HUB_OFFLINE ?= 1
 export INSPECT_EVAL_MODEL ?= inject/smollm2
 
-.PHONY: introspect test test-all faults check validate taught models setup clean
+.PHONY: introspect test test-all test-vllm faults check validate taught models setup clean
 
 introspect: setup
 	$(BIN)/inspect eval evals/introspection.py --log-dir $(LOGS) --no-log-realtime --no-score-display $(ARGS)
@@ -29,6 +30,12 @@ test: setup
 
 test-all: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-vllm: setup .venv-vllm/bin/vllm
+	PATH="$$PATH:$(CURDIR)/.venv-vllm/bin" VLLM_CPU_KVCACHE_SPACE=2 $(BIN)/python -m pytest tests/vllm $(ARGS)
+
+.venv-vllm/bin/vllm:
+	tests/vllm/venv.sh .venv-vllm
 
 CASES ?= 10000
 faults: setup

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from users_script import UsersScript
 from workload import conversations, layers_to_steer, random_arms, requests
 
-from introbench.engine import Engine, Request
+from introbench.engine import Engine, Request, TransformersEngine
 from introbench.models.checkpoint import Checkpoint, without_progress_bars
 from introbench.models.smollm2 import NAME
 from introbench.prompts.chat import Chat
@@ -69,7 +69,7 @@ class Workload:
     @cached_property
     def engine(self) -> Engine:
         """The engine."""
-        return Engine(self.model)
+        return TransformersEngine(self.model)
 
     @cached_property
     def script(self) -> UsersScript:

@@ -23,7 +23,7 @@ from naive import one_arm, passes
 from random_models import SHAPES, Shape, random_model
 from users_script import UsersScript
 
-from introbench.engine import Arms, Engine, Request, Want
+from introbench.engine import Arms, Request, TransformersEngine, Want
 from introbench.engine.trie import tries
 
 SMALL = Shape(layers=8, hidden=512, inner=2764, heads=4, key_heads=1, vocabulary=997)
@@ -79,7 +79,7 @@ def speed(options: argparse.Namespace) -> None:
     """Trials per second, MFU and memory, beside the naive schedule."""
     peak = gemm_peak(options.device, torch.bfloat16)
     model = random_model(SHAPES[options.shape], options.device, torch.bfloat16)
-    engine = Engine(model)
+    engine = TransformersEngine(model)
     arms = arms_of(model, options.rows, strength=20)
     requests = battery(model, arms, options.questions, options.prior)
     one = [Request(requests[0].tokens[: options.prior + 2], options.prior, Want((1,), top=1), arms)]
@@ -117,7 +117,7 @@ def readout_error(device: str, shape: Shape) -> None:
     shifts = []
     for model in (rounded, exact):
         arms = arms_of(model, 4, strength=2)
-        readings = Engine(model).read(battery(model, arms, 20, 100))
+        readings = TransformersEngine(model).read(battery(model, arms, 20, 100))
         odds = torch.stack([reading.logprobs[:, 0] - reading.logprobs[:, 1] for reading in readings])
         shifts.append(odds - odds[:, :1])
     error = (shifts[0] - shifts[1]).abs()

@@ -7,7 +7,7 @@ import sys
 
 from workload import conversations, random_arms
 
-from introbench.engine import Engine, Request, Want
+from introbench.engine import Request, TransformersEngine, Want
 from introbench.models.checkpoint import Checkpoint
 
 PER_CALL = 64
@@ -16,7 +16,7 @@ PER_CALL = 64
 def run(trials: int) -> None:
     """Ask as many questions, in calls of `PER_CALL` under new arms, and print the peak in MiB."""
     checkpoint = Checkpoint("smollm2")
-    engine = Engine(checkpoint.load())
+    engine = TransformersEngine(checkpoint.load())
     chats = conversations(checkpoint, 5, 40)
     done = 0
     while done < trials:

@@ -7,7 +7,7 @@ import torch
 from measure import gemm_peak, seconds, show_peak
 from workload import conversations, random_arms, requests
 
-from introbench.engine import Arms, Engine
+from introbench.engine import Arms, TransformersEngine
 from introbench.models.checkpoint import Checkpoint
 
 
@@ -21,7 +21,7 @@ def side_by_side(cells: Sequence[Arms]) -> Arms:
 def main() -> None:
     """Print a cell's time as a share of that of a full recompute."""
     checkpoint = Checkpoint("smollm2")
-    engine = Engine(checkpoint.load())
+    engine = TransformersEngine(checkpoint.load())
     chats = conversations(checkpoint, 4, 600)
     starts = range(0, engine.n_layers, 5)
     cells = [(start, stop) for start in starts for stop in range(start + 5, engine.n_layers + 1, 5)]
@@ -30,7 +30,7 @@ def main() -> None:
     batches = [side_by_side([arms[cell] for cell in cells if cell[0] == start]) for start in starts]
     swept = [request for batch in batches for request in requests(chats, batch, tokens=(10, 11))]
     by_cells = [request for batch in arms.values() for request in requests(chats, batch, tokens=(10, 11))]
-    plain = Engine(engine.model, fast=False)
+    plain = TransformersEngine(engine.model, fast=False)
     together, apart, by_cell, by_conversation = [], [], [], []
     for sample in range(3):  # interleaved: the whole sweep, its cells apart, then some cells by themselves
         for requested, times in ((swept, together), (by_cells, apart)):

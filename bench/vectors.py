@@ -14,7 +14,7 @@ from measure import gemm_peak, seconds, show_peak
 np.float_ = np.float64  # type: ignore[attr-defined]  # a name that repeng 0.4 uses and NumPy 2 has no more
 from repeng import ControlModel, ControlVector, DatasetEntry
 
-from introbench.engine import Engine
+from introbench.engine import TransformersEngine
 from introbench.models.checkpoint import Checkpoint, weights_fingerprint
 from introbench.prompts import data
 from introbench.prompts.chat import render
@@ -30,7 +30,7 @@ def main() -> None:
     tokenizer: Any = checkpoint.tokenizer
     tokenizer.pad_token_id = tokenizer.pad_token_id or tokenizer.eos_token_id
     model = checkpoint.load()
-    engine = Engine(model)
+    engine = TransformersEngine(model)
     concepts = data.concepts()
 
     def prompt(about: str, opening: str) -> str:

@@ -90,7 +90,7 @@ def calibrate(
         solver=continue_steered(trials.arm_batches, trials.seeds, most, 1.0),
         scorer=dose_response(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
-        viewer=samples_view("Texts", "dose_response", TEXT_COLUMNS),
+        viewer=samples_view("Texts", "dose_response", TEXT_COLUMNS, groups=()),
         version=1,
         metadata=run_facts(checkpoint, arms) | facts_of_chat(checkpoint, messages) | {"strength": ", ".join(tried)},
     )

@@ -161,8 +161,6 @@ def introspection(
 def _viewer(both: bool) -> ViewerConfig:
     """Columns that a person understands, largest shifts first, red and green around no shift."""
     labels = {
-        "document": "Document",
-        "family": "Family",
         "shift": "Shift (nats)",
         "random": "Random vectors (nats)",
         "p_yes_sham": "P(yes) sham",
@@ -177,5 +175,4 @@ def _viewer(both: bool) -> ViewerConfig:
         "yes_shift",
         labels,
         {"shift": symmetric, "random": symmetric, "p_yes_sham": probability, "p_yes": probability},
-        largest="shift",
     )

@@ -132,4 +132,4 @@ def _viewer() -> ViewerConfig:
         ScoreColorScale(palette="diverging", min=-1, max=1),
     )
     scales = {"accuracy": share, "random_accuracy": share, "nats": nats, "random_nats": nats}
-    return samples_view("Places", "located", labels, scales)
+    return samples_view("Places", "located", labels, scales, groups=("part", "passage", "kind"))

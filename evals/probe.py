@@ -145,4 +145,6 @@ def _viewer() -> ViewerConfig:
         "cache": "Probe of the cache",
     }
     scale = ScoreColorScale(palette="diverging", min=0, max=1)
-    return samples_view("Probe", "probed", labels, dict.fromkeys(("probe", "report", "random", "cache"), scale))
+    return samples_view(
+        "Probe", "probed", labels, dict.fromkeys(("probe", "report", "random", "cache"), scale), ["document"]
+    )

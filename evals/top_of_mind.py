@@ -103,7 +103,7 @@ def top_of_mind(
         solver=continue_steered(trials.arm_batches, trials.seeds, most, float(temperature)),
         scorer=top_of_mind_texts(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
-        viewer=samples_view("Texts", "top_of_mind_texts", TEXT_COLUMNS),
+        viewer=samples_view("Texts", "top_of_mind_texts", TEXT_COLUMNS, groups=()),
         version=1,
         metadata=run_facts(checkpoint, arms) | facts_of_chat(checkpoint, messages) | {"strength": ", ".join(tried)},
     )

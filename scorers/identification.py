@@ -46,9 +46,10 @@ def reported_information() -> Metric:
 def identified() -> Scorer:
     """Score a trial by how probable the injected concept is among the options.
 
-    The value holds `p` and `p_sham` (probability of the injected concept among the options, injected and sham), `rank`
-    (of the injected concept, 1 is first), `p_nothing` (NaN if that is no option) and `mass` (probability of all options
-    together). The answer is the most likely option. What every arm reports is in the metadata.
+    The value holds the trial's `document` and `family`, `p` and `p_sham` (probability of the injected concept among the
+    options, injected and sham), `rank` (of the injected concept, 1 is first), `p_nothing` (NaN if that is no option)
+    and `mass` (probability of all options together). The answer is the most likely option. What every arm reports is in
+    the metadata.
     """
 
     async def score(state: TaskState, target: Target) -> Score:
@@ -56,7 +57,10 @@ def identified() -> Scorer:
         readings = {reading.arm: reading for reading in read_output(state.output)}
         if "sham" not in readings or "concept" not in readings:
             return Score(
-                value=dict.fromkeys(("p", "p_sham", "rank", "p_nothing", "mass"), math.nan),
+                value={
+                    **factors.question.groups,
+                    **dict.fromkeys(("p", "p_sham", "rank", "p_nothing", "mass"), math.nan),
+                },
                 reason="not_finite",
                 explanation="The model's numbers are not finite. Lower the strength, or load it with -M dtype=float32.",
             )
@@ -67,6 +71,7 @@ def identified() -> Scorer:
         ranked = sorted(report, key=lambda name: -report[name])
         return Score(
             value={
+                **factors.question.groups,
                 "p": round(report[concept], 4),
                 "p_sham": round(arms["sham"][concept], 4),
                 "rank": ranked.index(concept) + 1,

@@ -83,7 +83,7 @@ def yes_shift() -> Scorer:
         random = list(exact["random"].values())
         return Score(
             value={
-                **_groups(question),
+                **question.groups,
                 "shift": round(exact["shift"], 3),
                 "random": round(sum(random) / len(random) if random else math.nan, 3),
                 "p_yes": round(concept.p_yes, 4),
@@ -106,16 +106,11 @@ def yes_shift() -> Scorer:
     return score
 
 
-def _groups(question: QuestionFactors) -> dict[str, str]:
-    """By what the viewer sorts trials."""
-    return {"document": question.document, "family": question.family}
-
-
 def _not_finite(question: QuestionFactors, lost: Sequence[ArmRecord]) -> Score:
     """A trial that cannot be scored: kept in every count, with NaN as its value."""
     what = ", ".join(f"{record.arm} ({record.vector}, {record.strength_text})" for record in lost)
     return Score(
-        value={**_groups(question), **dict.fromkeys(("shift", "random", "p_yes", "p_yes_sham", "mass"), math.nan)},
+        value={**question.groups, **dict.fromkeys(("shift", "random", "p_yes", "p_yes_sham", "mass"), math.nan)},
         reason="not_finite",
         explanation=f"The model's numbers are not finite under: {what or 'no arm was read'}. "
         "Lower the strength, or load the model with -M dtype=float32.",

@@ -21,7 +21,7 @@ from introbench.analysis.location import (
 from introbench.analysis.named_values import SHORT, interval_values
 from introbench.provider.outputs import read_output
 from introbench.records.arm import CONCEPT, RANDOM, Arm
-from introbench.records.factors import TrialFactors
+from introbench.records.factors import PlaceFactors, TrialFactors
 from introbench.records.scores import recorded_name
 from introbench.report.markdown import markdown
 from introbench.scorers.metric_values import MOST_METRICS, scored_trials
@@ -60,33 +60,34 @@ def location_contrasts() -> Metric:
 def located() -> Scorer:
     """Score a trial by how often the label that gains most is that of the place where the thought was.
 
-    The value holds, averaged over the places where the thought was, `accuracy` (ties are shared) and `nats` (how much
-    more the right place's label gains than the others do on average), the same for the random vector, and `mass`
-    (probability of all labels together, on average over the concept's arms). The answer is what was picked for each
-    place. Exact numbers of every arm are in the metadata.
+    The value holds the trial's `part`, `passage` and `kind`, and, averaged over the places where the thought was,
+    `accuracy` (ties are shared) and `nats` (how much more the right place's label gains than the others do on average),
+    the same for the random vector, and `mass` (probability of all labels together, on average over the concept's arms).
+    The answer is what was picked for each place. Exact numbers of every arm are in the metadata.
     """
 
     async def score(state: TaskState, target: Target) -> Score:
         factors = TrialFactors.from_json(state.metadata)
         readings = {reading.arm: reading for reading in read_output(state.output)}
-        return score_of(factors.place.options, factors.arms, readings)
+        return score_of(factors.place, factors.arms, readings)
 
     return score
 
 
-def score_of(options: Mapping[str, str], arms: Mapping[str, Arm], readings: Mapping[str, ArmReading]) -> Score:
+def score_of(asked: PlaceFactors, arms: Mapping[str, Arm], readings: Mapping[str, ArmReading]) -> Score:
     """A trial's score.
 
     Args:
-        options: The place that each label stands for.
+        asked: What is asked.
         arms: The trial's arms, by name.
         readings: The arms that have finite numbers, by name.
     """
+    options = asked.options
     changes = _changes(options, readings)
     scores = {kind: _scores(kind, options, arms, changes) for kind in KINDS}
     if all(scores[kind] == NOT_KNOWN for kind in KINDS):
         return Score(
-            value=dict.fromkeys(VALUES, math.nan),
+            value={**asked.groups, **dict.fromkeys(VALUES, math.nan)},
             reason="not_finite",
             explanation="The model's numbers are not finite. Lower the strength, or load it with -M dtype=float32.",
         )
@@ -99,6 +100,7 @@ def score_of(options: Mapping[str, str], arms: Mapping[str, Arm], readings: Mapp
     }
     return Score(
         value={
+            **asked.groups,
             "accuracy": round(accuracy, 3),
             "nats": round(nats, 4),
             "random_accuracy": round(random_accuracy, 3),

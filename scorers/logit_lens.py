@@ -42,25 +42,27 @@ def lens_peaks() -> Metric:
 def lens_gap() -> Scorer:
     """Score a trial by the gap in log-odds of yes between concept and sham, after every block.
 
-    The value holds `peak` (largest gap of this trial, in nats, signed so that "noticed" is positive), `layer` (where),
-    `final` (gap in the answer) and `p_yes_peak` (P(yes) there). All layers are in the metadata and the explanation.
+    The value holds the trial's `document` and `family`, `peak` (largest gap of this trial, in nats, signed so that
+    "noticed" is positive), `layer` (where), `final` (gap in the answer) and `p_yes_peak` (P(yes) there). All layers are
+    in the metadata and the explanation.
     """
 
     async def score(state: TaskState, target: Target) -> Score:
-        side = TrialFactors.from_json(state.metadata).question.side
+        question = TrialFactors.from_json(state.metadata).question
         readings = {reading.arm: reading for reading in read_output(state.output)}
         if "sham" not in readings or "concept" not in readings:
             return Score(
-                value=dict.fromkeys(("peak", "layer", "final", "p_yes_peak"), math.nan),
+                value={**question.groups, **dict.fromkeys(("peak", "layer", "final", "p_yes_peak"), math.nan)},
                 reason="not_finite",
                 explanation="The model's numbers are not finite. Lower the strength, or load it with -M dtype=float32.",
             )
         odds = {arm: np.array(reading.log_odds_by_layer) for arm, reading in readings.items()}
-        gaps = {arm: side * (values - odds["sham"]) for arm, values in odds.items() if arm != "sham"}
+        gaps = {arm: question.side * (values - odds["sham"]) for arm, values in odds.items() if arm != "sham"}
         p_yes = {arm: np.exp(readings[arm].lens["yes"]).tolist() for arm in readings}
         layer = int(np.nanargmax(gaps["concept"]))
         return Score(
             value={
+                **question.groups,
                 "peak": round(float(gaps["concept"][layer]), 3),
                 "layer": layer,
                 "final": round(float(gaps["concept"][-1]), 3),

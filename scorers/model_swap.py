@@ -49,9 +49,9 @@ def introspection_by_arm() -> Metric:
 def arm_shifts() -> Scorer:
     """Score a trial by the shift in log-odds of every arm against the sham.
 
-    The value holds one rounded shift per arm, signed so that "noticed" is positive on introspection questions; random
-    vectors are averaged as `random`. Exact numbers are in the score's metadata, with those of every layer where answers
-    were read after every block.
+    The value holds the trial's `document` and `family`, and one rounded shift per arm, signed so that "noticed" is
+    positive on introspection questions; random vectors are averaged as `random`. Exact numbers are in the score's
+    metadata, with those of every layer where answers were read after every block.
     """
 
     async def score(state: TaskState, target: Target) -> Score:
@@ -60,7 +60,7 @@ def arm_shifts() -> Scorer:
         names = compared_arms(factors.arms)
         if "sham" not in readings:
             return Score(
-                value=dict.fromkeys(names, math.nan),
+                value={**factors.question.groups, **dict.fromkeys(names, math.nan)},
                 reason="not_finite",
                 explanation="There are no finite numbers. Lower the strength, or load it with -M dtype=float32.",
             )
@@ -74,7 +74,7 @@ def arm_shifts() -> Scorer:
             shown = {name: values for name, values in lens["p_yes"].items() if name in readings}
             tables.append(lens_table(shown, {name: readings[name].log_odds_by_layer for name in shown}))
         return Score(
-            value={arm: round(noticed, 3) for arm, noticed in exact["shifts"].items()},
+            value=factors.question.groups | {arm: round(shift, 3) for arm, shift in exact["shifts"].items()},
             answer="yes" if first.log_odds > 0 else "no",
             explanation="\n\n".join((f"yes {published_form(sham.p_yes, first.p_yes)} under {first.arm}", *tables)),
             metadata={

@@ -42,18 +42,20 @@ def headline() -> Metric:
 def probed() -> Scorer:
     """Score a document by how well its injections are detected.
 
-    The value holds `probe` and `report` (AUROC on concepts, each state against the sham of its question; the probe
-    after the last block), `recovered` (the ratio of what they have above chance; NaN where the probe is not above it),
-    `random` (that probe on random vectors) and `cache` (a probe at the end of the prior turn, mean of the layers from
-    the first steered block on). The metadata hold the AUROC of every vector, by comparison: `report` [vectors] and
-    `answer` [layers, vectors]; and the scores of the cache, whose comparisons take all documents.
+    The value holds the `document`, `probe` and `report` (AUROC on concepts, each state against the sham of its
+    question; the probe after the last block), `recovered` (the ratio of what they have above chance; NaN where the
+    probe is not above it), `random` (that probe on random vectors) and `cache` (a probe at the end of the prior turn,
+    mean of the layers from the first steered block on). The metadata hold the AUROC of every vector, by comparison:
+    `report` [vectors] and `answer` [layers, vectors]; and the scores of the cache, whose comparisons take all
+    documents.
     """
 
     async def score(state: TaskState, target: Target) -> Score:
+        document = state.metadata["document"]
         record = (state.output.metadata or {}).get("probe")
         if not record:
             return Score(
-                value=dict.fromkeys(VALUES, math.nan),
+                value={"document": document, **dict.fromkeys(VALUES, math.nan)},
                 reason="no_output",
                 explanation="The sample ended before anything was read.",
             )
@@ -77,7 +79,7 @@ def probed() -> Scorer:
             "cache": same["cache", "concepts"].mean.probe.estimate,
         }
         return Score(
-            value={name: round(value, 3) for name, value in values.items()},
+            value={"document": document, **{name: round(value, 3) for name, value in values.items()}},
             explanation="\n\n".join([*_sentences(results), _by_layer(same)]),
             metadata=exact,
         )

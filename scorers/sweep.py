@@ -64,9 +64,9 @@ def best_cell_held_out() -> Metric:
 def swept() -> Scorer:
     """Score a question by its shift in log-odds in every cell.
 
-    The value holds rounded numbers for the viewer; the score's metadata hold the exact ones: `axes` (names and what
-    stands along each), `baseline` [layers] and `shift` [layers, strength, vector], both toward yes, in nats, `dose` of
-    the same shape in nats; null where a number is not finite.
+    The value holds the trial's `document` and `family`, and rounded numbers for the viewer; the score's metadata hold
+    the exact ones: `axes` (names and what stands along each), `baseline` [layers] and `shift` [layers, strength,
+    vector], both toward yes, in nats, `dose` of the same shape in nats; null where a number is not finite.
     """
 
     async def score(state: TaskState, target: Target) -> Score:
@@ -87,6 +87,7 @@ def swept() -> Scorer:
         at_usual = means[:, axes["strength"].index(usual)]
         return Score(
             value={
+                **factors.question.groups,
                 "most": round(float((side * finite).max()), 3) if finite.size else math.nan,
                 "least": round(float((side * finite).min()), 3) if finite.size else math.nan,
                 "usual": round(float(side * at_usual.mean()), 3),

@@ -9,8 +9,9 @@ from torch.nn.functional import cosine_similarity
 
 from introbench.checks.expected import EngineNumbers, ExpectedNumbers
 from introbench.checks.record import Value
+from introbench.checks.server_reference import reference_of
 from introbench.checks.watch import ObservedRun, watching
-from introbench.engine import Arms, Engine, Reading, Request, Want
+from introbench.engine import Arms, Engine, Reading, Request, TransformersEngine, Want
 from introbench.errors import SelfCheckError
 from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.steering.arms import Parts
@@ -56,7 +57,9 @@ class AgainstReference:
         self._batch = batch
         self._parts = parts
         self._resolved = strengths.resolve(batch)
-        self._expected = ExpectedNumbers(engine.weights, library, self._chat, self._want, self._resolved, parts)
+        self._expected = ExpectedNumbers(
+            reference_of(engine), engine.dtype, library, self._chat, self._want, self._resolved, parts
+        )
 
     def check(self, run: Reading) -> dict[str, Value]:
         """Check the numbers of a run.
@@ -111,7 +114,7 @@ class AgainstReference:
             return "not checked: the model's own logits are read"
         top = run.top_logprobs[sham]
         if _on_grid(top):
-            is_float32 = self._engine.model.dtype == torch.float32
+            is_float32 = self._engine.dtype == torch.float32
             # A float32 model may have such logits; in half precision, the reference is rounded and cannot tell.
             if not is_float32 or not _on_grid(self._expected.logprobs(sham)[run.top_ids[sham]]):
                 raise SelfCheckError(
@@ -132,6 +135,10 @@ class AgainstReference:
         block = min(steered - {self._engine.n_layers - 1}, default=None)
         nothing = torch.zeros(self._engine.hidden_size)
         vectors = torch.stack([nothing if block is None else of_row.get(block, nothing) for of_row in added])
+        if not isinstance(self._engine, TransformersEngine):
+            unseen = ObservedRun(block, vectors, len(self._chat.tokens))
+            unseen.blind_because = "a server runs the blocks"
+            return self._read(arms), unseen
         all_weights = [self._engine.weights, *([filler] if filler else [])]
         with watching(all_weights, block, vectors, len(self._chat.tokens)) as observed:
             reading = self._read(arms)
@@ -176,7 +183,7 @@ class AgainstReference:
         for index, row in enumerate(group):
             shares, steered = self._expected.added(row).shares, observed.gained[index].nonzero()[:, 0].tolist()
             expected = shares.nonzero()[:, 0].tolist() if observed.vectors[index].any() else []
-            if expected and not steered and self._engine.model.dtype != torch.float32:
+            if expected and not steered and self._engine.dtype != torch.float32:
                 observed.blind_because = "what is added is as small as rounding"
             elif steered != expected:
                 where = f"{_name(self._batch[row])} added at tokens {_stretches(steered)}"
@@ -224,7 +231,7 @@ class AgainstReference:
         if not distances:
             return "not checked: nothing is injected"
         reasons = [run.blind_because for run in observed if run.blind_because]
-        if reasons and self._engine.model.dtype != torch.float32:
+        if reasons and self._engine.dtype != torch.float32:
             return f"not checked: rounding hides single tokens, and {reasons[0]}"
         return max(distances)
 

@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from introbench.checks.reference import Additions, reference_logprobs
+from introbench.checks.reference import Additions, Reference
 from introbench.engine import Reading, Want, Weights
 from introbench.engine.proof import tolerance
 from introbench.prompts.chat import Chat
@@ -43,7 +43,8 @@ class ExpectedNumbers:
     """The reference's numbers for one question, row by row of a batch; each row is computed when it is first needed.
 
     Args:
-        weights: The model that answers.
+        reference: Gives the numbers.
+        dtype: The dtype in which the model's blocks are run.
         library: Its vectors.
         chat: The question, tokenised.
         want: What is read of it.
@@ -57,20 +58,22 @@ class ExpectedNumbers:
 
     def __init__(
         self,
-        weights: Weights,
+        reference: Reference,
+        dtype: torch.dtype,
         library: VectorLibrary,
         chat: Chat,
         want: Want,
         batch: Sequence[ResolvedInjection],
         parts: Parts,
     ) -> None:
-        self._weights = weights
+        self._reference = reference
+        self._dtype = dtype
         self._library = library
         self._chat = chat
         self._want = want
         self._batch = batch
         self._parts = parts
-        self.tolerance = tolerance(weights.model.dtype)
+        self.tolerance = tolerance(dtype)
         self.logprobs: Callable[[int], Tensor] = cache(self._compute)
 
     def added(self, row: int) -> Additions:
@@ -103,29 +106,31 @@ class ExpectedNumbers:
         ids = [*self._want.tokens, *reading.top_ids[index].tolist()]
         logprobs = torch.cat([reading.logprobs[index], reading.top_logprobs[index]]).double()
         expected = self.logprobs(row if as_if is None else as_if)[ids]
-        return float((logprobs - expected).square().mean().sqrt().nan_to_num(nan=math.inf))
+        known = ~expected.isnan()
+        return float((logprobs - expected)[known].square().mean().sqrt().nan_to_num(nan=math.inf))
 
     def allowed(self, row: int, distance: float) -> float:
         """Largest distance of a row from the reference to tolerate, in nats.
 
-        In half precision, rounding may be larger than the tolerance. Then it is measured for these tokens: the
-        reference in two passes, with transformers' own cache, is as right as that in one pass.
+        In half precision, rounding may be larger than the tolerance. Then it is measured for these tokens, if the
+        reference can be computed in another way.
 
         Args:
             row: The row.
             distance: Its distance; rounding is measured only if this is beyond the tolerance.
         """
-        if distance <= self.tolerance or self._weights.model.dtype == torch.float32 or self.filler(row):
+        if distance <= self.tolerance or self._dtype == torch.float32 or self.filler(row):
             return self.tolerance
-        chat, weights = self._chat, self._weights
-        in_two = reference_logprobs(weights, chat.tokens, chat.prior, self.added(row), filler=weights)
-        noise = (in_two - self.logprobs(row))[list(self._want.tokens)].square().mean().sqrt()
+        otherwise = self._reference.rounding(self._chat.tokens, self._chat.prior, self.added(row))
+        if otherwise is None:
+            return self.tolerance
+        noise = (otherwise - self.logprobs(row))[list(self._want.tokens)].square().mean().sqrt()
         return max(self.tolerance, _NOISE * float(noise.nan_to_num(nan=0.0)))
 
     def gap(self, row: int, other: int) -> float:
         """Root mean square difference between the references of two rows, over the forms that are read, in nats."""
         difference = (self.logprobs(row) - self.logprobs(other))[list(self._want.tokens)]
-        return float(difference.square().mean().sqrt())
+        return float(difference[~difference.isnan()].square().mean().sqrt())
 
     def run_clean(self, row: int) -> None:
         """Run the reference of a row with nothing added, so that it can be watched."""
@@ -133,4 +138,4 @@ class ExpectedNumbers:
 
     def _compute(self, row: int, added: Additions | None = None) -> Tensor:
         chat, added = self._chat, added or self.added(row)
-        return reference_logprobs(self._weights, chat.tokens, chat.prior, added, self.filler(row))
+        return self._reference.logprobs(chat.tokens, chat.prior, added, self.filler(row))

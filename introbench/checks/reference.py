@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,37 @@ class Additions:
 
     vectors: Mapping[int, Tensor]
     shares: Tensor
+
+
+class Reference(Protocol):
+    """Gives the log-probabilities that a conversation must have."""
+
+    def logprobs(self, tokens: Sequence[int], prior: int, added: Additions, filler: Weights | None = None) -> Tensor:
+        """Log-probabilities of the next token, float32 [vocabulary] on the CPU; NaN where they are not known."""
+        ...
+
+    def rounding(self, tokens: Sequence[int], prior: int, added: Additions) -> Tensor | None:
+        """The same, computed in another way, which rounds otherwise; None if there is no other way."""
+        ...
+
+
+class TransformersReference:
+    """The reference of a model in this process.
+
+    Args:
+        weights: The model that answers.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
+
+    def logprobs(self, tokens: Sequence[int], prior: int, added: Additions, filler: Weights | None = None) -> Tensor:
+        """Log-probabilities of the next token; see `reference_logprobs`."""
+        return reference_logprobs(self._weights, tokens, prior, added, filler)
+
+    def rounding(self, tokens: Sequence[int], prior: int, added: Additions) -> Tensor:
+        """In two passes, with transformers' own cache, which is as right as in one pass."""
+        return reference_logprobs(self._weights, tokens, prior, added, filler=self._weights)
 
 
 @torch.inference_mode()

@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
@@ -20,6 +19,7 @@ from introbench.engine.hooks import before_each, looking_at, steering
 from introbench.engine.memory import default_budget, free_memory, is_out_of_memory, token_bytes
 from introbench.engine.readout import LOGITS_BYTES, Readout, in_float64
 from introbench.engine.requests import Deltas, Tokens
+from introbench.engine.sampler import Sampler
 from introbench.engine.weights import Weights
 from introbench.errors import InputError
 from introbench.progress import tell, tick
@@ -57,10 +57,9 @@ def continue_chat(
 ) -> list[Continuation]:
     """Continue a chat under injections, one text per row.
 
-    A token is the argmax of logits + temperature * noise, where the noise is standard Gumbel and drawn for each row
-    (Gumbel-max sampling), so a row's text does not depend on the rows beside it. Rows with the same seed get the same
-    noise, so that injections can be compared in pairs. In half precision, products round differently in batches of
-    different sizes, so that a text may take another turn where two tokens are nearly equally likely.
+    A row's text does not depend on the rows beside it (`introbench.engine.sampler`). In half precision, products round
+    differently in batches of different sizes, so that a text may take another turn where two tokens are nearly equally
+    likely.
 
     Args:
         weights: The model.
@@ -146,37 +145,19 @@ def _write(
     end: Collection[int],
 ) -> list[tuple[Tokens, bool]]:
     """Each row's tokens, and whether all of its distributions were finite."""
-    generators = [np.random.default_rng(seed) for seed in seeds]
-    written: list[list[int]] = [[] for _ in seeds]
-    finite = [True] * len(seeds)
-    unfinished = set(range(len(seeds)))
+    sampler = Sampler(seeds, temperature, end)
     cache = DynamicCache()
     ids = torch.tensor([prompt] * len(seeds))
     with steering(weights.parts.layers, deltas):
         for _ in range(length):
-            logits = _logits(readout, _run(weights, readout, ids, 1, cache)[:, 0])
-            chosen = _choose(logits, generators, temperature)
-            is_finite = logits.logsumexp(dim=-1).isfinite().tolist()
-            for row in list(unfinished):
-                if is_finite[row] and chosen[row] not in end:
-                    written[row].append(chosen[row])
-                else:
-                    finite[row] = is_finite[row]
-                    unfinished.remove(row)
-            if not unfinished:
+            rows = sampler.unfinished
+            if not rows:
                 break
+            logits = _logits(readout, _run(weights, readout, ids, 1, cache)[:, 0])
             # A row that is finished goes on beside the others: nothing it computes is read any more.
-            ids = torch.tensor(chosen)[:, None]
-    return [(tuple(tokens), sound) for tokens, sound in zip(written, finite, strict=True)]
-
-
-def _choose(logits: Tensor, generators: Sequence[np.random.Generator], temperature: float) -> list[int]:
-    """One token per row, from float32 [rows, vocabulary]."""
-    if temperature:
-        # In float64: float32 noise is too coarse, or infinite, where it is largest and decides.
-        noise = [-np.log(generator.standard_exponential(logits.shape[1])) for generator in generators]
-        logits = logits + temperature * torch.from_numpy(np.stack(noise, dtype=np.float32)).to(logits.device)
-    return logits.argmax(dim=-1).tolist()
+            ids = torch.zeros(len(seeds), 1, dtype=torch.long)
+            ids[rows, 0] = torch.tensor(sampler.add(rows, logits[rows]))
+    return list(zip(sampler.texts, sampler.finite, strict=True))
 
 
 def _mean_logprobs(weights: Weights, readout: Readout | None, prompt: Tokens, texts: Sequence[Tokens]) -> list[float]:
@@ -195,14 +176,14 @@ def _mean_logprobs(weights: Weights, readout: Readout | None, prompt: Tokens, te
     at_once = max(1, LOGITS_BYTES // (4 * weights.model.config.get_text_config().vocab_size))
     logprobs[is_text] = torch.cat(
         [
-            _logprobs(_logits(readout, part), expected)
+            token_logprobs(_logits(readout, part), expected)
             for part, expected in zip(read.split(at_once), targets.split(at_once), strict=True)
         ]
     )
     return (in_float64(logprobs).sum(dim=1) / lengths).tolist()  # NaN for an empty text
 
 
-def _logprobs(logits: Tensor, tokens: Tensor) -> Tensor:
+def token_logprobs(logits: Tensor, tokens: Tensor) -> Tensor:
     """Log-probabilities of one token per row of logits, float32 on the CPU."""
     tokens = tokens.to(logits.device)
     return (logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(dim=-1)).cpu()

@@ -1,77 +1,67 @@
-"""The engine: requests in, readings out, by the fastest path that has proved itself on the loaded model."""
+"""The engine: requests in, readings out. Where the tokens are run is a path's business."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from introbench.engine.continuation import Continuation, continue_chat
-from introbench.engine.kernels import Kernels, candidates
-from introbench.engine.memory import PassSize, default_budget, token_bytes
-from introbench.engine.packed_path import FastPath
-from introbench.engine.plan import EndStates, plan
-from introbench.engine.products import bytes_of_copies, ranking
-from introbench.engine.proof import proven_path, proven_readout
-from introbench.engine.readout import LOGITS_BYTES, summarise
+from introbench.engine.continuation import Continuation
+from introbench.engine.plan import EndStates, Job, plan
+from introbench.engine.readout import LOGITS_BYTES, Readout, summarise
 from introbench.engine.requests import Arms, Deltas, Reading, Request, Tokens, Want
 from introbench.engine.weights import Weights
 from introbench.errors import InputError
-
-FASTEST_PASS = {"cpu": 1536}
-"""Most tokens of all rows in a forward pass, by type of device; more are no faster and only take memory."""
-
-_FASTEST_PASS_ELSEWHERE = 16_384
-
-COPIES_SHARE = 4
-"""Copies of weights may take one part in so many of the memory."""
 
 _Wants = Mapping[Want, list[int]]
 """What to read of one question, and the indices of the requests that ask for it."""
 
 
-class Engine:
+class Path(Protocol):
+    """Runs the questions of a prior turn under arms."""
+
+    @property
+    def reductions(self) -> int:
+        """How often memory ran out, so that a batch was cut."""
+        ...
+
+    def run(self, job: Job) -> Iterator[EndStates]:
+        """The model's states at the ends of a job's questions, all of them or some at a time."""
+        ...
+
+    def release(self) -> None:
+        """Let go of everything that is kept for later jobs."""
+        ...
+
+
+class Engine(ABC):
     """Runs one model.
 
     Args:
-        model: A decoder-only transformers model, or one of its sets of weights.
-        memory: Bytes that forward passes and their caches may take; by default half of the device's memory.
-        fast: Whether the fast path may be used at all.
-        products: The kind of products in linear maps, a key of `products.PRODUCTS`; None for the fastest.
+        weights: The model, or one of its sets of weights: as much of it as this process has.
+        readout: The final norm and unembedding in float32, or None where they do not give the model's own logits.
 
     Attributes:
-        readout: The final norm and unembedding in float32, or None where they do not give the model's own logits.
-        notes: How numbers are computed: a line each on the `readout`, the `path` and, where it is fast, the `products`.
-
-    Raises:
-        InputError: The architecture is not supported.
+        weights: See above.
+        model: The model of these weights.
+        parts: Its parts.
+        readout: See above.
+        notes: How numbers are computed, for the log: at least a line each on the `readout` and the `path`.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel | Weights,
-        memory: int | None = None,
-        fast: bool = True,
-        products: str | None = None,
-    ) -> None:
-        self.weights = model if isinstance(model, Weights) else Weights(model)
-        self.model, self.parts = self.weights.model, self.weights.parts
-        self._memory = memory or default_budget(self.parts.device)
-        self.readout, on_readout = proven_readout(self.weights)
-        self.notes = {"readout": on_readout}
-        kernels: Sequence[Kernels] = ()
-        if fast and self.readout is not None:
-            layers = self.parts.layers
-            ranked = ranking(self.parts.device, self.model.dtype, layers, self._memory // COPIES_SHARE, products)
-            kernels = candidates(ranked.products)
-            self.notes["products"] = ranked.note
-        self._path, self.notes["path"] = proven_path(
-            self.weights, self.readout, self._fast_path if fast else None, kernels
-        )
-        if not isinstance(self._path, FastPath):
-            self.notes.pop("products", None)
+    _path: Path
+
+    def __init__(self, weights: Weights, readout: Readout | None) -> None:
+        self.weights, self.readout = weights, readout
+        self.model, self.parts = weights.model, weights.parts
+        self.notes: dict[str, str] = {}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype in which the blocks are run."""
+        return self.model.dtype
 
     @property
     def n_layers(self) -> int:
@@ -101,7 +91,7 @@ class Engine:
             InputError: A conversation is longer than the model's positions or has ids that are no tokens of it, or its
                 lens cannot be read.
         """
-        self._refuse(requests)
+        self.refuse(requests)
         waiting: dict[tuple[Tokens, Arms | None, Tokens], dict[Want, list[int]]] = {}
         for index, request in enumerate(requests):
             wants = waiting.setdefault((request.prior_tokens, request.arms, request.question), {})
@@ -113,6 +103,7 @@ class Engine:
                 readings |= self._readings(states, wants_of)
         return [readings[index] for index in range(len(requests))]
 
+    @abstractmethod
     def continue_chat(
         self,
         prompt: Tokens,
@@ -128,18 +119,10 @@ class Engine:
         Raises:
             InputError: The chat with its continuation is longer than the model's positions.
         """
-        self._refuse([Request((*prompt, *[prompt[0]] * length), 1, Want())])
-        return continue_chat(
-            self.weights,
-            self.readout,
-            prompt,
-            deltas,
-            seeds,
-            length=length,
-            temperature=temperature,
-            end=end,
-            memory=self._memory,
-        )
+
+    def close(self) -> None:
+        """Let go of everything; the engine cannot be used any more."""
+        self.release()
 
     def release(self) -> None:
         """Let go of the caches that are kept for more requests on the same prior turn."""
@@ -195,7 +178,7 @@ class Engine:
                 lenses[place, want].append(of_place.logprobs.expand(len(residual), -1))
         return lenses
 
-    def _refuse(self, requests: Sequence[Request]) -> None:
+    def refuse(self, requests: Sequence[Request]) -> None:
         """Refuse requests that the model cannot answer; see `read`."""
         config: Any = self.model.config.get_text_config()
         longest = max((len(request.tokens) for request in requests), default=0)
@@ -221,9 +204,3 @@ class Engine:
                 f"logit lens: only {self.notes['readout']} can be read; choose another model, or pass -T lens=false "
                 f"where the task is model_swap"
             )
-
-    def _fast_path(self, pass_tokens: int | None, kernels: Kernels) -> FastPath:
-        fastest = pass_tokens or FASTEST_PASS.get(self.parts.device.type, _FASTEST_PASS_ELSEWHERE)
-        memory = max(1, self._memory - bytes_of_copies(kernels.products, self.parts.layers))
-        pass_size = PassSize(token_bytes(self.model), memory // 2, fastest)
-        return FastPath(self.weights, pass_size, keys_bytes=memory // 2, kernels=kernels)

@@ -1,5 +1,6 @@
 """A model by name: finds it, refuses what can be refused without its weights, and loads these when they are needed."""
 
+import copy
 import hashlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,12 @@ from introbench.prompts.template import CHATML, Prepared, parse_date, prepare, t
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 """Values of `-M dtype`; `auto` is the dtype in which the checkpoint is stored."""
 
+ENGINES = ("transformers", "vllm")
+"""Values of `-M engine`: a transformers model in this process, or a vLLM server."""
+
+IN_THIS_PROCESS = ("device", "device_map", "attn_implementation", "quantization_config", "memory", "products")
+"""Options that say how a model is run in this process."""
+
 _LOADERS: tuple[tuple[Any, Any], ...] = (
     (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING),
     (AutoModelForImageTextToText, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING),
@@ -65,6 +72,11 @@ class Checkpoint:
             fastest, by measurement.
         template_date: The date that the chat template writes in place of today's, as YEAR-MONTH-DAY; None is that of
             `introbench.prompts.template.DEFAULT_DATE`.
+        engine: What runs the model, one of `ENGINES`.
+        vllm: Further arguments of `vllm serve` for a server that is started, by name without the dashes, as
+            `{tensor-parallel-size: 8}`.
+        base_url: A vLLM server that runs; None to start one on this machine. Inspect has an option of its own for it,
+            `--model-base-url`.
     """
 
     name: str
@@ -79,6 +91,9 @@ class Checkpoint:
     memory: float | None = None
     products: str | None = None
     template_date: Any = None
+    engine: str = "transformers"
+    vllm: Any = None
+    base_url: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other or name nothing, before anything is loaded."""
@@ -95,8 +110,29 @@ class Checkpoint:
             raise InputError(
                 f"device={self.device!r} with device_map={self.device_map!r}: expected one of the two; drop one"
             )
+        self._refuse_options_of_another_engine()
         if self.chat_template not in (None, CHATML) and not Path(str(self.chat_template)).is_file():
             raise InputError(f"chat_template={self.chat_template!r}: no such file; expected a Jinja file or {CHATML}")
+
+    def _refuse_options_of_another_engine(self) -> None:
+        if self.engine not in ENGINES:
+            raise InputError(f"engine={self.engine!r}: expected one of {', '.join(ENGINES)}; pass e.g. -M engine=vllm")
+        if self.vllm is not None and not isinstance(self.vllm, dict):
+            raise InputError(
+                f"vllm={self.vllm!r}: expected arguments of vllm serve by name; pass e.g. "
+                f"-M 'vllm={{tensor-parallel-size: 8}}'"
+            )
+        if self.engine == "transformers":
+            others = {"vllm": self.vllm, "--model-base-url": self.base_url}
+            advice = "pass -M engine=vllm as well"
+        else:
+            others = {name: getattr(self, name) for name in IN_THIS_PROCESS}
+            if self.base_url is not None:
+                others |= {"vllm": self.vllm, "dtype": self.dtype}
+            advice = "leave it out; a server has arguments of its own (-M vllm)"
+        given = {name: value for name, value in others.items() if value is not None}
+        for name, value in given.items():
+            raise InputError(f"{name}={value!r}: expected another engine than {self.engine}; {advice}")
 
     @cached_property
     def source(self) -> str:
@@ -274,6 +310,22 @@ class Checkpoint:
             )
         return model.eval()
 
+    def load_first_block(self) -> PreTrainedModel:
+        """The model's embeddings, first block, final norm and unembedding, in float32: a model of one block.
+
+        With it a process can read the states of a model that runs elsewhere, and recognise that model.
+        """
+        config = copy.deepcopy(self._full_config)
+        text, n_layers = config.get_text_config(), self.n_layers
+        for name, value in vars(text).items():
+            if isinstance(value, list) and len(value) == n_layers:
+                setattr(text, name, value[:1])
+        text.num_hidden_layers = 1
+        with without_progress_bars(), _without_warnings():  # the other blocks are left out on purpose
+            model = self._loader.from_pretrained(self.source, config=config, dtype=torch.float32, **self._where)
+        model.requires_grad_(False)
+        return model.eval()
+
     @cached_property
     def revision_digest(self) -> str:
         """The commit on the Hub, or a digest of a local folder's configuration, tokenizer and chat template."""
@@ -312,6 +364,17 @@ def without_progress_bars() -> Iterator[None]:
     finally:
         if bars_shown:
             transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Hide the warnings of transformers."""
+    shown_so_far = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(shown_so_far)
 
 
 def software_versions() -> dict[str, str]:

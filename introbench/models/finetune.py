@@ -35,8 +35,14 @@ class Finetune:
         """Refuse a fine-tune that does not fit the base, before any weights load.
 
         Raises:
-            InputError: There is no such fine-tune, or its layers, shapes, position encoding or tokens differ.
+            InputError: There is no such fine-tune, its layers, shapes, position encoding or tokens differ, or the
+                engine has one set of weights.
         """
+        if self.base.engine != "transformers":
+            raise InputError(
+                f"finetune {self.name}: -M engine={self.base.engine} runs one set of weights; expected both in one "
+                f"process; leave -M engine out"
+            )
         if self.name.startswith(TRAINED):
             check_training(self.name, self.base.tokenizer)
         elif self._adapter is not None:

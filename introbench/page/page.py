@@ -11,11 +11,13 @@ from introbench.page.figure import CONFIG
 from introbench.page.models import HEADERS, as_latex, as_markdown, by_dose
 from introbench.page.scripts import scripts
 from introbench.page.section import Section
+from introbench.page.table_text import table_text
 
 
 def page(sections: Sequence[Section]) -> str:
     """The page of some logs' sections, in their order."""
     environment = Environment(loader=PackageLoader("introbench.page", ""), autoescape=True, undefined=StrictUndefined)
+    environment.filters["table_text"] = table_text
     charts = {
         f"{section.anchor}-{figure.name}-{number}": panel.chart("container")
         for section in sections

@@ -29,7 +29,7 @@ class InjectAPI(ModelAPI):
 
     Args:
         model_name: `smollm2`, a Hugging Face id, or a local folder.
-        base_url: Not used.
+        base_url: A vLLM server that runs, with `-M engine=vllm`.
         api_key: Not used.
         config: Inspect's generation settings.
         **model_args: `-M` arguments; see `introbench.models.checkpoint.Checkpoint`.
@@ -50,6 +50,8 @@ class InjectAPI(ModelAPI):
         super().__init__(model_name, base_url, api_key, [], config)
         with one_line_errors():
             _check_types(model_args)
+            if base_url is not None:
+                model_args["base_url"] = base_url
             self.checkpoint = Checkpoint(model_name, **model_args)
         self._questions: Questions | None = None
 

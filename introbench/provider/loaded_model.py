@@ -5,12 +5,11 @@ from dataclasses import replace
 
 from introbench.checks.record import Record
 from introbench.checks.self_checks import SelfChecks
-from introbench.engine import Arms, Engine, Reading, Request, Want
-from introbench.engine.attention import attention_implementation
-from introbench.engine.memory import parse_budget
+from introbench.engine import Arms, Reading, Request, Want
 from introbench.engine.requests import Tokens
-from introbench.models.checkpoint import Checkpoint, weights_fingerprint
+from introbench.models.checkpoint import Checkpoint
 from introbench.models.finetune import Finetune, TunedWeights
+from introbench.models.start_engine import start_engine
 from introbench.progress import part, step, tell
 from introbench.prompts import data
 from introbench.prompts.tokenized import TokenizedQuestion
@@ -42,23 +41,14 @@ class LoadedModel:
         self._checkpoint = checkpoint
         self.tokenizer = checkpoint.tokenizer
         with step(f"loading {checkpoint.name}"):
-            model = checkpoint.load()
-            self.engine = Engine(model, parse_budget(checkpoint.memory), products=checkpoint.products)
-            fingerprint = weights_fingerprint(model)
+            self.engine, fingerprint, facts = start_engine(checkpoint)
         self.library = VectorLibrary(
             self.engine, self.tokenizer, fingerprint, data.openings(), finetuned=self.finetuned
         )
         self.strengths = Strengths(self.engine, self.tokenizer, self.library, fingerprint)
         self._checks = SelfChecks(self.engine, self.tokenizer, self.library, self.strengths)
-        self._facts = {
-            "class": type(model).__name__,
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "device": str(model.device),
-            "attention": attention_implementation(model),
-            "weights": fingerprint[:16],
-            **self.engine.notes,
-        }
-        notes = self.engine.notes
+        model, notes = self.engine.model, self.engine.notes
+        self._facts = {**facts, "weights": fingerprint[:16], **notes}
         is_part = model.config.get_text_config() is not model.config
         how = [f"the text model of {type(model).__name__}"] if is_part else []
         how += [f"{self._facts['dtype']} on {self._facts['device']}", notes["path"], notes.get("products", "")]

@@ -54,6 +54,9 @@ def resident(checkpoint: Checkpoint) -> LoadedModel:
     """
     key = repr(checkpoint)
     if key not in RESIDENT:
+        for loaded in RESIDENT.values():
+            if isinstance(loaded, LoadedModel):
+                loaded.engine.close()
         RESIDENT.clear()
         try:
             RESIDENT[key] = LoadedModel(checkpoint)
@@ -66,10 +69,10 @@ def resident(checkpoint: Checkpoint) -> LoadedModel:
                 if not isinstance(error, InputError)
                 else str(error)
             )
-    loaded = RESIDENT[key]
-    if isinstance(loaded, InputError):
-        raise loaded
-    return loaded
+    found = RESIDENT[key]
+    if isinstance(found, InputError):
+        raise found
+    return found
 
 
 def loaded_already(checkpoint: Checkpoint) -> LoadedModel | None:

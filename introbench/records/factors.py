@@ -54,6 +54,11 @@ class QuestionFactors:
         """+1 if a yes says that something was noticed, or stands out; -1 if a no does."""
         return side_of(self.reversed)
 
+    @property
+    def groups(self) -> dict[str, str]:
+        """By what the log viewer groups trials."""
+        return {"document": self.document, "family": self.family}
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         asked: dict[str, Any] = {"document": self.document, "family": self.family, "question": self.question}
@@ -108,6 +113,11 @@ class PlaceFactors:
     def item(self) -> str:
         """Passage, wording and order: what all concepts are asked alike."""
         return f"{self.passage} {self.wording} {self.order}"
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """By what the log viewer groups trials."""
+        return {"part": self.part, "passage": self.passage, "kind": self.kind}
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

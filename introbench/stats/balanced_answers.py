@@ -213,13 +213,14 @@ def _cell_means(
     """
     belongs = np.zeros((shape[0], shape[3]), dtype=bool)
     belongs[[cell[0] for cell in cells], [cell[3] for cell in cells]] = True
-    # Sorted, because a sum of three or more depends on their order.
-    finite = sorted((cell, pair) for cell, pair in zip(cells, numbers, strict=True) if math.isfinite(pair[0] + pair[1]))
-    where = tuple(np.array([cell for cell, _ in finite], dtype=np.intp).reshape(-1, 4).T)
-    sums = np.zeros((*shape, 3))
-    np.add.at(sums, where, np.array([(*pair, 1.0) for _, pair in finite]).reshape(-1, 3))
+    pairs = np.array(numbers, dtype=float).reshape(-1, 2)
+    finite = np.isfinite(pairs).all(axis=1)
+    pairs = pairs[finite]
+    cell = np.ravel_multi_index(tuple(np.array(cells, dtype=np.intp).reshape(-1, 4)[finite].T), shape)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0], cell))  # because a sum of three or more depends on their order
+    sums = [np.bincount(cell[order], pairs[order, column], math.prod(shape)) for column in range(2)]
     with np.errstate(invalid="ignore"):
-        means = sums[..., :2] / sums[..., 2:]
+        means = (np.stack(sums, axis=-1) / np.bincount(cell, minlength=math.prod(shape))[:, None]).reshape(*shape, 2)
     over_labels = np.where(belongs[:, None, None, :, None], means, 0.0).sum(axis=3)
     over_labels /= belongs.sum(axis=1)[:, None, None, None]
     return over_labels[..., 0], over_labels[..., 1]

@@ -11,6 +11,7 @@ steep where answers are confident.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -58,7 +59,7 @@ class Basis:
         """Number of functions: 2 for a line, 4 for a curve."""
         return len(self.mixing)
 
-    @property
+    @cached_property
     def penalty(self) -> Array:
         """What is added to the normal equations: `RIDGE` for the functions that bend, [functions, functions]."""
         return np.diag([0.0, 0.0] + [RIDGE] * (self.size - 2))

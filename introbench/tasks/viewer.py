@@ -1,11 +1,20 @@
 """How the log viewer lists a task's trials."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from inspect_ai.viewer import ScoreColorScale, TaskSamplesColumn, TaskSamplesSort, TaskSamplesView, ViewerConfig
 
 from introbench.records.scores import recorded_name
+
+GROUPS = {
+    "document": "Document",
+    "family": "Family",
+    "part": "Asked for",
+    "passage": "Text",
+    "kind": "Kind of question",
+}
+"""What a person reads above the columns by which trials are grouped."""
 
 
 def samples_view(
@@ -13,19 +22,20 @@ def samples_view(
     scorer: str,
     labels: Mapping[str, str],
     colours: Mapping[str, ScoreColorScale] = MappingProxyType({}),
-    largest: str = "",
+    groups: Sequence[str] = ("document", "family"),
 ) -> ViewerConfig:
-    """How the log viewer lists trials: one column for each value of the score, the largest `largest` on top.
+    """How the log viewer lists trials: one column for each value of the score, the largest of the first one on top.
 
     A click on a column's head sorts by it, so that the trials of one document or family stand together.
 
     Args:
         name: Of the view.
         scorer: Whose values they are.
-        labels: What a person reads above each value.
-        largest: The value by which trials are sorted at first; that of the first label by default.
+        labels: What a person reads above each number.
         colours: Colour scales of some of them.
+        groups: What the score's value says of the trial itself, before its numbers; keys of `GROUPS`.
     """
+    columns = {group: GROUPS[group] for group in groups} | dict(labels)
     recorded = recorded_name(scorer)
     hidden = ("sampleStatus", "target", "answer", "input", "tokens", "duration")
     return ViewerConfig(
@@ -33,11 +43,11 @@ def samples_view(
             name=name,
             columns=[
                 TaskSamplesColumn(id="sampleId"),
-                *(TaskSamplesColumn.score(recorded, value) for value in labels),
+                *(TaskSamplesColumn.score(recorded, value) for value in columns),
                 *(TaskSamplesColumn(id=column, visible=False) for column in hidden),
             ],
-            sort=[TaskSamplesSort.score(recorded, largest or next(iter(labels)), dir="desc")],
-            score_labels=dict(labels),
+            sort=[TaskSamplesSort.score(recorded, next(iter(labels)), dir="desc")],
+            score_labels=columns,
             score_color_scales=dict(colours),
             color_scales_enabled=True,
             multiline=False,

@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from introbench.engine import Engine
+from introbench.engine import TransformersEngine
 from introbench.errors import InputError, first_line
 from introbench.models.checkpoint import Checkpoint, loader_of
 from introbench.validation.word_tokenizer import piece_tokenizer
@@ -140,7 +140,7 @@ def try_family(family: str, folder: Path) -> str:
         checkpoint = Checkpoint(str(folder), device="cpu", products="blas")
         checkpoint.check()
         model = checkpoint.load()
-        path = Engine(model, memory=2**30, products="blas").notes["path"].partition(":")[0]
+        path = TransformersEngine(model, memory=2**30, products="blas").notes["path"].partition(":")[0]
     except InputError as error:
         reason = str(error).removeprefix(f"model inject/{folder}: ")
         return f"refused: {re.sub(r'^model type [^ ]+: ', '', reason)}"

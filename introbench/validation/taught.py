@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from introbench.engine import Engine
+from introbench.engine import TransformersEngine
 from introbench.errors import InputError
 from introbench.models.checkpoint import Checkpoint, weights_fingerprint
 from introbench.models.disk_cache import cache_dir, is_intact, write_atomically, write_with_digests
@@ -83,7 +83,7 @@ def taught(checkpoint: Checkpoint, course: Course | None = None) -> Path:
 def _vectors(model: PreTrainedModel, tokenizer: Any, layers: LayerRange, course: Course) -> tuple[Tensor, float]:
     """Unit vectors of the training concepts, [concepts, blocks, hidden], and the norm of the default strength."""
     openings = data.openings()[:: course.openings]
-    library = VectorLibrary(Engine(model), tokenizer, weights_fingerprint(model), openings)
+    library = VectorLibrary(TransformersEngine(model), tokenizer, weights_fingerprint(model), openings)
     vectors = [library.directions(VectorRecipe("pca_center", concept)) for concept in data.teaching_texts().concepts]
     return torch.stack(vectors), parse_strength(UNKNOWN_MODEL_STRENGTH).number * library.residual_norm(layers)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from introbench.engine import Engine
+from introbench.engine import TransformersEngine
 from introbench.models.checkpoint import Checkpoint
 from introbench.prompts.chat import Chat, tokenize_chat
 
@@ -54,7 +54,7 @@ def test_inspects_provider_gives_the_shams_numbers(tiny_folder: Path) -> None:
 
     work = workload(tiny_folder, 1)
     tokenizer = Checkpoint(str(tiny_folder)).tokenizer
-    readings = Engine(work.model).read(work.requests)
+    readings = TransformersEngine(work.model).read(work.requests)
     for found, reading in zip(hf_logprobs(work.hf, work.chats), readings, strict=True):
         tokens = tokenizer.convert_ids_to_tokens(reading.top_ids[0].tolist())
         expected = dict(zip(tokens, reading.top_logprobs[0].tolist(), strict=True))

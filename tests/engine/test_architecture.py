@@ -5,7 +5,7 @@ import torch
 from engine_requests import PRIOR, QUESTIONS, arms, assert_true, requests_of
 from transformers import PreTrainedModel
 
-from introbench.engine import Engine
+from introbench.engine import TransformersEngine
 from introbench.engine.architecture import find_parts
 from introbench.engine.hooks import input_of
 from introbench.errors import InputError
@@ -17,12 +17,12 @@ def test_models_without_a_kv_cache_are_refused() -> None:
 
     recurrent = MambaForCausalLM(MambaConfig(vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=2, state_size=4))
     with pytest.raises(InputError, match=r"mamba: keeps a recurrent state; expected a KV cache"):
-        Engine(recurrent)
+        TransformersEngine(recurrent)
     config = Lfm2Config(
         vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, layer_types=["conv", "full_attention"]
     )
     with pytest.raises(InputError, match=r"lfm2: has blocks of type conv; expected attention with a KV cache"):
-        Engine(Lfm2ForCausalLM(config))
+        TransformersEngine(Lfm2ForCausalLM(config))
 
 
 def test_parts_are_found_by_their_role(any_model: PreTrainedModel) -> None:
@@ -60,9 +60,9 @@ def test_what_a_configurations_blocks_are_decides_and_not_its_class() -> None:
         for kinds in (["attention"] * 4, ["attention", "mamba", "attention", "attention"])
     )
     requests = requests_of(PRIOR, QUESTIONS, arms(2))
-    assert_true(dense, requests, Engine(dense).read(requests))
+    assert_true(dense, requests, TransformersEngine(dense).read(requests))
     with pytest.raises(InputError, match="granitemoehybrid: keeps a recurrent state"):
-        Engine(hybrid)
+        TransformersEngine(hybrid)
 
 
 @pytest.mark.parametrize("family", ["mistral3", "llama4"])
@@ -72,7 +72,7 @@ def test_the_text_model_inside_of_a_model_for_pictures_is_run(family: str) -> No
     assert len(parts.layers) == 4
     assert any(part is parts.embeddings for part in parts.decoder.modules())
     requests = requests_of(PRIOR, QUESTIONS, arms(2))
-    assert_true(model, requests, Engine(model).read(requests))
+    assert_true(model, requests, TransformersEngine(model).read(requests))
 
 
 def test_a_tower_of_as_many_blocks_is_not_taken_for_the_text_model() -> None:

@@ -21,7 +21,7 @@ from engine_requests import (
 from transformers import PreTrainedModel
 
 from introbench import progress
-from introbench.engine import Arms, Engine
+from introbench.engine import Arms, TransformersEngine
 from introbench.engine.kernels import candidates
 from introbench.engine.products import available
 from introbench.errors import InputError
@@ -34,7 +34,7 @@ DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 @pytest.mark.parametrize("device", DEVICES)
 def test_every_path_gives_what_one_forward_pass_gives(any_model: PreTrainedModel, device: str, fast: bool) -> None:
     model = copy.deepcopy(any_model).to(device)  # type: ignore[arg-type]
-    engine = Engine(model, fast=fast)
+    engine = TransformersEngine(model, fast=fast)
     is_fast = fast and model.config.model_type not in OWN_ATTENTION
     assert engine.notes["path"].startswith("fast: shared prior turns" if is_fast else "plain: question by question")
     requests = [
@@ -56,7 +56,7 @@ def test_every_path_gives_what_one_forward_pass_gives(any_model: PreTrainedModel
 
 
 def test_strength_zero_is_no_injection_bit_for_bit(any_model: PreTrainedModel) -> None:
-    engine = Engine(any_model)
+    engine = TransformersEngine(any_model)
     nothing = engine.read(requests_of(PRIOR, QUESTIONS, Arms(rows=2, first=1, deltas={})))
     zeros = engine.read(requests_of(PRIOR, QUESTIONS, arms(2, scale=0.0)))
     for reading, of_zeros in zip(nothing, zeros, strict=True):
@@ -67,7 +67,7 @@ def test_strength_zero_is_no_injection_bit_for_bit(any_model: PreTrainedModel) -
 def test_a_part_of_the_prior_turn_is_steered_by_exactly_its_share(llama: PreTrainedModel, fast: bool) -> None:
     """The definition: each block's output at each token gets share x delta, against a hook of the test's own."""
     batch = in_part(3)
-    engine = Engine(llama, fast=fast)
+    engine = TransformersEngine(llama, fast=fast)
     engine._path = (
         engine._fast_path(16, candidates(available(torch.device("cpu"), torch.float32))[0]) if fast else engine._path
     )
@@ -95,7 +95,7 @@ def test_a_part_of_the_prior_turn_is_steered_by_exactly_its_share(llama: PreTrai
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_failure_half_way_leaves_the_model_and_what_is_kept_as_they_were(fast: bool) -> None:
     model = tiny_model("llama")
-    engine = Engine(model, fast=fast)
+    engine = TransformersEngine(model, fast=fast)
     before = hooks_and_patches(model)
     requests = requests_of(PRIOR, QUESTIONS, arms(2))
     readings = engine.read(requests)
@@ -114,7 +114,7 @@ def test_a_failure_half_way_leaves_the_model_and_what_is_kept_as_they_were(fast:
 
 
 def test_one_bad_request_does_not_spoil_the_next_ones(llama: PreTrainedModel) -> None:
-    engine = Engine(llama)
+    engine = TransformersEngine(llama)
     good = requests_of(PRIOR, QUESTIONS, arms(2))
     with pytest.raises(InputError, match="token id 102: expected one of the model's 97"):
         engine.read([*good, *requests_of(PRIOR, [(VOCABULARY + 5,)], good[0].arms)])
@@ -124,7 +124,7 @@ def test_one_bad_request_does_not_spoil_the_next_ones(llama: PreTrainedModel) ->
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_cancelled_step_ends_between_two_blocks(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("llama")
-    engine = Engine(model, fast=fast)
+    engine = TransformersEngine(model, fast=fast)
     before = hooks_and_patches(model)
     ticks = 0
 
@@ -154,7 +154,7 @@ def test_weights_on_several_devices(tmp_path: Any) -> None:
     places = {"model.embed_tokens": "cpu", "model.rotary_emb": "cpu", "model.norm": "cpu", "lm_head": "cpu"}
     places |= {f"model.layers.{block}": "disk" if block % 2 else "cpu" for block in range(4)}
     dispatch_model(model, places, main_device="cpu", offload_dir=tmp_path, force_hooks=True)
-    engine = Engine(model)
+    engine = TransformersEngine(model)
     assert engine.notes["path"].startswith("fast")
     for wanted, reading in zip(expected, engine.read(requests), strict=True):
         torch.testing.assert_close(reading.logprobs, wanted, atol=1e-4, rtol=0)
@@ -162,7 +162,7 @@ def test_weights_on_several_devices(tmp_path: Any) -> None:
 
 
 def test_conversations_beyond_the_positions_are_refused() -> None:
-    engine = Engine(tiny_model("gpt2"))
+    engine = TransformersEngine(tiny_model("gpt2"))
     with pytest.raises(InputError, match="conversation of 131 tokens: expected at most 128"):
         engine.read(requests_of(PRIOR * 13, [(1,)], None))
     engine.model.config.rope_parameters = {"rope_type": "longrope", "original_max_position_embeddings": 64}

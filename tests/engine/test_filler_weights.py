@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from introbench.engine import Arms, Engine, Reading, Request, Want, Weights
+from introbench.engine import Arms, Engine, Reading, Request, TransformersEngine, Want, Weights
 from introbench.validation.tiny_models import OWN_ATTENTION, VOCABULARY, tiny_model
 
 PRIOR = (5, 9, 33, 2, 71, 18, 40, 11, 64, 3)
@@ -58,7 +58,7 @@ def test_a_cache_filled_by_a_fine_tune_is_answered_from_by_the_base(
 ) -> None:
     if any_model.config.model_type in OWN_ATTENTION and fast:
         fast = False
-    other, engine = fine_tuned(any_model), Engine(any_model, fast=fast)
+    other, engine = fine_tuned(any_model), TransformersEngine(any_model, fast=fast)
     delta = torch.randn(32, generator=torch.Generator().manual_seed(3))
     rows = torch.stack([torch.zeros(32), delta])
     swapped = Arms.steered({first: rows}, filler=Weights(other))
@@ -75,7 +75,7 @@ def test_a_cache_filled_by_a_fine_tune_is_answered_from_by_the_base(
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_the_base_itself_as_filler_moves_nothing_bit_for_bit(llama: PreTrainedModel, fast: bool) -> None:
-    engine = Engine(llama, fast=fast)
+    engine = TransformersEngine(llama, fast=fast)
     deltas = {1: torch.randn(3, 32, generator=torch.Generator().manual_seed(3))}
     without = read(engine, Arms.steered(deltas))
     same = read(engine, Arms.steered(deltas, filler=Weights(tiny_model("llama"))))
@@ -100,7 +100,7 @@ def test_weights_are_switched_on_only_while_they_fill(llama: PreTrainedModel) ->
 
     other = tiny_model("llama")
     other.model.layers[1].mlp.up_proj.weight.data *= 2
-    engine = Engine(model)
+    engine = TransformersEngine(model)
     deltas = {2: torch.zeros(1, 32)}
     before = read(engine, Arms.steered(deltas))
     switched = read(engine, Arms.steered(deltas, filler=Weights(model, doubled)))
@@ -112,5 +112,8 @@ def test_weights_are_switched_on_only_while_they_fill(llama: PreTrainedModel) ->
     assert log
     assert log[::2] == ["on"] * (len(log) // 2)
     request = Request((*PRIOR, 7), 5, EVERYTHING)
-    (switched_on,), (changed,) = Engine(Weights(model, doubled)).read([request]), Engine(other).read([request])
+    (switched_on,), (changed,) = (
+        TransformersEngine(Weights(model, doubled)).read([request]),
+        TransformersEngine(other).read([request]),
+    )
     torch.testing.assert_close(switched_on.logprobs, changed.logprobs)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from introbench.engine import Engine
+from introbench.engine import TransformersEngine
 from introbench.engine.attention import AttentionOfPass
 from introbench.engine.kernels import Kernels
 from introbench.engine.memory import PassSize, default_budget, is_out_of_memory, parse_budget, token_bytes
@@ -50,7 +50,7 @@ exhaustions = given(
 
 
 def assert_nothing_is_lost(at: set[int], rows: int, pass_tokens: int) -> None:
-    engine = Engine(tiny_model("llama"))
+    engine = TransformersEngine(tiny_model("llama"))
     engine._path = engine._fast_path(pass_tokens, Kernels(fused_attention=True))
     before = hooks_and_patches(engine.model)
     requests = requests_of(PRIOR * 2, QUESTIONS, arms(rows)) + requests_of(PRIOR, QUESTIONS, arms(rows, seed=4))
@@ -81,7 +81,7 @@ def test_running_out_of_memory_cuts_the_batch_and_loses_nothing(at: set[int], ro
 
 
 def test_arms_are_split_from_the_right_block_though_the_clean_run_has_gone_on(llama: PreTrainedModel) -> None:
-    engine = Engine(llama)
+    engine = TransformersEngine(llama)
     engine._path = engine._fast_path(PassSize.smallest, Kernels(fused_attention=True))
     batch = arms(4)
     engine.read(requests_of(PRIOR, QUESTIONS, batch))
@@ -95,7 +95,7 @@ def test_arms_are_split_from_the_right_block_though_the_clean_run_has_gone_on(ll
 
 @pytest.mark.slow
 def test_memory_that_never_suffices_is_an_error_and_not_a_loop(llama: PreTrainedModel) -> None:
-    engine = Engine(llama)
+    engine = TransformersEngine(llama)
     with Exploding(set(range(10_000)), MemoryError("never")), pytest.raises(MemoryError):
         engine.read(requests_of(PRIOR, QUESTIONS, arms(4)))
     requests = requests_of(PRIOR, QUESTIONS, arms(4))
@@ -107,7 +107,7 @@ def test_any_budget_gives_the_same(memory: int) -> None:
     for name in ("llama", "falcon"):
         model = tiny_model(name)
         requests = requests_of(PRIOR * 3, QUESTIONS, arms(9))
-        assert_true(model, requests, Engine(model, memory=memory).read(requests))
+        assert_true(model, requests, TransformersEngine(model, memory=memory).read(requests))
 
 
 def test_a_pass_is_halved_down_to_the_smallest_and_restored() -> None:

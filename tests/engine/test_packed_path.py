@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from introbench.engine import Arms, Engine, Request
+from introbench.engine import Arms, Engine, Request, TransformersEngine
 from introbench.engine.attention import AttentionOfPass
 from introbench.engine.kernels import Kernels, candidates
 from introbench.engine.products import available
@@ -20,7 +20,7 @@ from introbench.engine.requests import Tokens
 from introbench.validation.tiny_models import VOCABULARY, tiny_model
 
 _MODELS = {name: tiny_model(name) for name in ("gemma3_text", "llama", "gpt_oss")}
-_ENGINES = {name: Engine(model) for name, model in _MODELS.items()}
+_ENGINES = {name: TransformersEngine(model) for name, model in _MODELS.items()}
 _tokens = st.lists(st.integers(3, 9), min_size=1, max_size=12).map(tuple)
 
 
@@ -112,7 +112,7 @@ BELOW, ENDS = len(PRIOR) + 1 + 4, 3
 
 def test_equal_requests_are_computed_once_and_shared_parts_too(llama: PreTrainedModel) -> None:
     requests = requests_of(PRIOR, BRANCHING, arms(3, blocks=(1, 2))) * 5
-    assert rows_and_tokens(Engine(llama), requests) == [
+    assert rows_and_tokens(TransformersEngine(llama), requests) == [
         BELOW,
         BELOW,  # what is added is added to this block's output
         3 * BELOW,
@@ -127,7 +127,7 @@ def test_arms_are_one_row_for_as_long_as_the_same_is_added_to_them(llama: PreTra
         torch.stack([nothing, *(vector if block < end else nothing for vector, end in cells)]) for block in range(4)
     ]
     batch = Arms.steered(dict(enumerate(added)))
-    engine = Engine(llama)
+    engine = TransformersEngine(llama)
     requests = requests_of(PRIOR, BRANCHING, batch)
     assert rows_and_tokens(engine, requests) == [
         BELOW,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from introbench.engine import Engine, products
+from introbench.engine import TransformersEngine, products
 from introbench.engine.products import (
     BLAS,
     ONEDNN,
@@ -137,7 +137,7 @@ def test_products_that_are_asked_for_are_not_measured() -> None:
     on_gpu = ranking(torch.device("cuda"), torch.float32, [], 0, ONEDNN)
     assert (on_gpu.products, on_gpu.note) == ([BLAS], "blas (onednn is for float32 on x86 CPUs)")
     for kind in KINDS:
-        notes = Engine(tiny_model("llama"), products=kind).notes
+        notes = TransformersEngine(tiny_model("llama"), products=kind).notes
         assert notes["path"].startswith("fast: ")
         assert notes["path"].endswith(products.PRODUCTS[kind] if kind != BLAS else "fused attention")
         assert notes["products"] == f"{kind}, as asked"

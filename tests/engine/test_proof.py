@@ -7,13 +7,13 @@ import torch
 from engine_requests import PRIOR, QUESTIONS, arms, assert_true, requests_of
 from torch import Tensor
 
-from introbench.engine import Engine, Want, attention
+from introbench.engine import TransformersEngine, Want, attention
 from introbench.errors import InputError
 from introbench.validation.tiny_models import tiny_model
 
 
 def test_a_model_with_an_attention_of_its_own_says_so() -> None:
-    note = Engine(tiny_model("falcon")).notes["path"]
+    note = TransformersEngine(tiny_model("falcon")).notes["path"]
     assert note == (
         "plain: question by question (this model's attention does not go through transformers' attention interface)"
     )
@@ -35,7 +35,7 @@ def test_fused_attention_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPat
     )
     for broken, reason in zip((wrong, absent), reasons, strict=True):
         monkeypatch.setitem(attention._FUSED, "cpu", broken)
-        engine = Engine(model)
+        engine = TransformersEngine(model)
         assert engine.notes["path"].startswith(
             "fast: shared prior turns, token tries, attention in plain steps; not with"
         )
@@ -47,7 +47,7 @@ def test_fused_attention_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPat
 def test_a_fast_path_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("llama")
     monkeypatch.setattr(attention.AttentionOfPass, "_trie_mask", lambda *_: None)
-    engine = Engine(model)
+    engine = TransformersEngine(model)
     assert engine.notes["path"].startswith("plain: question by question; not with attention in plain steps: moves ")
     requests = requests_of(PRIOR, QUESTIONS, arms(3))
     assert_true(model, requests, engine.read(requests))
@@ -65,7 +65,7 @@ def test_a_model_that_cannot_begin_half_way_takes_the_plain_path() -> None:
 
     model.model.embed_tokens.register_forward_pre_hook(note_batch)
     model.model.layers[3].register_forward_pre_hook(same_batch, with_kwargs=True)
-    engine = Engine(model)
+    engine = TransformersEngine(model)
     assert (
         "plain: question by question; not with attention in plain steps: RuntimeError: another batch"
         in engine.notes["path"]
@@ -77,7 +77,7 @@ def test_a_model_that_cannot_begin_half_way_takes_the_plain_path() -> None:
 def test_a_readout_that_disagrees_falls_back_to_the_models_own_logits() -> None:
     model = tiny_model("llama")
     model.lm_head.register_forward_hook(lambda _m, _a, logits: logits * 0.5)  # a scaling that no configuration tells of
-    engine = Engine(model)
+    engine = TransformersEngine(model)
     assert engine.notes["readout"].startswith("the model's own logits, upcast to float32 (differs")
     assert "needs the float32 readout" in engine.notes["path"]
     requests = requests_of(PRIOR, QUESTIONS, arms(3))
@@ -98,7 +98,7 @@ def test_a_model_whose_cache_gives_something_else_is_refused() -> None:
 
     model.model.layers[2].register_forward_pre_hook(forget, with_kwargs=True)
     with pytest.raises(InputError, match="a cache fill and a question do not give what one forward pass gives"):
-        Engine(model)
+        TransformersEngine(model)
 
 
 class Int8Linear(torch.nn.Module):
@@ -121,7 +121,7 @@ def test_quantised_linears_are_right(with_unembedding: bool) -> None:
         for name, child in list(parent.named_children()):
             if isinstance(child, torch.nn.Linear) and (name != "lm_head" or with_unembedding):
                 setattr(parent, name, Int8Linear(child))
-    engine = Engine(model)
+    engine = TransformersEngine(model)
     assert engine.notes["path"].startswith("plain" if with_unembedding else "fast")
     assert ("unembedding of type Int8Linear" in engine.notes["readout"]) == with_unembedding
     requests = requests_of(PRIOR, QUESTIONS, arms(3))

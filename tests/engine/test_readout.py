@@ -8,7 +8,7 @@ from engine_requests import EVERYTHING, PRIOR, QUESTIONS, arms, forking, request
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from introbench.engine import Arms, Engine, Want, readout
+from introbench.engine import Arms, TransformersEngine, Want, readout
 from introbench.engine.architecture import find_parts
 from introbench.engine.hooks import input_of, steering
 from introbench.engine.readout import Readout, summarise
@@ -18,7 +18,7 @@ from introbench.validation.tiny_models import tiny_model
 @pytest.mark.parametrize("architecture", ["llama", "gemma2", "gpt2", "cohere", "gpt_oss"])
 def test_the_lens_and_the_residuals_are_those_of_one_forward_pass(architecture: str) -> None:
     model = tiny_model(architecture)
-    engine = Engine(model)
+    engine = TransformersEngine(model)
     assert engine.notes["path"].startswith("fast")
     vectors = forking(6).deltas
     with_twins = Arms.steered({block: delta[[0, 1, 0, 2, 3, 1]] for block, delta in vectors.items()})  # never part
@@ -45,7 +45,7 @@ def test_the_lens_and_the_residuals_are_those_of_one_forward_pass(architecture: 
 
 
 def test_top_tokens_and_the_wanted_ones_agree(llama: PreTrainedModel) -> None:
-    (reading,) = Engine(llama).read(requests_of(PRIOR, [(7, 8)], arms(4)))
+    (reading,) = TransformersEngine(llama).read(requests_of(PRIOR, [(7, 8)], arms(4)))
     best = reading.logprobs.topk(3, dim=-1)
     assert torch.equal(best.indices, reading.top_ids)
     torch.testing.assert_close(best.values, reading.top_logprobs)
@@ -54,7 +54,7 @@ def test_top_tokens_and_the_wanted_ones_agree(llama: PreTrainedModel) -> None:
 
 def test_divergence_is_that_of_each_arms_distribution_from_the_firsts(llama: PreTrainedModel) -> None:
     batch = arms(4, scale=0.3)
-    (reading,) = Engine(llama).read(requests_of(PRIOR, QUESTIONS[1:2], batch, Want(divergence=True)))
+    (reading,) = TransformersEngine(llama).read(requests_of(PRIOR, QUESTIONS[1:2], batch, Want(divergence=True)))
     of_arms = truth(llama, requests_of(PRIOR, QUESTIONS[1:2], batch)[0]).double()
     expected = [torch.nn.functional.kl_div(row, of_arms[0], reduction="sum", log_target=True) for row in of_arms]
     torch.testing.assert_close(reading.divergence, torch.stack(expected), atol=1e-6, rtol=1e-4)
@@ -65,7 +65,7 @@ def test_divergence_is_that_of_each_arms_distribution_from_the_firsts(llama: Pre
 def test_a_device_without_float64_gives_the_same_numbers(
     llama: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = Engine(llama)
+    engine = TransformersEngine(llama)
     requests = requests_of(PRIOR, QUESTIONS[:2], arms(3), Want(tokens=(5,), divergence=True))
     rows = arms(3).deltas
     options: dict[str, Any] = {"length": 4, "temperature": 1.0, "end": ()}
@@ -84,7 +84,7 @@ def test_a_device_without_float64_gives_the_same_numbers(
 
 def test_bfloat16_models_are_read_in_float32() -> None:
     rounded = tiny_model("llama").bfloat16()
-    engine = Engine(rounded)
+    engine = TransformersEngine(rounded)
     assert engine.notes["readout"].startswith("float32")
     assert engine.notes["path"].startswith("fast")
     request = requests_of(PRIOR, [(7, 8)], None)[0]

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from introbench.engine import Engine, Request, Want, Weights
+from introbench.engine import Request, TransformersEngine, Want, Weights
 from introbench.validation.tiny_models import tiny_model
 
 
@@ -23,7 +23,7 @@ def test_weights_are_switched_on_while_the_engine_reads() -> None:
         yield
         is_on[0] = False
 
-    engine = Engine(Weights(model, switched))
+    engine = TransformersEngine(Weights(model, switched))
     model.model.layers[0].register_forward_pre_hook(lambda *_: seen.append(is_on[0]))
     engine.read([Request((1, 2, 3), 1, Want((1,)))])
     assert seen

@@ -12,7 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from introbench.engine import Arms, Engine, Request, Want
+from introbench.engine import Arms, Request, TransformersEngine, Want
 from introbench.errors import InputError
 from introbench.models import lora_adapter as adapters
 from introbench.models.checkpoint import Checkpoint
@@ -60,7 +60,7 @@ def test_two_adapters_are_never_on_together(tiny_folder: Path, adapter: Path, tm
 def test_the_base_answers_from_the_adapters_cache(tiny_folder: Path, adapter: Path, fast: bool) -> None:
     checkpoint = Checkpoint(str(tiny_folder))
     model = checkpoint.load()
-    engine = Engine(model, fast=fast)
+    engine = TransformersEngine(model, fast=fast)
     weights = Finetune(str(adapter), checkpoint).load(model)
     prior, question = [5, 9, 33, 2, 71, 18], [7, 90, 4]
     arms = Arms.steered({1: torch.zeros(1, 32)}, filler=weights)

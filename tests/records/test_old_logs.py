@@ -98,10 +98,13 @@ def same(first: object, second: object) -> bool:
     return first == second
 
 
+GROUPS = ("document", "family", "part", "passage", "kind")
+
+
 def as_it_was(score: list[Any]) -> list[Any]:
     """A new score without what scores have had since: the trial's groups, and each arm's norm and dose."""
     value, answer, explanation, metadata = score
-    numbers = {name: one for name, one in value.items() if name not in ("document", "family")}
+    numbers = {name: one for name, one in value.items() if name not in GROUPS}
     lines, is_of_arms = [], False
     for line in explanation.splitlines():
         is_of_arms = line.startswith("| arm | vector | norm | dose (nats) |") or (is_of_arms and line.startswith("|"))

@@ -45,6 +45,8 @@ def score_of(*, is_reversed: bool = False, lost: str = "", lens: bool = False) -
 def test_every_arm_is_held_against_the_sham_and_random_vectors_are_one(is_reversed: bool, side: int) -> None:
     score = score_of(is_reversed=is_reversed)
     assert score.value == {
+        "document": "info",
+        "family": "introspection",
         "tuned": round(side * 2 * LOG_2, 3),
         "contrast": round(side * LOG_2, 3),
         "random": round(side * LOG_2 / 2, 3),
@@ -65,8 +67,8 @@ def test_a_lost_arm_is_nan_and_a_lost_sham_loses_all() -> None:
     assert score.value["tuned"] == round(2 * LOG_2, 3)
     nothing = score_of(lost="sham")
     assert isinstance(nothing.value, dict)
-    assert list(nothing.value) == ["tuned", "contrast", "random"]
-    assert all(math.isnan(value) for value in nothing.value.values())
+    assert list(nothing.value) == ["document", "family", "tuned", "contrast", "random"]
+    assert all(math.isnan(nothing.value[arm]) for arm in ("tuned", "contrast", "random"))
     assert nothing.reason == "not_finite"
 
 

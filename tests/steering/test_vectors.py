@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from introbench.engine import Engine
+from introbench.engine import Engine, TransformersEngine
 from introbench.errors import InputError
 from introbench.models.checkpoint import Checkpoint
 from introbench.prompts import data
@@ -28,7 +28,7 @@ OPENINGS = ["Well,", "Sure, let me", "I think that", "In short,", "Picture this:
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return Engine(tiny_model("llama", vocab_size=49152, max_position_embeddings=512))
+    return TransformersEngine(tiny_model("llama", vocab_size=49152, max_position_embeddings=512))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_signs_point_from_neutral_to_the_concept(differences: Tensor) -> None:
 @pytest.mark.slow
 def test_pca_center_is_scikit_learns_full_pca_on_a_real_model(smollm2: Checkpoint) -> None:
     """The embedded model, a published concept, at every layer."""
-    engine, openings = Engine(smollm2.load()), data.openings()[:60]
+    engine, openings = TransformersEngine(smollm2.load()), data.openings()[:60]
     concept, neutral = (opening_residuals(engine, smollm2.tokenizer, word, openings) for word in ("bread", "anything"))
     directions = pca_center(concept - neutral)
     for layer in range(engine.n_layers):

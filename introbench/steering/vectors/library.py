@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from introbench.engine import Engine
+from introbench.engine import Engine, TransformersEngine
 from introbench.errors import InputError
 from introbench.models.disk_cache import sha256_of
 from introbench.models.finetune import TunedWeights
@@ -145,7 +145,7 @@ class VectorLibrary:
             return kept
         with step(f"extracting the vector from the model to {name}"):
             base = self._neutral_residuals()
-            difference = opening_residuals(Engine(weights), self._tokenizer, NEUTRAL, self._openings) - base
+            difference = opening_residuals(TransformersEngine(weights), self._tokenizer, NEUTRAL, self._openings) - base
         # Below the first block that was tuned, and everywhere if the fine-tune is the model itself, there is nothing to
         # inject: what is left there is rounding, which has no direction.
         moved = difference.norm(dim=(0, 2)) > ROUNDING * base.norm(dim=(0, 2))

@@ -1,0 +1,173 @@
+"""Talks to a vLLM server with the vllm-lens plugin: many requests in flight, and every fault by name."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import httpx
+
+from introbench.engine.requests import Tokens
+from introbench.engine.vllm.request import ServerError, ServerRequest, States
+from introbench.errors import InputError, first_line, shown
+
+_T = TypeVar("_T")
+
+IN_FLIGHT = 256
+"""Requests that are sent side by side; the server puts as many of them into a forward pass as fit."""
+
+ATTEMPTS = 4
+"""How often a request is sent before the run ends: a server may be full for a moment, or begin a request anew."""
+
+PAUSES = (1.0, 4.0, 15.0)
+"""Seconds before another attempt."""
+
+TOP = 20
+"""The most likely tokens whose log-probabilities a server is asked for: as many as vLLM gives unless told otherwise."""
+
+_BUSY = (408, 429, 502, 503, 504)
+"""HTTP status of a server that may answer later."""
+
+
+class ServerClient:
+    """A server, and the model that it serves.
+
+    Args:
+        base_url: Of the server, with or without `/v1` at its end.
+        timeout: Seconds until a request without an answer counts as lost.
+        wait: Called with the seconds before another attempt.
+
+    Attributes:
+        base_url: Of the server.
+        model: The name by which it serves its model.
+
+    Raises:
+        InputError: There is no vLLM server there, or it serves several models.
+    """
+
+    def __init__(self, base_url: str, timeout: float = 600.0, wait: Callable[[float], None] = time.sleep) -> None:
+        self.base_url = base_url.rstrip("/").removesuffix("/v1")
+        self._wait = wait
+        limits = httpx.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT)
+        self._http = httpx.Client(timeout=httpx.Timeout(timeout, connect=10.0), limits=limits)
+        self._threads = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="introbench-server")
+        self.facts = self._served()
+        self.model = str(self.facts["id"])
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._threads.shutdown(cancel_futures=True)
+        self._http.close()
+
+    def states(self, requests: Sequence[ServerRequest]) -> list[States]:
+        """The residual stream that each request reads.
+
+        Raises:
+            InputError: The server cannot be reached, refuses a request, or gives an answer that cannot be trusted.
+        """
+        return list(self._threads.map(self._states, requests))
+
+    def logprobs(self, tokens: Tokens, steering: Mapping[str, Any]) -> dict[int, float]:
+        """The server's own log-probabilities of the next token, by token: of as many tokens as it names.
+
+        Args:
+            tokens: The conversation.
+            steering: Further keys of the request, see `introbench.engine.vllm.request.own_steering`.
+        """
+        body = {
+            "model": self.model,
+            "prompt": list(tokens),
+            "max_tokens": 1,
+            "temperature": 0,
+            "logprobs": TOP,
+            "return_tokens_as_token_ids": True,
+            "return_token_ids": True,
+            **steering,
+        }
+        (choice,) = self._attempted(lambda: self._post("/v1/completions", body))["choices"]
+        (first, *_) = choice["logprobs"]["top_logprobs"]
+        return {int(name.removeprefix("token_id:")): float(value) for name, value in first.items()}
+
+    def get(self, path: str) -> Any:
+        """What the server says at a path, as JSON.
+
+        Raises:
+            InputError: It does not answer, or not with JSON.
+        """
+        try:
+            answer = self._http.get(self.base_url + path)
+            answer.raise_for_status()
+            return answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise InputError(
+                f"server {self.base_url}: {path} cannot be read ({first_line(error)}); expected a vLLM server with "
+                f"vllm-lens; start it, or correct -M base_url"
+            ) from error
+
+    def _served(self) -> Mapping[str, Any]:
+        answer = self.get("/v1/models")
+        models = answer.get("data", []) if isinstance(answer, dict) else []
+        own = [model for model in models if not model.get("parent")]
+        if len(own) != 1:
+            raise InputError(
+                f"server {self.base_url}: serves {shown([model.get('id') for model in own])}; expected one model; "
+                f"start a server for the one to be measured"
+            )
+        return dict(own[0])
+
+    def _states(self, request: ServerRequest) -> States:
+        body = request.body(self.model)
+        return self._attempted(lambda: request.states(self._post("/v1/completions", body)))
+
+    def _attempted(self, call: Callable[[], _T]) -> _T:
+        """The result of a call, which is made again while the server is busy or has begun a request anew.
+
+        Raises:
+            InputError: All attempts failed; the message is that of the last one.
+        """
+        for pause in (*PAUSES, None):
+            try:
+                return call()
+            except ServerError as fault:
+                if pause is None:
+                    raise InputError(
+                        f"server {self.base_url}: {fault} ({ATTEMPTS} attempts); expected every token to be seen and "
+                        f"steered at every block; look into the server's own log"
+                    ) from fault
+                self._wait(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """One attempt at a request.
+
+        Raises:
+            ServerError: The server is busy or has broken off, so that another attempt may succeed.
+            InputError: The server refuses the request.
+        """
+        try:
+            answer = self._http.post(self.base_url + path, json=body)
+        except httpx.HTTPError as error:
+            raise ServerError(f"does not answer ({first_line(error) or type(error).__name__})") from error
+        if answer.status_code in _BUSY or answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
+            raise ServerError(f"answers with status {answer.status_code} ({_message(answer)})")
+        if answer.is_error:
+            raise InputError(
+                f"server {self.base_url}: refuses a request of {len(body.get('prompt', ()))} tokens with status "
+                f"{answer.status_code} ({_message(answer)}); expected a vLLM server with vllm-lens and room for the "
+                f"conversation; see docs/scale.md"
+            )
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise ServerError("gives an answer that is no JSON") from error
+
+
+def _message(answer: httpx.Response) -> str:
+    """What the server says of an error, in one line."""
+    try:
+        said = answer.json()
+        said = said.get("error", said) if isinstance(said, dict) else said
+        text = str(said.get("message", said) if isinstance(said, dict) else said)
+    except ValueError:
+        text = answer.text
+    return first_line(ValueError(text))[:300]

@@ -1,0 +1,159 @@
+"""Compares a vLLM server's numbers with each other and with this model's readout before any of them is used.
+
+A few short conversations are run plain, steered, and plain again; steered by the server's own steering, which shares no
+code with ours; and all side by side, so many at a time that the server has to cut them into pieces.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from introbench.engine.hooks import looking_at
+from introbench.engine.proof import tolerance
+from introbench.engine.readout import Readout
+from introbench.engine.requests import Arms, Tokens
+from introbench.engine.vllm.client import ServerClient
+from introbench.engine.vllm.path import Steering, steering_of
+from introbench.engine.vllm.request import ServerRequest, States, own_steering
+from introbench.engine.weights import Weights
+from introbench.errors import InputError
+
+LENGTHS = (24, 61, 150)
+"""Tokens of the conversations; the first parts of them are the prior turns."""
+
+PRIOR = 16
+
+TOKENS_AT_ONCE = 4096
+"""Tokens that are sent side by side: more than a server of ours puts into one pass (`server.TOKENS_IN_A_PASS`)."""
+
+
+class Proven(NamedTuple):
+    """A server whose numbers can be trusted.
+
+    Attributes:
+        readout: The readout of its states.
+        dtype: The dtype of its residual stream.
+        notes: Lines on the `readout`, the `path` and the `server`, for the log.
+    """
+
+    readout: Readout
+    dtype: torch.dtype
+    notes: dict[str, str]
+
+
+def proven_server(weights: Weights, client: ServerClient, n_layers: int) -> Proven:
+    """What can be trusted of a server.
+
+    Args:
+        weights: The embeddings, first blocks, final norm and unembedding of the model.
+        client: The server.
+        n_layers: Number of the model's decoder blocks.
+
+    Raises:
+        InputError: The server's numbers cannot be trusted.
+    """
+    return _Proof(weights, client, n_layers).run()
+
+
+class _Proof:
+    def __init__(self, weights: Weights, client: ServerClient, n_layers: int) -> None:
+        self._weights = weights
+        self._client = client
+        self._last = n_layers - 1
+        self._hidden = int(weights.model.config.get_text_config().hidden_size)
+        self._vocabulary = int(weights.model.config.get_text_config().vocab_size)
+        self._readout = Readout(weights.model, weights.parts)
+        self._tolerance = tolerance(torch.float32)
+        self._dtype = ""
+
+    def run(self) -> Proven:
+        chats = [self._tokens(length, step) for step, length in enumerate(LENGTHS)]
+        plain = [self._request(chat, None) for chat in chats]
+        steered = [self._request(chat, self._arms()) for chat in chats]
+        before = self._read_alone(plain)
+        self._refuse_another_first_block(chats[-1])
+        of_server = [self._client.logprobs(chat, {}) for chat in chats]
+        worst = self._compare("a plain conversation", "this model's readout gives", before, of_server)
+        first = self._read_alone(steered)
+        if all(torch.equal(one, other) for one, other in zip(first, before, strict=True)):
+            raise self._refusal("a steered conversation gives what a plain one gives")
+        by_server = [self._client.logprobs(request.tokens, own_steering(request)) for request in steered]
+        worst = max(worst, self._compare("a steered conversation", "the server's own steering gives", first, by_server))
+        between = [self._client.logprobs(chat, {}) for chat in chats]
+        worst = max(worst, self._compare("a plain conversation after steered ones", "before them", before, between))
+        requests = [*plain, *steered]
+        crowd = requests * (TOKENS_AT_ONCE // sum(len(request.tokens) for request in requests) + 1)
+        together = self._logprobs(self._client.states(crowd))
+        alone = [*before, *first]
+        apart = max(
+            float((logprobs - alone[number % len(alone)]).abs().max()) for number, logprobs in enumerate(together)
+        )
+        if not apart <= self._tolerance:
+            raise self._refusal(f"{len(crowd)} conversations side by side are {apart:.2g} nats off from one at a time")
+        version = self._client.get("/version").get("version", "unknown")
+        return Proven(
+            self._readout,
+            getattr(torch, self._dtype),
+            {
+                "readout": f"float32 norm and unembedding, in this process, of states in {self._dtype} from a server",
+                "path": f"vLLM {version} with vllm-lens: plain, steered, and {len(crowd)} side by side within "
+                f"{max(worst, apart):.1e} nats of each other",
+                "server": f"{self._client.base_url}, which serves {self._client.model}",
+            },
+        )
+
+    def _refuse_another_first_block(self, chat: Tokens) -> None:
+        """Compare the residual stream after the first block with what this process computes."""
+        layers, ids = self._weights.parts.layers, torch.tensor([list(chat)])
+        with torch.inference_mode(), looking_at(layers, [0], range(len(chat))) as seen:
+            self._weights.parts.decoder(ids, use_cache=False)
+        request = ServerRequest(chat, {}, torch.zeros(0, len(chat)), {0: range(len(chat))})
+        (states,) = self._client.states([request])
+        expected = seen[0][0].float()
+        off = float((states.by_block[0] - expected).norm() / expected.norm())
+        if not off <= self._tolerance:
+            raise self._refusal(f"the residual stream after its first block is off by {off:.2g} of its norm")
+
+    def _tokens(self, length: int, step: int) -> Tokens:
+        return tuple((37 * position + 11 + 101 * step) % self._vocabulary for position in range(length))
+
+    def _arms(self) -> Arms:
+        draw = torch.Generator().manual_seed(0)
+        blocks = range(self._last // 2, min(self._last // 2 + 2, self._last + 1))
+        return Arms.steered({block: 3.0 * torch.randn(1, self._hidden, generator=draw) for block in blocks})
+
+    def _request(self, tokens: Tokens, arms: Arms | None) -> ServerRequest:
+        added = Steering({}, torch.zeros(0, len(tokens))) if arms is None else steering_of(arms, 0, PRIOR, len(tokens))
+        return ServerRequest(tokens, added.additions, added.shares, {self._last: (len(tokens) - 1,)})
+
+    def _read_alone(self, requests: Sequence[ServerRequest]) -> list[Tensor]:
+        """Log-probabilities after conversations that are sent one after the other, float32 [vocabulary] each."""
+        return self._logprobs([self._client.states([request])[0] for request in requests])
+
+    def _logprobs(self, states: Sequence[States]) -> list[Tensor]:
+        dtypes = {one.dtype for one in states}
+        hidden = {int(one.by_block[self._last].shape[-1]) for one in states}
+        if hidden != {self._hidden}:
+            raise self._refusal(f"its residual stream has {hidden} numbers, and not {self._hidden}")
+        self._dtype = dtypes.pop()
+        self._tolerance = tolerance(getattr(torch, self._dtype))
+        return [torch.log_softmax(self._readout(one.by_block[self._last])[0], dim=-1) for one in states]
+
+    def _compare(self, what: str, other: str, ours: Sequence[Tensor], theirs: Sequence[Mapping[int, float]]) -> float:
+        """The largest root mean square difference, in nats."""
+        worst = 0.0
+        for logprobs, of_tokens in zip(ours, theirs, strict=True):
+            expected = torch.tensor(list(of_tokens.values()))
+            off = float((logprobs[list(of_tokens)] - expected).square().mean().sqrt())
+            if not off <= self._tolerance:
+                raise self._refusal(f"{what} is {off:.2g} nats off from what {other}")
+            worst = max(worst, off)
+        return worst
+
+    def _refusal(self, what: str) -> InputError:
+        return InputError(
+            f"server {self._client.base_url}: {what}; expected the same within {self._tolerance:g}; start a server of "
+            f"this model with --no-enable-prefix-caching and vllm-lens, or leave -M base_url out"
+        )

@@ -1,0 +1,126 @@
+"""Starts a vLLM server on this machine with arguments under which its numbers can be trusted, and ends it."""
+
+import atexit
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+
+from introbench.errors import InputError
+from introbench.progress import tick
+
+TOKENS_IN_A_PASS = 2048
+"""Most tokens in a forward pass of the server."""
+
+FORCED = {
+    "max-num-batched-tokens": str(TOKENS_IN_A_PASS),
+    # Steered keys would be kept under their tokens alone; requests carry a salt of their steering as well.
+    "no-enable-prefix-caching": "",
+    "enforce-eager": "",
+}
+"""Arguments of `vllm serve` that a server of ours always has."""
+
+_POLL = 0.5
+
+
+class Server:
+    """A vLLM server on the loopback interface, which ends with this process.
+
+    Args:
+        source: The folder or Hub id of the model.
+        arguments: Further arguments of `vllm serve` by name, without the dashes.
+        forced: Arguments that hold whatever the further ones say.
+
+    Attributes:
+        base_url: Where it answers.
+
+    Raises:
+        InputError: vLLM is not installed, or the server has ended; the message shows its last lines.
+    """
+
+    def __init__(self, source: str, arguments: Mapping[str, str], forced: Mapping[str, str] = FORCED) -> None:
+        command = _vllm_command()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.base_url = f"http://127.0.0.1:{port}"
+        given = {**arguments, **forced, "host": "127.0.0.1", "port": str(port)}
+        options = [part for name, value in given.items() for part in (f"--{name}", value) if part]
+        self.log = Path(tempfile.mkstemp(prefix="introbench-vllm-", suffix=".log")[1])
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [command, "serve", source, *options],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env={**os.environ, "VLLM_NO_USAGE_STATS": "1"},
+            )
+        atexit.register(self.close)
+
+    def wait(self, seconds: float = 1800.0) -> None:
+        """Wait until the server answers.
+
+        Raises:
+            InputError: It has ended, or does not answer in time.
+        """
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            tick()
+            if self._process.poll() is not None:
+                raise self._failure(f"has ended with status {self._process.returncode}")
+            try:
+                if httpx.get(f"{self.base_url}/health", timeout=5.0).is_success:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(_POLL)
+        raise self._failure(f"does not answer after {seconds:.0f} s")
+
+    @property
+    def pid(self) -> int:
+        """Of the server, and of its group of processes."""
+        return self._process.pid
+
+    def close(self) -> None:
+        """End the server and all of its processes."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+        atexit.unregister(self.close)
+
+    def _failure(self, what: str) -> InputError:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        errors = [line for line in lines if "Error" in line] or lines
+        return InputError(
+            f"vLLM server: {what} ({' '.join(errors[-1:])[-300:]}); expected it to serve the model; its log is "
+            f"{self.log}"
+        )
+
+
+def _vllm_command() -> str:
+    """The `vllm` command: the one beside this Python, or else on the path.
+
+    Raises:
+        InputError: There is none.
+    """
+    beside = Path(sys.executable).with_name("vllm")
+    found = str(beside) if beside.is_file() else shutil.which("vllm")
+    if not found:
+        raise InputError(
+            "engine='vllm': no command vllm; expected vLLM and vllm-lens to be installed; run pip install "
+            "'introbench[vllm]', or pass -M base_url=http://... of a server that runs"
+        )
+    return found

@@ -1,0 +1,86 @@
+"""Starts the engine that a checkpoint asks for: on a transformers model in this process, or on a vLLM server."""
+
+import hashlib
+from contextlib import ExitStack
+from typing import NamedTuple
+
+from introbench.engine import Engine, TransformersEngine, Weights
+from introbench.engine.attention import attention_implementation
+from introbench.engine.memory import parse_budget
+from introbench.engine.vllm.client import ServerClient
+from introbench.engine.vllm.engine import VllmEngine
+from introbench.engine.vllm.server import Server
+from introbench.errors import InputError
+from introbench.models.checkpoint import Checkpoint, weights_fingerprint
+from introbench.progress import step
+
+
+class Started(NamedTuple):
+    """An engine that runs.
+
+    Attributes:
+        engine: The engine.
+        fingerprint: Digest of the weights that it runs; see `introbench.models.checkpoint.weights_fingerprint`.
+        facts: What it runs on, for the log.
+    """
+
+    engine: Engine
+    fingerprint: str
+    facts: dict[str, str]
+
+
+def start_engine(checkpoint: Checkpoint) -> Started:
+    """Load a model, or start its server, and prove that its numbers can be trusted.
+
+    Args:
+        checkpoint: The model.
+
+    Raises:
+        InputError: It cannot be loaded, or not be trusted.
+    """
+    return _on_server(checkpoint) if checkpoint.engine == "vllm" else _in_this_process(checkpoint)
+
+
+def _in_this_process(checkpoint: Checkpoint) -> Started:
+    model = checkpoint.load()
+    engine = TransformersEngine(model, parse_budget(checkpoint.memory), products=checkpoint.products)
+    facts = {
+        "class": type(model).__name__,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": str(model.device),
+        "attention": attention_implementation(model),
+    }
+    return Started(engine, weights_fingerprint(model), facts)
+
+
+def _on_server(checkpoint: Checkpoint) -> Started:
+    weights = Weights(checkpoint.load_first_block())
+    with ExitStack() as stack:
+        base_url = checkpoint.base_url
+        if base_url is None:
+            given = {str(name): str(value) for name, value in (checkpoint.vllm or {}).items()}
+            dtype = {"dtype": checkpoint.dtype} if checkpoint.dtype else {}
+            server = Server(checkpoint.source, {**given, **dtype})
+            stack.callback(server.close)
+            with step("starting a vLLM server"):
+                server.wait()
+            base_url = server.base_url
+        client = ServerClient(base_url)
+        stack.callback(client.close)
+        _refuse_another_model(checkpoint, client)
+        with step("comparing the server's numbers with each other and with the readout"):
+            engine = VllmEngine(weights, client, checkpoint.n_layers)
+        engine.started = stack.pop_all()
+    digest = hashlib.sha256(f"{weights_fingerprint(weights.model)} {engine.dtype} on vLLM".encode())
+    facts = {"class": type(weights.model).__name__, "dtype": str(engine.dtype).removeprefix("torch."), "device": "vLLM"}
+    return Started(engine, digest.hexdigest(), facts)
+
+
+def _refuse_another_model(checkpoint: Checkpoint, client: ServerClient) -> None:
+    """Refuse a server that was started with another model, as far as it says which."""
+    served = str(client.facts.get("root") or client.model)
+    if served not in (checkpoint.source, checkpoint.name):
+        raise InputError(
+            f"server {client.base_url}: serves {served}; expected {checkpoint.source}; pass --model inject/{served}, "
+            f"or start a server of {checkpoint.name}"
+        )
