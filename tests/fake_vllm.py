@@ -129,6 +129,7 @@ class FakeVllm:
 def _json(value: object) -> object:
     if not isinstance(value, Tensor):
         return value
+    assert value.untyped_storage().nbytes() == value.nbytes, "all that a view is a view of would be sent"
     array = value.numpy()
     data = base64.b64encode(zstandard.ZstdCompressor(level=1).compress(array.tobytes())).decode()
     return {
@@ -168,8 +169,11 @@ def serving(fake: FakeVllm) -> Iterator[str]:
         def log_message(self, *_arguments: object) -> None:
             """Print nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 512  # connections that wait: five are too few for all that a client opens at once
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -44,7 +44,8 @@ def make_hook(length: int, additions: dict[int, Tensor], shares: Tensor, read: d
         for position in read.get(block, ()):
             if begin <= position < end:
                 state = (residual if steered is None else steered)[position - begin]
-                saved[f"state {block} {position}"] = state.float().cpu()
+                # A copy: of a view, all that it is a view of would be sent.
+                saved[f"state {block} {position}"] = state.float().cpu().clone()
         saved["dtype"] = str(residual.dtype).removeprefix("torch.")
         saved[f"seen {block} {rank}"] = begin + residual.shape[0]
         return steered
