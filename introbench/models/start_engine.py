@@ -1,6 +1,7 @@
 """Starts the engine that a checkpoint asks for: on a transformers model in this process, or on a vLLM server."""
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -58,9 +59,8 @@ def _on_server(checkpoint: Checkpoint) -> Started:
     with ExitStack() as stack:
         base_url = checkpoint.base_url
         if base_url is None:
-            given = {str(name): str(value) for name, value in (checkpoint.vllm or {}).items()}
             dtype = {"dtype": checkpoint.dtype} if checkpoint.dtype else {}
-            server = Server(checkpoint.source, {**given, **dtype})
+            server = Server(checkpoint.source, {**_as_options(checkpoint.vllm or {}), **dtype})
             stack.callback(server.close)
             with step("starting a vLLM server"):
                 server.wait()
@@ -74,6 +74,14 @@ def _on_server(checkpoint: Checkpoint) -> Started:
     digest = hashlib.sha256(f"{weights_fingerprint(weights.model)} {engine.dtype} on vLLM".encode())
     facts = {"class": type(weights.model).__name__, "dtype": str(engine.dtype).removeprefix("torch."), "device": "vLLM"}
     return Started(engine, digest.hexdigest(), facts)
+
+
+def _as_options(arguments: Mapping[str, object]) -> dict[str, str]:
+    """Arguments of `vllm serve` as it takes them: a flag has no value, and `no-` before it if it is false."""
+    return {
+        f"no-{name}" if value is False else str(name): "" if isinstance(value, bool) else str(value)
+        for name, value in arguments.items()
+    }
 
 
 def _refuse_another_model(checkpoint: Checkpoint, client: ServerClient) -> None:

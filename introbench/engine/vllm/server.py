@@ -3,7 +3,6 @@
 import atexit
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+from introbench.engine.vllm import keeper
 from introbench.errors import InputError
 from introbench.progress import tick
 
@@ -57,11 +57,10 @@ class Server:
         self.log = Path(tempfile.mkstemp(prefix="introbench-vllm-", suffix=".log")[1])
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [command, "serve", source, *options],
+                [sys.executable, keeper.__file__, command, "serve", source, *options],
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
                 env={**os.environ, "VLLM_NO_USAGE_STATS": "1"},
             )
         atexit.register(self.close)
@@ -85,20 +84,11 @@ class Server:
             time.sleep(_POLL)
         raise self._failure(f"does not answer after {seconds:.0f} s")
 
-    @property
-    def pid(self) -> int:
-        """Of the server, and of its group of processes."""
-        return self._process.pid
-
     def close(self) -> None:
         """End the server and all of its processes."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGTERM)
-            try:
-                self._process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
         atexit.unregister(self.close)
 
     def _failure(self, what: str) -> InputError:
