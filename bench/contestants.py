@@ -23,7 +23,8 @@ from users_script import UsersScript
 from workload import conversations, layers_to_steer, random_arms, requests
 
 from introbench.engine import Engine, Request, TransformersEngine
-from introbench.models.checkpoint import Checkpoint, without_progress_bars
+from introbench.models.checkpoint import Checkpoint
+from introbench.models.loaders import without_progress_bars
 from introbench.models.smollm2 import NAME
 from introbench.prompts.chat import Chat
 

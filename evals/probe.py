@@ -12,7 +12,7 @@ from introbench.prompts.design import SINGLE
 from introbench.provider.inject_api import active_checkpoint
 from introbench.provider.planned_work import plan_probes
 from introbench.provider.resident import one_line_errors
-from introbench.records.factors import ProbeFactors
+from introbench.records.probe_factors import ProbeFactors
 from introbench.scorers.probe import probed
 from introbench.solvers.probe_states import probe_states
 from introbench.steering.arms import separate_batches

@@ -9,7 +9,7 @@ from inspect_ai.solver import TaskState
 from introbench.analysis.named_values import interval_values
 from introbench.analysis.probe import COMPARISONS, Detection, aurocs, balanced_weights, json_lists, scores_of
 from introbench.analysis.probe_results import Result, answer_results, probe_results
-from introbench.records.factors import ProbeFactors
+from introbench.records.probe_factors import ProbeFactors
 from introbench.records.scores import recorded_name
 from introbench.report.markdown import markdown
 from introbench.scorers.metric_values import scored_trials

@@ -10,7 +10,7 @@ import numpy as np
 from introbench.analysis.noticed import ScoredTrial
 from introbench.analysis.probe import COMPARISONS, Array, Detection, Scores, aurocs, detection, scores_of
 from introbench.prompts.schema import REFERENCE_DOCUMENT
-from introbench.records.factors import ProbeFactors
+from introbench.records.probe_factors import ProbeFactors
 from introbench.stats.intervals import own_rng
 
 EVERY_DOCUMENT = "all"

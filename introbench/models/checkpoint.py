@@ -3,52 +3,28 @@
 import copy
 import hashlib
 import importlib.metadata
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
-    MODEL_FOR_MULTIMODAL_LM_MAPPING,
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
-    AutoModelForMultimodalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
 from introbench.engine.architecture import find_parts
 from introbench.engine.memory import parse_budget
 from introbench.engine.products import PRODUCTS, can_multiply
 from introbench.errors import InputError, first_line
 from introbench.models import smollm2
+from introbench.models.engine_options import refuse_options_of_another_engine
 from introbench.models.finite_weights import broken_part, dense_tensors
 from introbench.models.loadable import check_loadable
+from introbench.models.loaders import loader_of, without_progress_bars, without_warnings
 from introbench.progress import tell
 from introbench.prompts.template import CHATML, Prepared, parse_date, prepare, template_text
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 """Values of `-M dtype`; `auto` is the dtype in which the checkpoint is stored."""
-
-ENGINES = ("transformers", "vllm")
-"""Values of `-M engine`: a transformers model in this process, or a vLLM server."""
-
-IN_THIS_PROCESS = ("device", "device_map", "attn_implementation", "quantization_config", "memory", "products")
-"""Options that say how a model is run in this process."""
-
-_LOADERS: tuple[tuple[Any, Any], ...] = (
-    (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING),
-    (AutoModelForImageTextToText, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING),
-    (AutoModelForMultimodalLM, MODEL_FOR_MULTIMODAL_LM_MAPPING),
-)
-"""What loads a model, and the types of models that it knows: language models first, then those around one."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +48,7 @@ class Checkpoint:
             fastest, by measurement.
         template_date: The date that the chat template writes in place of today's, as YEAR-MONTH-DAY; None is that of
             `introbench.prompts.template.DEFAULT_DATE`.
-        engine: What runs the model, one of `ENGINES`.
+        engine: What runs the model, one of `engine_options.ENGINES`.
         vllm: Further arguments of `vllm serve` for a server that is started, by name without the dashes, as
             `{tensor-parallel-size: 8}`.
         base_url: A vLLM server that runs; None to start one on this machine. Inspect has an option of its own for it,
@@ -110,29 +86,9 @@ class Checkpoint:
             raise InputError(
                 f"device={self.device!r} with device_map={self.device_map!r}: expected one of the two; drop one"
             )
-        self._refuse_options_of_another_engine()
+        refuse_options_of_another_engine(self.engine, vars(self))
         if self.chat_template not in (None, CHATML) and not Path(str(self.chat_template)).is_file():
             raise InputError(f"chat_template={self.chat_template!r}: no such file; expected a Jinja file or {CHATML}")
-
-    def _refuse_options_of_another_engine(self) -> None:
-        if self.engine not in ENGINES:
-            raise InputError(f"engine={self.engine!r}: expected one of {', '.join(ENGINES)}; pass e.g. -M engine=vllm")
-        if self.vllm is not None and not isinstance(self.vllm, dict):
-            raise InputError(
-                f"vllm={self.vllm!r}: expected arguments of vllm serve by name; pass e.g. "
-                f"-M 'vllm={{tensor-parallel-size: 8}}'"
-            )
-        if self.engine == "transformers":
-            others = {"vllm": self.vllm, "--model-base-url": self.base_url}
-            advice = "pass -M engine=vllm as well"
-        else:
-            others = {name: getattr(self, name) for name in IN_THIS_PROCESS}
-            if self.base_url is not None:
-                others |= {"vllm": self.vllm, "dtype": self.dtype}
-            advice = "leave it out; a server has arguments of its own (-M vllm)"
-        given = {name: value for name, value in others.items() if value is not None}
-        for name, value in given.items():
-            raise InputError(f"{name}={value!r}: expected another engine than {self.engine}; {advice}")
 
     @cached_property
     def source(self) -> str:
@@ -321,7 +277,7 @@ class Checkpoint:
             if isinstance(value, list) and len(value) == n_layers:
                 setattr(text, name, value[:1])
         text.num_hidden_layers = 1
-        with without_progress_bars(), _without_warnings():  # the other blocks are left out on purpose
+        with without_progress_bars(), without_warnings():  # the other blocks are left out on purpose
             model = self._loader.from_pretrained(self.source, config=config, dtype=torch.float32, **self._where)
         model.requires_grad_(False)
         return model.eval()
@@ -336,45 +292,6 @@ class Checkpoint:
         for path in sorted(each for end in ("*.json", "*.jinja") for each in Path(self.source).glob(end)):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
         return f"local-{digest.hexdigest()[:16]}"
-
-
-def loader_of(config: Any, own_code: Mapping[str, str] | None = None) -> Any:
-    """What loads a model: as a language model, or else as one that takes pictures or sound and has one inside.
-
-    Args:
-        config: The model's configuration, whole.
-        own_code: Classes in the model's own repository that may be used, by the loader that each is meant for.
-
-    Returns:
-        A class of transformers such as `AutoModelForCausalLM`; None if there is none for this model.
-    """
-    for loader, types in _LOADERS:
-        if type(config) in types or loader.__name__ in (own_code or {}):
-            return loader
-    return None
-
-
-@contextmanager
-def without_progress_bars() -> Iterator[None]:
-    """Hide the progress bars of transformers, which would break the display of the evaluation."""
-    bars_shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if bars_shown:
-            transformers_logging.enable_progress_bar()
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Hide the warnings of transformers."""
-    shown_so_far = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(shown_so_far)
 
 
 def software_versions() -> dict[str, str]:

@@ -9,7 +9,8 @@ from typing import cast
 import torch
 from transformers import PreTrainedModel
 
-from introbench.models.checkpoint import weights_fingerprint, without_progress_bars
+from introbench.models.checkpoint import weights_fingerprint
+from introbench.models.loaders import without_progress_bars
 
 PACKAGE = "peft"
 """The package that runs adapters."""

@@ -24,7 +24,8 @@ from transformers import (
 
 from introbench.engine import TransformersEngine
 from introbench.errors import InputError, first_line
-from introbench.models.checkpoint import Checkpoint, loader_of
+from introbench.models.checkpoint import Checkpoint
+from introbench.models.loaders import loader_of
 from introbench.validation.word_tokenizer import piece_tokenizer
 
 LONGEST_REASON = 120

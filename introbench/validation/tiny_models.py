@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, PreTrainedModel
 
-from introbench.models.checkpoint import loader_of
+from introbench.models.loaders import loader_of
 from introbench.validation.word_tokenizer import piece_tokenizer
 
 VOCABULARY = 97

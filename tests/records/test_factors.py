@@ -13,10 +13,10 @@ from introbench.records.factors import (
     ContinuationFactors,
     PlaceFactors,
     Plan,
-    ProbeFactors,
     QuestionFactors,
     TrialFactors,
 )
+from introbench.records.probe_factors import ProbeFactors
 
 words = st.text("abcdefgh-", min_size=1, max_size=6)
 arms = st.builds(
