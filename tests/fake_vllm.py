@@ -28,8 +28,10 @@ class FakeVllm:
 
     Attributes:
         piece: Most tokens of a request in one forward pass.
-        fault: What goes wrong: `hook` (fails at one block), `restart` (the first piece is run twice), `tokens` (others
-            than were sent), `plain` (no vllm-lens), `polluted` (plain requests find steered keys).
+        fault: What goes wrong: `hook` (left out at one block), `raise` (the hook raises there), `restart` (the first
+            piece is run twice), `restart-1` (that piece has one token), `rank` (another process leaves the hook out),
+            `unsteered` (nothing is added), `tokens` (others than were sent), `plain` (no vllm-lens), `polluted` (plain
+            requests find steered keys), `beside` and `nan` (numbers are others once many requests have been read).
         statuses: HTTP statuses of the next answers, before any that is right.
         requests: How many requests it has had.
         salts: The cache salts of the requests so far.
@@ -45,6 +47,7 @@ class FakeVllm:
         self.salts: list[str | None] = []
         self._lock = Lock()
         self._steered: dict[tuple[int, ...], Any] = {}
+        self._read = 0
 
     def get(self, path: str) -> Any:
         """The answer to a GET request."""
@@ -77,13 +80,24 @@ class FakeVllm:
         ran = [*tokens[:-1], 0] if self.fault == "tokens" else [*tokens]
         answer: dict[str, Any] = {"choices": [{"prompt_token_ids": ran, "logprobs": {"top_logprobs": [top]}}]}
         if hooks and self.fault != "plain":
+            self._read += 1
+            saved = {name: self._damaged(name, value) for name, value in saved.items()}
+            if self.fault == "rank" and self._read == 1:  # at first there were two processes
+                saved |= {f"{name[:-1]}1": value for name, value in saved.items() if name.startswith("seen ")}
             answer["hook_results"] = {"0": {name: _json(value) for name, value in saved.items()}}
         return answer
 
+    def _damaged(self, name: str, value: Any) -> Any:
+        """A number as it is, or as the fault makes it once as many requests have been read as one at a time."""
+        if not name.startswith("state") or self._read < 20 or self.fault not in ("beside", "nan"):
+            return value
+        return value + 1 if self.fault == "beside" else value * torch.nan
+
     def _run(self, tokens: tuple[int, ...]) -> Tensor:
         pieces = [tokens[at : at + self.piece] for at in range(0, len(tokens), self.piece)]
-        if self.fault == "restart":
-            self.model(torch.tensor([pieces[0]]), past_key_values=DynamicCache())
+        if self.fault.startswith("restart"):
+            again = pieces[0][:1] if self.fault == "restart-1" else pieces[0]
+            self.model(torch.tensor([again]), past_key_values=DynamicCache())
         cache = DynamicCache()
         for piece in pieces:
             logits = self.model(torch.tensor([piece]), past_key_values=cache).logits
@@ -100,8 +114,9 @@ class FakeVllm:
                     residual = output[0] if isinstance(output, tuple) else output
                     if self.fault == "hook" and context.layer_idx == len(self.layers) - 1:
                         return output  # vllm-lens logs a hook's error and goes on
-                    changed = function(context, residual[0])
-                    if changed is None:
+                    broken = self.fault == "raise" and context.layer_idx == len(self.layers) - 1
+                    changed = function(context, _Broken() if broken else residual[0])
+                    if changed is None or self.fault == "unsteered":
                         return output
                     return (changed[None], *output[1:]) if isinstance(output, tuple) else changed[None]
 
@@ -111,7 +126,8 @@ class FakeVllm:
     @contextmanager
     def _steered_by(self, vector: Mapping[str, Any]) -> Iterator[None]:
         written = vector["activations"]
-        raw = np.frombuffer(base64.b64decode(written["data"]), dtype=written["dtype"]).reshape(written["shape"])
+        data = zstandard.ZstdDecompressor().decompress(base64.b64decode(written["data"]))
+        raw = np.frombuffer(data, dtype=written["dtype"]).reshape(written["shape"])
         with ExitStack() as stack:
             for added, layer in zip(torch.from_numpy(raw.copy()), vector["layer_indices"], strict=True):
                 seen = [0]
@@ -124,6 +140,14 @@ class FakeVllm:
 
                 stack.callback(self.layers[layer].register_forward_hook(run).remove)
             yield
+
+
+class _Broken:
+    """A residual stream that a hook cannot work with."""
+
+    @property
+    def shape(self) -> list[int]:
+        raise ValueError("broken")
 
 
 def _json(value: object) -> object:

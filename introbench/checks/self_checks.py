@@ -15,6 +15,7 @@ from torch import nn
 
 from introbench.checks.against_reference import AgainstReference, sham_row
 from introbench.checks.record import REFERENCE_CHECKS, Record, Value
+from introbench.checks.server_reference import longest_for_reference
 from introbench.checks.text_checks import text_checks
 from introbench.engine import Engine, Reading, Weights
 from introbench.engine.memory import is_out_of_memory
@@ -138,6 +139,9 @@ class SelfChecks:
             return dict.fromkeys(REFERENCE_CHECKS, "not checked: on banks 1, 2, 4, 8 and so on of a run alone")
         if sham_row(batch) is None:
             return dict.fromkeys(REFERENCE_CHECKS, "not checked: no sham in the bank")
+        longest = longest_for_reference(self._engine)
+        if longest is not None and len(question.chat.tokens) > longest:
+            return dict.fromkeys(REFERENCE_CHECKS, f"not checked: longer than a server's pass, {longest} tokens")
         try:
             with step("comparing the run's numbers with the reference"):
                 comparison = AgainstReference(self._engine, self._library, self._strengths, question, batch, parts)

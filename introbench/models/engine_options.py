@@ -29,13 +29,17 @@ def refuse_options_of_another_engine(engine: str, options: Mapping[str, Any]) ->
             f"vllm={options['vllm']!r}: expected arguments of vllm serve by name; pass e.g. "
             f"-M 'vllm={{tensor-parallel-size: 8}}'"
         )
+    if several := [name for name in options["vllm"] or {} if str(name).startswith("data-parallel")]:
+        raise InputError(
+            f"vllm: {several[0]}: expected one copy of the model, since vllm-lens reads one; pass tensor-parallel-size"
+        )
     if engine == "transformers":
         others = {"vllm": options["vllm"], "--model-base-url": options["base_url"]}
         advice = "pass -M engine=vllm as well"
     else:
         others = {name: options[name] for name in IN_THIS_PROCESS}
         if options["base_url"] is not None:
-            others |= {"vllm": options["vllm"], "dtype": options["dtype"]}
+            others |= {name: options[name] for name in ("vllm", "dtype", "revision")}
         advice = "leave it out; a server has arguments of its own (-M vllm)"
     given = {name: value for name, value in others.items() if value is not None}
     for name, value in given.items():

@@ -1,6 +1,7 @@
 """Starts the engine that a checkpoint asks for: on a transformers model in this process, or on a vLLM server."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import NamedTuple
@@ -59,8 +60,7 @@ def _on_server(checkpoint: Checkpoint) -> Started:
     with ExitStack() as stack:
         base_url = checkpoint.base_url
         if base_url is None:
-            dtype = {"dtype": checkpoint.dtype} if checkpoint.dtype else {}
-            server = Server(checkpoint.source, {**_as_options(checkpoint.vllm or {}), **dtype})
+            server = Server(checkpoint.source, {**_as_options(checkpoint.vllm or {}), **_of_checkpoint(checkpoint)})
             stack.callback(server.close)
             with step("starting a vLLM server"):
                 server.wait()
@@ -71,15 +71,31 @@ def _on_server(checkpoint: Checkpoint) -> Started:
         with step("comparing the server's numbers with each other and with the readout"):
             engine = VllmEngine(weights, client, checkpoint.n_layers)
         engine.started = stack.pop_all()
-    digest = hashlib.sha256(f"{weights_fingerprint(weights.model)} {engine.dtype} on vLLM".encode())
+    # The blocks above the first cannot be looked into: what decides them stands for them.
+    version = client.get("/version")
+    given = [weights_fingerprint(weights.model), engine.dtype, checkpoint.revision_digest, checkpoint.base_url]
+    digest = hashlib.sha256(f"{given} {sorted((checkpoint.vllm or {}).items())} {version}".encode())
     facts = {"class": type(weights.model).__name__, "dtype": str(engine.dtype).removeprefix("torch."), "device": "vLLM"}
     return Started(engine, digest.hexdigest(), facts)
+
+
+def _of_checkpoint(checkpoint: Checkpoint) -> dict[str, str]:
+    """What a checkpoint says of its weights, as arguments of `vllm serve`."""
+    return {
+        **({"dtype": checkpoint.dtype} if checkpoint.dtype else {}),
+        **({"revision": checkpoint.revision, "tokenizer-revision": checkpoint.revision} if checkpoint.revision else {}),
+        **({"trust-remote-code": ""} if checkpoint.trust_remote_code else {}),
+    }
 
 
 def _as_options(arguments: Mapping[str, object]) -> dict[str, str]:
     """Arguments of `vllm serve` as it takes them: a flag has no value, and `no-` before it if it is false."""
     return {
-        f"no-{name}" if value is False else str(name): "" if isinstance(value, bool) else str(value)
+        f"no-{name}" if value is False else str(name): ""
+        if isinstance(value, bool)
+        else json.dumps(value)
+        if isinstance(value, dict | list)
+        else str(value)
         for name, value in arguments.items()
     }
 

@@ -43,6 +43,12 @@ cancel_by(end_if_cancelled)
 
 RESIDENT: dict[str, LoadedModel | InputError] = {}
 
+_ADVICE = {
+    "transformers": "weights that fit this machine; see -M dtype, device_map and quantization_config",
+    "vllm": "a first block and an unembedding that fit this machine in float32; see docs/scale.md",
+}
+"""What to do about a model that cannot be loaded, by engine."""
+
 _current_queue: RunVar[ModelQueue] = RunVar("introbench_queue")
 
 
@@ -63,11 +69,9 @@ def resident(checkpoint: Checkpoint) -> LoadedModel:
         except BrokenPipeError:  # nobody reads what is printed any more, which says nothing of the model
             raise
         except Exception as error:
+            message = f"model inject/{checkpoint.name}: cannot be loaded ({first_line(error)}); expected "
             RESIDENT[key] = InputError(
-                f"model inject/{checkpoint.name}: cannot be loaded ({first_line(error)}); expected weights that fit "
-                f"this machine; see -M dtype, device_map and quantization_config"
-                if not isinstance(error, InputError)
-                else str(error)
+                str(error) if isinstance(error, InputError) else message + _ADVICE[checkpoint.engine]
             )
     found = RESIDENT[key]
     if isinstance(found, InputError):

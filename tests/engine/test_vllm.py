@@ -12,7 +12,6 @@ from transformers import PreTrainedModel
 
 from introbench.engine import TransformersEngine, Weights
 from introbench.engine.architecture import find_parts
-from introbench.engine.vllm import client as server_client
 from introbench.engine.vllm.client import ServerClient
 from introbench.engine.vllm.engine import VllmEngine
 from introbench.engine.vllm.path import steering_of
@@ -81,9 +80,15 @@ def test_every_steering_has_a_salt_of_its_own(fake: FakeVllm, client: ServerClie
     ("fault", "says"),
     [
         ("hook", "tokens seen at block 3: none"),
-        ("restart", r"tokens seen at block \d: \[\d+\], expected"),
-        ("tokens", "that are not the"),
-        ("plain", "has no vllm-lens"),
+        ("restart", r"fails in our hook \(a piece of tokens 20:25 of 24\)"),
+        ("restart-1", r"fails in our hook \(a piece of tokens \d+:\d+ of 24\)"),
+        ("raise", r"fails in our hook \(ValueError: broken\)"),
+        ("rank", r"block \d was run by ranks 0 \(4 attempts\); expected ranks 0, 1"),
+        ("unsteered", "a steered conversation gives what a plain one gives"),
+        ("beside", "each of .* conversations side by side is .* nats off from what it gives by itself"),
+        ("nan", "is nan nats off"),
+        ("tokens", "that are not those sent"),
+        ("plain", "gives nothing of the hook back; expected a server with vllm-lens"),
         ("polluted", "a plain conversation after steered ones is .* nats off"),
     ],
 )
@@ -101,7 +106,7 @@ def test_a_server_that_goes_wrong_in_the_run_ends_it(
 ) -> None:
     engine = VllmEngine(Weights(llama), client, 4)
     fake.fault = fault
-    with pytest.raises(InputError, match=rf"server http.*{server_client.ATTEMPTS} attempts"):
+    with pytest.raises(InputError, match=r"server http.*; expected .*; look into the server's own log"):
         engine.read(requests_of(PRIOR, QUESTIONS, arms(2)))
 
 

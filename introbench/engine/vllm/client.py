@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import httpx
@@ -10,6 +10,7 @@ import httpx
 from introbench.engine.requests import Tokens
 from introbench.engine.vllm.request import ServerError, ServerRequest, States
 from introbench.errors import InputError, first_line, shown
+from introbench.progress import tick
 
 _T = TypeVar("_T")
 
@@ -24,6 +25,9 @@ PAUSES = (1.0, 4.0, 15.0)
 
 TOP = 20
 """The most likely tokens whose log-probabilities a server is asked for: as many as vLLM gives unless told otherwise."""
+
+_TICK = 0.5
+"""Seconds between looks at whether the run was cancelled."""
 
 _BUSY = (408, 429, 502, 503, 504)
 """HTTP status of a server that may answer later."""
@@ -40,6 +44,8 @@ class ServerClient:
     Attributes:
         base_url: Of the server.
         model: The name by which it serves its model.
+        facts: What it says of it.
+        ranks: The processes of the server that run each block, once they are known; all of them have to answer.
 
     Raises:
         InputError: There is no vLLM server there, or it serves several models.
@@ -49,13 +55,26 @@ class ServerClient:
         self.base_url = base_url.rstrip("/").removesuffix("/v1")
         self._wait = wait
         limits = httpx.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT)
-        self._http = httpx.Client(timeout=httpx.Timeout(timeout, connect=10.0), limits=limits)
+        timeouts = httpx.Timeout(timeout, connect=10.0)
+        try:
+            # A proxy of the environment does not know this machine's own addresses.
+            is_here = httpx.URL(self.base_url).host in ("127.0.0.1", "localhost", "::1")
+            self._http = httpx.Client(timeout=timeouts, limits=limits, trust_env=not is_here)
+        except httpx.InvalidURL as error:
+            raise self._unreadable("the address", error) from error
         self._threads = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="introbench-server")
-        self.facts = self._served()
+        self._is_closed = False
+        self.ranks: Mapping[int, frozenset[str]] = {}
+        try:
+            self.facts = self._served()
+        except BaseException:
+            self.close()
+            raise
         self.model = str(self.facts["id"])
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Let go of all connections, and of all requests that wait."""
+        self._is_closed = True
         self._threads.shutdown(cancel_futures=True)
         self._http.close()
 
@@ -65,7 +84,19 @@ class ServerClient:
         Raises:
             InputError: The server cannot be reached, refuses a request, or gives an answer that cannot be trusted.
         """
-        return list(self._threads.map(self._states, requests))
+        futures = [self._threads.submit(self._states, request) for request in requests]
+        try:
+            waiting = set(futures)
+            while waiting:
+                done, waiting = wait(waiting, _TICK, FIRST_EXCEPTION)
+                tick()
+                for future in done:
+                    future.result()
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        return [future.result() for future in futures]
 
     def logprobs(self, tokens: Tokens, steering: Mapping[str, Any]) -> dict[int, float]:
         """The server's own log-probabilities of the next token, by token: of as many tokens as it names.
@@ -84,9 +115,16 @@ class ServerClient:
             "return_token_ids": True,
             **steering,
         }
-        (choice,) = self._attempted(lambda: self._post("/v1/completions", body))["choices"]
-        (first, *_) = choice["logprobs"]["top_logprobs"]
-        return {int(name.removeprefix("token_id:")): float(value) for name, value in first.items()}
+
+        def read() -> dict[int, float]:
+            answer = self._post("/v1/completions", body)
+            try:
+                (first, *_) = answer["choices"][0]["logprobs"]["top_logprobs"]
+                return {int(name.removeprefix("token_id:")): float(value) for name, value in first.items()}
+            except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+                raise ServerError("names no tokens", f"the {TOP} most likely ones", lasting=True) from None
+
+        return self._attempted(read)
 
     def get(self, path: str) -> Any:
         """What the server says at a path, as JSON.
@@ -98,16 +136,19 @@ class ServerClient:
             answer = self._http.get(self.base_url + path)
             answer.raise_for_status()
             return answer.json()
-        except (httpx.HTTPError, ValueError) as error:
-            raise InputError(
-                f"server {self.base_url}: {path} cannot be read ({first_line(error)}); expected a vLLM server with "
-                f"vllm-lens; start it, or correct -M base_url"
-            ) from error
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise self._unreadable(path, error) from error
+
+    def _unreadable(self, what: str, error: Exception) -> InputError:
+        return InputError(
+            f"server {self.base_url}: {what} cannot be read ({first_line(error)}); expected a vLLM server with "
+            f"vllm-lens; start it, or correct --model-base-url"
+        )
 
     def _served(self) -> Mapping[str, Any]:
         answer = self.get("/v1/models")
-        models = answer.get("data", []) if isinstance(answer, dict) else []
-        own = [model for model in models if not model.get("parent")]
+        models = answer.get("data") if isinstance(answer, dict) else None
+        own = [model for model in models or [] if isinstance(model, dict) and not model.get("parent")]
         if len(own) != 1:
             raise InputError(
                 f"server {self.base_url}: serves {shown([model.get('id') for model in own])}; expected one model; "
@@ -117,7 +158,7 @@ class ServerClient:
 
     def _states(self, request: ServerRequest) -> States:
         body = request.body(self.model)
-        return self._attempted(lambda: request.states(self._post("/v1/completions", body)))
+        return self._attempted(lambda: request.states(self._post("/v1/completions", body), self.ranks))
 
     def _attempted(self, call: Callable[[], _T]) -> _T:
         """The result of a call, which is made again while the server is busy or has begun a request anew.
@@ -129,10 +170,11 @@ class ServerClient:
             try:
                 return call()
             except ServerError as fault:
-                if pause is None:
+                if pause is None or fault.lasting or self._is_closed:
+                    attempts = "" if fault.lasting else f" ({ATTEMPTS} attempts)"
                     raise InputError(
-                        f"server {self.base_url}: {fault} ({ATTEMPTS} attempts); expected every token to be seen and "
-                        f"steered at every block; look into the server's own log"
+                        f"server {self.base_url}: {fault.found}{attempts}; expected {fault.expected}; look into the "
+                        f"server's own log"
                     ) from fault
                 self._wait(pause)
         raise AssertionError("the last attempt returns or raises")
@@ -147,9 +189,9 @@ class ServerClient:
         try:
             answer = self._http.post(self.base_url + path, json=body)
         except httpx.HTTPError as error:
-            raise ServerError(f"does not answer ({first_line(error) or type(error).__name__})") from error
+            raise ServerError(f"does not answer ({first_line(error)})", "it to be up") from error
         if answer.status_code in _BUSY or answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
-            raise ServerError(f"answers with status {answer.status_code} ({_message(answer)})")
+            raise ServerError(f"answers with status {answer.status_code} ({_message(answer)})", "an answer")
         if answer.is_error:
             raise InputError(
                 f"server {self.base_url}: refuses a request of {len(body.get('prompt', ()))} tokens with status "
@@ -159,7 +201,7 @@ class ServerClient:
         try:
             return answer.json()
         except ValueError as error:
-            raise ServerError("gives an answer that is no JSON") from error
+            raise ServerError("gives an answer that is no JSON", "JSON") from error
 
 
 def _message(answer: httpx.Response) -> str:

@@ -99,42 +99,63 @@ class ServerRequest:
             "vllm_xargs": {"apply_hooks": json.dumps(hooks)},
         }
 
-    def states(self, answer: Mapping[str, Any]) -> "States":
+    def states(self, answer: Mapping[str, Any], ranks: Mapping[int, frozenset[str]]) -> "States":
         """The residual stream that a server has read.
 
         Args:
             answer: The server's JSON.
+            ranks: The processes of the server that run each block, as far as they are known.
 
         Raises:
             ServerError: The answer is of other tokens, or its hook did not see and steer what it was to.
         """
-        (choice,) = answer["choices"]
-        sent = choice.get("prompt_token_ids")
-        if sent is not None and tuple(sent) != self.tokens:
-            raise ServerError(f"ran {len(sent)} tokens that are not the {len(self.tokens)} that were sent")
-        saved = (answer.get("hook_results") or {}).get("0")
+        try:
+            (choice,) = answer["choices"]
+            ran, saved = choice.get("prompt_token_ids"), (answer.get("hook_results") or {}).get("0")
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise ServerError("gives an answer without a choice", "one", lasting=True) from None
+        if ran is None or tuple(ran) != self.tokens:
+            count = "tokens of which it says nothing" if ran is None else f"{len(ran)} tokens that are not those sent"
+            raise ServerError(f"ran {count}", f"the {len(self.tokens)} that were sent", lasting=True)
         if saved is None:
-            raise ServerError("gave nothing of the hook back, as a server does that has no vllm-lens")
+            raise ServerError("gives nothing of the hook back", "a server with vllm-lens", lasting=True)
+        if "error" in saved:
+            raise ServerError(f"fails in our hook ({saved['error']})", "no error")
         steered = int(self.shares.any(dim=0).sum()) if len(self.shares) else 0
+        found = {}
         for block in sorted({*self.additions, *self.read}):
-            # The scheduler may run one more token after the last; a request that it began anew has been seen twice.
-            self._expect(saved, f"seen {block} ", range(len(self.tokens), len(self.tokens) + 2), "tokens seen")
+            # The scheduler may run one more token after the last.
+            seen = _counts(saved, f"seen {block} ")
+            _expect(seen, range(len(self.tokens), len(self.tokens) + 2), f"tokens seen at block {block}")
             if block in self.additions:
-                self._expect(saved, f"steered {block} ", range(steered, steered + 1), "tokens steered")
+                counts = _counts(saved, f"steered {block} ")
+                _expect(counts, range(steered, steered + 1), f"tokens steered at block {block}")
+                _expect_ranks(counts, frozenset(seen), block)
+            _expect_ranks(seen, ranks.get(block, frozenset(seen)), block)
+            found[block] = frozenset(seen)
         states = {}
         for block, positions in self.read.items():
             rows = [saved.get(f"state {block} {position}") for position in positions]
             if None in rows:
-                raise ServerError(f"gave no residual stream of block {block}")
+                raise ServerError(f"gives no residual stream of block {block}", "one")
             states[block] = torch.stack([_tensor(row) for row in rows])
-        return States(states, str(saved["dtype"]))
+        return States(states, str(saved["dtype"]), found, int(saved["pieces"]))
 
-    @staticmethod
-    def _expect(saved: Mapping[str, Any], name: str, expected: range, what: str) -> None:
-        """Refuse counts other than the expected ones, on any of the server's devices."""
-        counts = [count for key, count in saved.items() if key.startswith(name)]
-        if not counts or any(count not in expected for count in counts):
-            raise ServerError(f"{what} at block {name.split()[1]}: {counts or 'none'}, expected {expected.start}")
+
+def _counts(saved: Mapping[str, Any], name: str) -> dict[str, int]:
+    """What the processes of a server counted under a name, by rank."""
+    return {key.removeprefix(name): int(count) for key, count in saved.items() if key.startswith(name)}
+
+
+def _expect(counts: Mapping[str, int], expected: range, what: str) -> None:
+    if not counts or any(count not in expected for count in counts.values()):
+        raise ServerError(f"{what}: {', '.join(map(str, counts.values())) or 'none'}", str(expected.start))
+
+
+def _expect_ranks(counts: Mapping[str, int], expected: frozenset[str], block: int) -> None:
+    if counts.keys() != expected:
+        ranks = ", ".join(sorted(counts)) or "none"
+        raise ServerError(f"block {block} was run by ranks {ranks}", f"ranks {', '.join(sorted(expected))}")
 
 
 class States(NamedTuple):
@@ -143,14 +164,28 @@ class States(NamedTuple):
     Attributes:
         by_block: Block index to the residual stream at the positions that were asked for, float32 [positions, hidden].
         dtype: The dtype that it has on the server.
+        ranks: The processes of the server that ran each of the request's blocks.
+        pieces: Into how many pieces the server has cut the tokens.
     """
 
     by_block: dict[int, Tensor]
     dtype: str
+    ranks: dict[int, frozenset[str]]
+    pieces: int
 
 
 class ServerError(InputError):
-    """A server's answer to one request that cannot be used; the message goes on from `the server`."""
+    """A server's answer to one request that cannot be used.
+
+    Args:
+        found: What it did; the sentence goes on from `the server`.
+        expected: What was expected.
+        lasting: Whether another attempt would give the same.
+    """
+
+    def __init__(self, found: str, expected: str, lasting: bool = False) -> None:
+        super().__init__(f"{found}; expected {expected}")
+        self.found, self.expected, self.lasting = found, expected, lasting
 
 
 def _tensor(written: Mapping[str, Any]) -> Tensor:
@@ -161,20 +196,31 @@ def _tensor(written: Mapping[str, Any]) -> Tensor:
     return torch.from_numpy(np.frombuffer(raw, dtype=written["dtype"]).reshape(written["shape"]).copy())
 
 
-def own_steering(request: ServerRequest) -> dict[str, Any]:
+def own_steering(request: ServerRequest, in_parts: bool = False) -> dict[str, Any]:
     """The same additions as a request's, as vllm-lens itself makes them: for a comparison, on short conversations.
 
     Args:
         request: The request; its tokens are run in one piece.
+        in_parts: Whether each vector is added as two parts, which rounds otherwise.
     """
     blocks = sorted(request.additions)
     added = torch.stack([request.shares.T @ request.additions[block] for block in blocks])
-    vectors = [{"activations": _written(added), "layer_indices": blocks, "scale": 1.0, "norm_match": False}]
-    salt = f"own {request.steering_digest}"
+    parts = [0.375 * added, 0.625 * added] if in_parts else [added]
+    vectors = [
+        {"activations": _written(part), "layer_indices": blocks, "scale": 1.0, "norm_match": False} for part in parts
+    ]
+    salt = f"own {len(parts)} {request.steering_digest}"
     return {"cache_salt": salt, "vllm_xargs": {"apply_steering_vectors": json.dumps(vectors)}}
 
 
 def _written(tensor: Tensor) -> dict[str, Any]:
     """A float32 tensor as vllm-lens reads it from JSON."""
-    data = base64.b64encode(tensor.numpy().tobytes()).decode("ascii")
-    return {"data": data, "dtype": "float32", "original_dtype": "torch.float32", "shape": list(tensor.shape)}
+    data = base64.b64encode(zstandard.ZstdCompressor(level=1).compress(tensor.numpy().tobytes())).decode("ascii")
+    shape = list(tensor.shape)
+    return {
+        "data": data,
+        "dtype": "float32",
+        "original_dtype": "torch.float32",
+        "shape": shape,
+        "compression": "zstd",
+    }

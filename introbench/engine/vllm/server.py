@@ -54,13 +54,16 @@ class Server:
         self.base_url = f"http://127.0.0.1:{port}"
         given = {**arguments, **forced, "host": "127.0.0.1", "port": str(port)}
         options = [part for name, value in given.items() for part in (f"--{name}", value) if part]
-        self.log = Path(tempfile.mkstemp(prefix="introbench-vllm-", suffix=".log")[1])
+        descriptor, name = tempfile.mkstemp(prefix="introbench-vllm-", suffix=".log")
+        os.close(descriptor)
+        self.log = Path(name)
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, keeper.__file__, command, "serve", source, *options],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # what ends the client's group of processes leaves the keeper to end the server
                 env={**os.environ, "VLLM_NO_USAGE_STATS": "1"},
             )
         atexit.register(self.close)
@@ -77,7 +80,7 @@ class Server:
             if self._process.poll() is not None:
                 raise self._failure(f"has ended with status {self._process.returncode}")
             try:
-                if httpx.get(f"{self.base_url}/health", timeout=5.0).is_success:
+                if httpx.get(f"{self.base_url}/health", timeout=5.0, trust_env=False).is_success:
                     return
             except httpx.HTTPError:
                 pass

@@ -28,11 +28,18 @@ def make_hook(length: int, additions: dict[int, Tensor], shares: Tensor, read: d
             context: Of vllm-lens: the block's index, and what is kept of the request.
             residual: The block's output at the piece's tokens, [tokens, hidden].
         """
+        try:
+            return run(context, residual)
+        except Exception as error:  # vllm-lens would take the steering of all other requests in the pass away with it
+            context.saved["error"] = f"{type(error).__name__}: {error}"
+            return None
+
+    def run(context: Any, residual: Tensor) -> Tensor | None:
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         rank = torch.distributed.get_rank() if distributed else 0
         block, saved = context.layer_idx, context.saved
-        begin = saved.get(f"seen {block} {rank}", 0)
-        end = min(begin + residual.shape[0], length)
+        begin, size = saved.get(f"seen {block} {rank}", 0), residual.shape[0]
+        end = min(begin + size, length)
         steered = None
         if block in additions and begin < end:
             piece = shares[:, begin:end].to(residual.device)
@@ -46,8 +53,12 @@ def make_hook(length: int, additions: dict[int, Tensor], shares: Tensor, read: d
                 state = (residual if steered is None else steered)[position - begin]
                 # A copy: of a view, all that it is a view of would be sent.
                 saved[f"state {block} {position}"] = state.float().cpu().clone()
+        if begin < length < begin + size:  # no piece ends beyond the last token, unless an earlier one was run twice
+            saved["error"] = f"a piece of tokens {begin}:{begin + size} of {length}"
         saved["dtype"] = str(residual.dtype).removeprefix("torch.")
-        saved[f"seen {block} {rank}"] = begin + residual.shape[0]
+        saved["pieces"] = max(saved.get("pieces", 0), saved.get(f"pieces {block} {rank}", 0) + 1)
+        saved[f"pieces {block} {rank}"] = saved.get(f"pieces {block} {rank}", 0) + 1
+        saved[f"seen {block} {rank}"] = begin + size
         return steered
 
     return hook
