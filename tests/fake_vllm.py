@@ -52,7 +52,9 @@ class FakeVllm:
     def get(self, path: str) -> Any:
         """The answer to a GET request."""
         if path == "/v1/models":
-            return {"data": [{"id": "served", "root": self.root, "max_model_len": 4096}]}
+            config = self.model.config.get_text_config()
+            positions = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", 4096)
+            return {"data": [{"id": "served", "root": self.root, "max_model_len": positions}]}
         return {"version": "fake"} if path == "/version" else {}
 
     def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:

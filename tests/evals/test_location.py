@@ -21,7 +21,7 @@ from introbench.prompts.location import LEVELS
 from introbench.provider import loaded_model, resident
 from introbench.provider.inspect_private import PrerequisiteError
 from introbench.records.arm import Arm
-from introbench.records.factors import TrialFactors
+from introbench.records.factors import PlaceFactors, TrialFactors
 from introbench.report import log as log_report
 from introbench.scorers.location import score_of
 from introbench.scorers.metric_values import scored_trials
@@ -185,7 +185,7 @@ def planted(log: EvalLog, answer: Any) -> list[SampleScore]:
     for sample in (s for s in log.samples or [] if s.metadata["concept"] == CONCEPTS[0]):
         readings = {arm: ArmReading(arm, "", answer(sample.metadata, arm)) for arm in sample.metadata["arms"]}
         factors = TrialFactors.from_json(sample.metadata)
-        score = score_of(factors.place.options, factors.arms, readings)
+        score = score_of(factors.place, factors.arms, readings)
         for word in FIVE_CONCEPTS:
             metadata = sample.metadata | {"concept": word}
             scores.append(SampleScore(score=score, sample_id=f"{sample.id} {word}", sample_metadata=metadata))
@@ -264,6 +264,9 @@ def test_the_table_and_the_viewer(log: EvalLog, capsys: pytest.CaptureFixture[st
     assert cli.main(["table", str(Path(log.location).parent)]) == 0, "the folder's latest log is found"
     sample = (log.samples or [])[0]
     assert set((sample.scores or {})["introbench/located"].value) == {
+        "part",
+        "passage",
+        "kind",
         "accuracy",
         "nats",
         "random_accuracy",
@@ -343,10 +346,11 @@ def test_one_arm_that_is_not_finite_loses_its_kind_of_vector_alone() -> None:
         f"{kind} at {place}": Arm(kind, 1, place=place) for kind in ("concept", "random") for place in options.values()
     }
     finite = [name for name in arms if name != "random at second"]
-    score = score_of(options, arms, {name: ArmReading(name, "", answers) for name in finite})
+    asked = PlaceFactors("order", "station", "introspective", "activity", 0, options, "first")
+    score = score_of(asked, arms, {name: ArmReading(name, "", answers) for name in finite})
     assert score.value["accuracy"] == 0.5
     assert math.isnan(score.value["random_accuracy"])
-    assert score_of(options, arms, {}).reason == "not_finite"
+    assert score_of(asked, arms, {}).reason == "not_finite"
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_arms_differ_and_are_summed_up(log: EvalLog) -> None:
     table = log_report.log_table(log.location, full=True)
     assert "Document none, layer by layer" in table
     assert "finetune: introspection - always_no" in table
-    assert (log.samples or [])[0].scores["introbench/arm_shifts"].value.keys() == set(ARMS)
+    assert (log.samples or [])[0].scores["introbench/arm_shifts"].value.keys() == {"document", "family", *ARMS}
 
 
 def test_what_the_log_says_of_layers_is_computed_again(log: EvalLog) -> None:

@@ -76,7 +76,8 @@ class _Proof:
         self._dtype = ""
 
     def run(self) -> Proven:
-        chats = [self._tokens(length, step) for step, length in enumerate(LENGTHS)]
+        longest = int(self._client.facts.get("max_model_len") or max(LENGTHS) + 1) - 1  # one token is written
+        chats = [self._tokens(min(length, longest), step) for step, length in enumerate(LENGTHS)]
         self._learn_ranks(chats[0])
         plain = [self._request(chat, None) for chat in chats]
         before = self._read_alone(plain)
