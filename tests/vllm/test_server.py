@@ -67,9 +67,10 @@ def server(checkpoint: Checkpoint) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def there(checkpoint: Checkpoint, server: Server) -> VllmEngine:
-    weights = Weights(checkpoint.load_first_block())
-    return VllmEngine(weights, ServerClient(server.base_url, wait=lambda seconds: None), checkpoint.n_layers)
+def there(checkpoint: Checkpoint, server: Server) -> Iterator[VllmEngine]:
+    client = ServerClient(server.base_url, wait=lambda seconds: None)
+    yield VllmEngine(Weights(checkpoint.load_first_block()), client, checkpoint.n_layers)
+    client.close()
 
 
 def shifts(reading: Reading) -> Tensor:
@@ -169,4 +170,5 @@ def test_prefix_caching_is_survived_and_a_dead_server_is_named(
     first.kill()
     with pytest.raises(InputError, match=r"server http.*does not answer"):
         engine.read([request])
+    client.close()
     server.close()
