@@ -78,10 +78,7 @@ def continue_chat(
     Raises:
         InputError: The length is below 1, or the temperature is negative or not finite.
     """
-    if length < 1:
-        raise InputError(f"length={length}: expected at least 1 token; pass e.g. 30")
-    if not 0 <= temperature < math.inf:
-        raise InputError(f"temperature={temperature}: expected 0 (most likely token) or more; pass e.g. 1")
+    refuse_options(length, temperature)
     for block, delta in deltas.items():
         if delta.dim() != 2 or delta.shape[0] != len(seeds):
             raise ValueError(f"delta of shape {tuple(delta.shape)} at block {block}: expected [{len(seeds)}, hidden]")
@@ -100,6 +97,18 @@ def continue_chat(
 
     scores = _in_batches(len(seeds), at_once, score)
     return [Continuation(tokens, score, finite) for (tokens, finite), score in zip(written, scores, strict=True)]
+
+
+def refuse_options(length: int, temperature: float) -> None:
+    """Refuse a length or a temperature of texts that there is not.
+
+    Raises:
+        InputError: The length is below 1, or the temperature is negative or not finite.
+    """
+    if length < 1:
+        raise InputError(f"length={length}: expected at least 1 token; pass e.g. 30")
+    if not 0 <= temperature < math.inf:
+        raise InputError(f"temperature={temperature}: expected 0 (most likely token) or more; pass e.g. 1")
 
 
 def _row_bytes(model: PreTrainedModel, prompt: int, length: int, own_logits: bool) -> int:

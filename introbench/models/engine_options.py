@@ -41,6 +41,6 @@ def refuse_options_of_another_engine(engine: str, options: Mapping[str, Any]) ->
         if options["base_url"] is not None:
             others |= {name: options[name] for name in ("vllm", "dtype", "revision")}
         advice = "leave it out; a server has arguments of its own (-M vllm)"
-    given = {name: value for name, value in others.items() if value is not None}
-    for name, value in given.items():
-        raise InputError(f"{name}={value!r}: expected another engine than {engine}; {advice}")
+    for name, value in others.items():
+        if value is not None:
+            raise InputError(f"{name}={value!r}: expected another engine than {engine}; {advice}")

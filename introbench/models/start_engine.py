@@ -72,9 +72,8 @@ def _on_server(checkpoint: Checkpoint) -> Started:
             engine = VllmEngine(weights, client, checkpoint.n_layers)
         engine.started = stack.pop_all()
     # The blocks above the first cannot be looked into: what decides them stands for them.
-    version = client.get("/version")
     given = [weights_fingerprint(weights.model), engine.dtype, checkpoint.revision_digest, checkpoint.base_url]
-    digest = hashlib.sha256(f"{given} {sorted((checkpoint.vllm or {}).items())} {version}".encode())
+    digest = hashlib.sha256(f"{given} {sorted((checkpoint.vllm or {}).items())} {client.version}".encode())
     facts = {"class": type(weights.model).__name__, "dtype": str(engine.dtype).removeprefix("torch."), "device": "vLLM"}
     return Started(engine, digest.hexdigest(), facts)
 

@@ -69,6 +69,15 @@ def test_texts_are_those_of_the_engine_in_this_process(client: ServerClient, lla
     assert [one.mean_logprob for one in here] == pytest.approx([one.mean_logprob for one in there], abs=1e-4)
 
 
+@pytest.mark.parametrize(("length", "temperature"), [(0, 1.0), (3, -1.0), (3, float("nan"))])
+def test_texts_of_no_length_or_temperature_are_refused(
+    client: ServerClient, llama: PreTrainedModel, length: int, temperature: float
+) -> None:
+    engine = VllmEngine(Weights(llama), client, 4)
+    with pytest.raises(InputError, match="expected"):
+        engine.continue_chat(PRIOR, arms(1).deltas, [1], length=length, temperature=temperature, end={5})
+
+
 def test_every_steering_has_a_salt_of_its_own(fake: FakeVllm, client: ServerClient, llama: PreTrainedModel) -> None:
     engine = VllmEngine(Weights(llama), client, 4)
     fake.salts.clear()

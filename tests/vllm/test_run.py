@@ -8,6 +8,8 @@ from helpers import numbers
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_processes import start_inspect
 
+pytestmark = pytest.mark.slow
+
 RUN = [
     *("eval", "introbench/introspection", "--model", "inject/smollm2", "--display", "none", "--ctl-server", "false"),
     *(

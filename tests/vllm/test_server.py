@@ -18,6 +18,8 @@ from introbench.engine.vllm.server import Server
 from introbench.errors import InputError
 from introbench.models.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.slow
+
 LAYERS = range(10, 20)
 WANT = Want(tokens=tuple(range(0, 49152, 512)), top=5)
 

@@ -17,11 +17,11 @@ _T = TypeVar("_T")
 IN_FLIGHT = 256
 """Requests that are sent side by side; the server puts as many of them into a forward pass as fit."""
 
-ATTEMPTS = 4
-"""How often a request is sent before the run ends: a server may be full for a moment, or begin a request anew."""
-
 PAUSES = (1.0, 4.0, 15.0)
 """Seconds before another attempt."""
+
+ATTEMPTS = len(PAUSES) + 1
+"""How often a request is sent before the run ends: a server may be full for a moment, or begin a request anew."""
 
 TOP = 20
 """The most likely tokens whose log-probabilities a server is asked for: as many as vLLM gives unless told otherwise."""
@@ -45,6 +45,7 @@ class ServerClient:
         base_url: Of the server.
         model: The name by which it serves its model.
         facts: What it says of it.
+        version: Of vLLM.
         ranks: The processes of the server that run each block, once they are known; all of them have to answer.
 
     Raises:
@@ -67,6 +68,7 @@ class ServerClient:
         self.ranks: Mapping[int, frozenset[str]] = {}
         try:
             self.facts = self._served()
+            self.version = str(self.get("/version").get("version", "unknown"))
         except BaseException:
             self.close()
             raise

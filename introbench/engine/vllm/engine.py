@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor
 
-from introbench.engine.continuation import Continuation, token_logprobs
+from introbench.engine.continuation import Continuation, refuse_options, token_logprobs
 from introbench.engine.engine import Engine
 from introbench.engine.readout import in_float64
 from introbench.engine.requests import Arms, Deltas, Request, Tokens, Want
@@ -79,8 +79,10 @@ class VllmEngine(Engine):
         the same texts. So every token is a request of its own.
 
         Raises:
-            InputError: The chat with its continuation is longer than the model's positions.
+            InputError: The chat with its continuation is longer than the model's positions, or there is no such length
+                or temperature.
         """
+        refuse_options(length, temperature)
         self.refuse([Request((*prompt, *[prompt[0]] * length), 1, Want())])
         sampler, arms = Sampler(seeds, temperature, end), Arms.steered(deltas, deltas) if deltas else None
         for _ in range(length):
@@ -91,7 +93,7 @@ class VllmEngine(Engine):
             last = self._last_states([(chat, arms, row, 1) for chat, row in zip(chats, rows, strict=True)])
             sampler.add(rows, self._logits_at(torch.cat(last)))
         texts = sampler.texts
-        written = [text for text in texts if text]
+        written = list(dict.fromkeys(filter(None, texts)))
         read = self._last_states([((prompt + text)[:-1], None, 0, len(text)) for text in written])
         means = {text: self._mean_logprob(text, states) for text, states in zip(written, read, strict=True)}
         return [

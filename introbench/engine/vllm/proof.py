@@ -1,7 +1,7 @@
 """Compares a vLLM server's numbers with each other and with this model's readout before any of them is used.
 
 A few short conversations are run plain, steered, and plain again; steered by the server's own steering, which shares no
-code with ours; and all side by side, so many at a time that the server has to cut them into pieces.
+code with ours; and all side by side, against one at a time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,6 @@ PRIOR = 16
 
 TOKENS_AT_ONCE = 4096
 """Tokens that are sent side by side: more than a server of ours puts into one pass (`server.TOKENS_IN_A_PASS`)."""
-
 
 FIRST_BLOCK = {"float32": 1e-3, "float16": 0.01, "bfloat16": 0.03}
 """Largest difference of the residual stream after the first block, as a share of its norm, by the server's dtype."""
@@ -97,15 +96,14 @@ class _Proof:
             off = _distance(logprobs, alone[number % len(alone)])
             self._refuse_if_far(what, "it gives by itself", off)
             worst = max(worst, off)
-        cut = sum(states.pieces > 1 for states in together)
-        version = self._client.get("/version").get("version", "unknown")
+        cut = sum(states.is_cut for states in together)
         return Proven(
             self._readout,
             getattr(torch, self._dtype),
             {
                 "readout": f"float32 norm and unembedding, in this process, of states in {self._dtype} from a server",
-                "path": f"vLLM {version} with vllm-lens: plain, steered, and {len(crowd)} side by side ({cut} of them "
-                f"cut into pieces) within {worst:.1e} nats of each other",
+                "path": f"vLLM {self._client.version} with vllm-lens: plain, steered, and {len(crowd)} side by side "
+                f"({cut} of them cut into pieces) within {worst:.1e} nats of each other",
                 "server": f"{self._client.base_url}, which serves {self._client.model}",
             },
         )
@@ -185,7 +183,7 @@ class _Proof:
     def _refusal(self, what: str) -> InputError:
         return InputError(
             f"server {self._client.base_url}: {what}; expected the same within {self._tolerance:g}; start a server of "
-            f"this model with --no-enable-prefix-caching and vllm-lens, or leave -M base_url out"
+            f"this model with --no-enable-prefix-caching and vllm-lens, or leave --model-base-url out"
         )
 
 

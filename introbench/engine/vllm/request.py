@@ -139,7 +139,7 @@ class ServerRequest:
             if None in rows:
                 raise ServerError(f"gives no residual stream of block {block}", "one")
             states[block] = torch.stack([_tensor(row) for row in rows])
-        return States(states, str(saved["dtype"]), found, int(saved["pieces"]))
+        return States(states, str(saved["dtype"]), found, "is cut" in saved)
 
 
 def _counts(saved: Mapping[str, Any], name: str) -> dict[str, int]:
@@ -165,13 +165,13 @@ class States(NamedTuple):
         by_block: Block index to the residual stream at the positions that were asked for, float32 [positions, hidden].
         dtype: The dtype that it has on the server.
         ranks: The processes of the server that ran each of the request's blocks.
-        pieces: Into how many pieces the server has cut the tokens.
+        is_cut: Whether the server has cut the tokens into pieces.
     """
 
     by_block: dict[int, Tensor]
     dtype: str
     ranks: dict[int, frozenset[str]]
-    pieces: int
+    is_cut: bool
 
 
 class ServerError(InputError):

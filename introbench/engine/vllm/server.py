@@ -114,6 +114,6 @@ def _vllm_command() -> str:
     if not found:
         raise InputError(
             "engine='vllm': no command vllm; expected vLLM and vllm-lens to be installed; run pip install "
-            "'introbench[vllm]', or pass -M base_url=http://... of a server that runs"
+            "'introbench[vllm]', or pass --model-base-url of a server that runs"
         )
     return found

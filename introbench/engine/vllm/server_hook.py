@@ -56,8 +56,8 @@ def make_hook(length: int, additions: dict[int, Tensor], shares: Tensor, read: d
         if begin < length < begin + size:  # no piece ends beyond the last token, unless an earlier one was run twice
             saved["error"] = f"a piece of tokens {begin}:{begin + size} of {length}"
         saved["dtype"] = str(residual.dtype).removeprefix("torch.")
-        saved["pieces"] = max(saved.get("pieces", 0), saved.get(f"pieces {block} {rank}", 0) + 1)
-        saved[f"pieces {block} {rank}"] = saved.get(f"pieces {block} {rank}", 0) + 1
+        if begin:
+            saved["is cut"] = True
         saved[f"seen {block} {rank}"] = begin + size
         return steered
 
