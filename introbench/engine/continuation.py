@@ -168,7 +168,7 @@ class Steps(Protocol):
         ...
 
     def go_on(self, texts: Sequence[int], tokens: Sequence[int]) -> Tensor:
-        """Take one more token of the texts that go on; returns the logits of their next, float32 [texts, vocabulary]."""
+        """Take one more token of each text that goes on; returns logits of the next, float32 [texts, vocabulary]."""
         ...
 
 

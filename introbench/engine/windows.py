@@ -27,10 +27,12 @@ class Window:
             prompt: Number of the prompt's tokens.
         """
         if not 0 <= self.begin < (prompt if self.end is None else self.end) <= prompt:
-            raise ValueError(f"window {self.begin}:{self.end} of {prompt} tokens: expected 0 <= begin < end <= {prompt}")
+            raise ValueError(
+                f"window {self.begin}:{self.end} of {prompt} tokens: expected 0 <= begin < end <= {prompt}"
+            )
 
     def parts(self, prompt: int) -> Iterator[tuple[int, int, bool]]:
-        """A prompt cut at the window's ends: begin and end of each part that is not empty, and whether it is steered."""
+        """A prompt cut at the window's ends: begin and end of each part that is not empty, whether it is steered."""
         end = prompt if self.end is None else self.end
         for begin, stop, is_steered in ((0, self.begin, False), (self.begin, end, True), (end, prompt, False)):
             if begin < stop:

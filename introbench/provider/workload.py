@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 
 from introbench.engine.requests import Tokens
-from introbench.engine.workload import SideBySide, Workload
+from introbench.engine.windows import Window
+from introbench.engine.workload import SideBySide, Workload, work_of_texts
 from introbench.models.checkpoint import Checkpoint
 from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.steering.arms import ArmBatch
@@ -68,6 +69,19 @@ class WorkOfCalls:
             length: Most tokens of a text.
         """
         return 2 * rows * (len(prompt) + length - 1) * self._n_layers
+
+    def sampled(self, prompt: int, window: Window, batch: ArmBatch, texts: int, length: int) -> int:
+        """The work of sampling answers under every arm of a batch.
+
+        Args:
+            prompt: Tokens of the chat.
+            window: Those that are steered.
+            batch: The arms.
+            texts: Number of texts of all arms.
+            length: Most tokens of a text.
+        """
+        (arms,) = self._arms_of(batch, 0)
+        return work_of_texts(list(window.parts(prompt)), arms, texts, length, self._n_layers)
 
     def _arms_of(self, batch: ArmBatch, prior: int) -> list[SideBySide]:
         key = batch, prior if any(injection.spans for injection in batch) else 0

@@ -23,6 +23,7 @@ from introbench.report import (
     logit_lens,
     model_swap,
     probe,
+    sampled_detection,
     sweep,
     top_of_mind,
 )
@@ -43,6 +44,7 @@ REPORTS: dict[str, Callable[[Any], Report]] = {
     "located": location.report,
     "arm_shifts": model_swap.report,
     "probed": probe.report,
+    "answers_graded": sampled_detection.report,
     "swept": sweep.report,
     "top_of_mind_texts": top_of_mind.report,
 }
