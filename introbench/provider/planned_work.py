@@ -102,7 +102,13 @@ def plan_sampling(dataset: Dataset, arm_batches: Sequence[str], length: int) -> 
             factors = SampledFactors.from_json(sample.metadata or {})
             chat = chat_to_answer(api.checkpoint.tokenizer, _turns(sample), factors.prior_messages, factors.begins)
             window, texts = window_of(factors.protocol, chat), len(factors.arms) * len(factors.seeds)
-            total += work.sampled(len(chat.tokens), window, batches[factors.arm_batch], texts, length)
+            total += work.sampled(
+                len(chat.tokens),
+                window,
+                [batches[factors.arm_batch][arm.row] for arm in factors.arms.values()],
+                texts,
+                length,
+            )
         return total
 
     plan_run(api.checkpoint, dataset, _most(batches), work_of)

@@ -14,6 +14,7 @@ from introbench.engine.workload import SideBySide, Workload, work_of_texts
 from introbench.models.checkpoint import Checkpoint
 from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.steering.arms import ArmBatch
+from introbench.steering.injection import Injection
 from introbench.steering.planned import planned_arms
 
 BESIDE_PRODUCTS = 1.3
@@ -70,18 +71,18 @@ class WorkOfCalls:
         """
         return 2 * rows * (len(prompt) + length - 1) * self._n_layers
 
-    def sampled(self, prompt: int, window: Window, batch: ArmBatch, texts: int, length: int) -> int:
-        """The work of sampling answers under every arm of a batch.
+    def sampled(self, prompt: int, window: Window, arms: Sequence[Injection], texts: int, length: int) -> int:
+        """The work of sampling answers under some arms, by themselves.
 
         Args:
             prompt: Tokens of the chat.
             window: Those that are steered.
-            batch: The arms.
+            arms: The arms.
             texts: Number of texts of all arms.
             length: Most tokens of a text.
         """
-        (arms,) = self._arms_of(batch, 0)
-        return work_of_texts(list(window.parts(prompt)), arms, texts, length, self._n_layers)
+        (side_by_side,) = planned_arms(arms)
+        return work_of_texts(list(window.parts(prompt)), side_by_side, texts, length, self._n_layers)
 
     def _arms_of(self, batch: ArmBatch, prior: int) -> list[SideBySide]:
         key = batch, prior if any(injection.spans for injection in batch) else 0
