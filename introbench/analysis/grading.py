@@ -41,18 +41,18 @@ class Grade:
 MOST_REPETITION = 0.35
 """Largest share of repeated trigrams at which a text counts as coherent."""
 
-LEAST_COMMON = 0.2
+LEAST_COMMON = 0.4
 """Smallest share of common words at which a text of `LONG` words counts as coherent; word salad is of rare ones."""
 
-LONG = 12
+LONG = 25
 """From how many words on their kinds are counted."""
 
 _COMMON = frozenset(
     words_of(
-        "a about after all am an and any are as at be been but by can could did do does for from had has have he her his "
-        "how i if in into is it its just me more my no not of on one only or other our out she so some something such "
-        "than that the their them then there these they this to up was we were what when which who will with would yes "
-        "you your thought thoughts"
+        "a about after all am an and any are as at be been but by can could did do does for from had has have he her "
+        "his how i if in into is it its just me more my no not of on one only or other our out she so some something "
+        "such than that the their them then there these they this to up was we were what when which who will with "
+        "would yes you your thought thoughts"
     )
 )
 _SHARED = 4
@@ -115,4 +115,7 @@ def _is_coherent(text: str) -> bool:
     words = words_of(text)
     if not words or repetition_rate(text) > MOST_REPETITION:
         return False
-    return len(words) < LONG or sum(word in _COMMON for word in words) >= LEAST_COMMON * len(words)
+    # Common words are known of English alone.
+    if len(words) < LONG or sum(word.isascii() for word in words) < len(words) / 2:
+        return True
+    return sum(word in _COMMON for word in words) >= LEAST_COMMON * len(words)
