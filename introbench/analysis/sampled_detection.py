@@ -19,8 +19,8 @@ from introbench.analysis.grading import Grade
 from introbench.analysis.noticed import ScoredTrial
 from introbench.records.arm import CONCEPT, RANDOM, SHAM
 from introbench.records.sampled_factors import CHOOSE, PROTOCOLS, REPORT, Cell, SampledFactors
-from introbench.stats.intervals import Interval, own_rng
-from introbench.stats.rates import d_prime, jackknife_interval, rate_difference, rate_interval
+from introbench.stats.intervals import Interval
+from introbench.stats.rates import d_prime_interval, jackknife_interval, rate_difference, rate_interval
 
 LABELS = tuple(field.name for field in fields(Grade) if field.name != "unscored")
 """What a grade says of a text, each true or false."""
@@ -50,12 +50,12 @@ class ConceptAnswers:
 
     Attributes:
         concept: The concept.
-        concepts: Number of the run's concepts.
+        others: The other concepts that results are about, which an answer might name as well.
         of: The answers by kind of arm: under its vector, random vectors, and the sham.
     """
 
     concept: str
-    concepts: int
+    others: frozenset[str]
     of: dict[str, list[Answer]]
 
     def count(self, kind: str, what: Callable[[Answer], float]) -> float:
@@ -63,9 +63,8 @@ class ConceptAnswers:
         return float(sum(what(answer) for answer in self.of[kind]))
 
     def others_named(self, answer: Answer) -> float:
-        """Share of the run's other concepts that an answer names."""
-        others = self.concepts - 1
-        return sum(guess != self.concept for guess in answer.guesses) / others if others else math.nan
+        """Share of the other concepts that an answer names."""
+        return len(self.others.intersection(answer.guesses)) / len(self.others) if self.others else math.nan
 
 
 @dataclass(frozen=True)
@@ -192,6 +191,7 @@ def results(trials: Sequence[ScoredTrial]) -> list[ProtocolResult]:
         trials: For each concept and protocol its sample's metadata and its score's.
     """
     read = [(SampledFactors.from_json(metadata), exact) for metadata, exact in trials if exact]
+    read.sort(key=lambda each: each[0].concept)  # the order in which trials finished must not matter
     found = []
     for protocol in PROTOCOLS:
         of_protocol = [(factors, exact) for factors, exact in read if factors.protocol == protocol]
@@ -234,6 +234,7 @@ def _ratio(counts: Sequence[float], answers: Sequence[ConceptAnswers], kind: str
 def _answers(graded: _Graded, name: str) -> tuple[list[ConceptAnswers], int]:
     """The answers of one cell by concept, and how many have no grade."""
     found, missing = [], 0
+    concepts = frozenset(factors.concept for factors, _ in graded)
     for factors, exact in graded:
         of: dict[str, list[Answer]] = {CONCEPT: [], RANDOM: [], SHAM: []}
         for arm_name, arm in factors.arms.items():
@@ -244,7 +245,7 @@ def _answers(graded: _Graded, name: str) -> tuple[list[ConceptAnswers], int]:
                 missing += grade is None
                 if grade is not None:
                     of[arm.kind].append(Answer(grade, tuple(guesses)))
-        found.append(ConceptAnswers(factors.concept, len(factors.concepts), of))
+        found.append(ConceptAnswers(factors.concept, concepts - {factors.concept}, of))
     return found, missing
 
 
@@ -258,8 +259,11 @@ def cell_result(graded: _Graded, name: str) -> CellResult:
     answers, missing = _answers(graded, name)
     factors = graded[0][0]
 
+    def counts(kind: str, what: Callable[[Answer], float]) -> list[tuple[float, float]]:
+        return [(each.count(kind, what), float(len(each.of[kind]))) for each in answers]
+
     def rate(kind: str, what: Callable[[Answer], float]) -> Interval:
-        return rate_interval([each.count(kind, what) for each in answers], [len(each.of[kind]) for each in answers])
+        return rate_interval(*zip(*counts(kind, what), strict=True))
 
     def difference(kind: str, what: Callable[[Answer], float]) -> Interval:
         """The rate under the concept's vector minus that under another kind of arm, in pairs of concepts."""
@@ -267,21 +271,15 @@ def cell_result(graded: _Graded, name: str) -> CellResult:
             [(each.count(of_kind, what), float(len(each.of[of_kind]))) for each in answers]
             for of_kind in (CONCEPT, kind)
         ]
-        return rate_difference(*pairs, rng=own_rng(factors.seed, factors.protocol, name, kind, what.__name__))
+        return rate_difference(*pairs)
 
     claims = np.array([each.count(CONCEPT, _detects) for each in answers])
     named = np.array([each.count(CONCEPT, lambda a: a.detects and a.grade.names) for each in answers])
     others = np.array([sum(each.others_named(a) for a in each.of[CONCEPT] if a.detects) for each in answers])
-    trials = np.array([len(each.of[CONCEPT]) for each in answers])
-    alarms = np.array([each.count(SHAM, _detects) for each in answers])
-    shams = np.array([len(each.of[SHAM]) for each in answers])
 
     def above_guessing(kept: NDArray[np.bool_]) -> float:
         total = claims[kept].sum()
         return float((named[kept] - others[kept]).sum() / total) if total else math.nan
-
-    def distance(kept: NDArray[np.bool_]) -> float:
-        return d_prime(claims[kept].sum(), trials[kept].sum(), alarms[kept].sum(), shams[kept].sum())
 
     above_sham = difference(SHAM, _detects)
     guesses = Counter(guess for each in answers for a in each.of[CONCEPT] if a.detects for guess in a.guesses)
@@ -301,7 +299,7 @@ def cell_result(graded: _Graded, name: str) -> CellResult:
         random=rate(RANDOM, _detects),
         above_sham=above_sham,
         above_random=difference(RANDOM, _detects),
-        d_prime=jackknife_interval(distance, len(answers)),
+        d_prime=d_prime_interval(counts(CONCEPT, _detects), counts(SHAM, _detects)),
         balanced_accuracy=Interval(
             0.5 + above_sham.estimate / 2, 0.5 + above_sham.low / 2, 0.5 + above_sham.high / 2, above_sham.units
         ),

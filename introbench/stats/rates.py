@@ -2,35 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv, ndtri, stdtrit
 
-from introbench.stats.intervals import FEWEST_FOR_BOOTSTRAP, NOT_MEASURED, Interval, mean_interval
+from introbench.stats.intervals import FEWEST_FOR_BOOTSTRAP, NOT_MEASURED, Interval
 
 Array = NDArray[np.float64]
-
-
-def d_prime(hits: float, signals: float, false_alarms: float, noises: float) -> float:
-    """The distance d' between two kinds of trials, in standard deviations of what an answer is decided by.
-
-    With the log-linear correction (Hautus 1995): half a yes and one trial are added to each kind, so that rates of 0
-    and 1 give a finite number, which is pulled toward 0 where there are few trials.
-
-    Args:
-        hits: How many signal trials were answered with yes.
-        signals: Number of signal trials.
-        false_alarms: How many noise trials were answered with yes.
-        noises: Number of noise trials.
-
-    Returns:
-        NaN without trials of one kind.
-    """
-    if not signals or not noises:
-        return math.nan
-    return float(ndtri((hits + 0.5) / (signals + 1)) - ndtri((false_alarms + 0.5) / (noises + 1)))
 
 
 def rate_interval(yes: Sequence[float], trials: Sequence[float], *, level: float = 0.95) -> Interval:
@@ -67,40 +46,70 @@ def rate_interval(yes: Sequence[float], trials: Sequence[float], *, level: float
 
 
 def rate_difference(
-    first: Sequence[tuple[float, float]],
-    second: Sequence[tuple[float, float]],
-    *,
-    rng: np.random.Generator,
-    level: float = 0.95,
+    first: Sequence[tuple[float, float]], second: Sequence[tuple[float, float]], *, level: float = 0.95
 ) -> Interval:
     """Interval for the difference between two rates that are measured in the same clusters.
 
-    It is that of the mean of the clusters' differences, as far as it lies between -1 and 1. Where these are all the
-    same, they say nothing about their spread; then the two rates' own intervals are combined by squares (Newcombe
-    1998), as if they were independent.
+    The intervals of the two rates are combined by squares, with the correlation of the clusters' rates (Zou & Donner
+    2008; Newcombe 1998). So it keeps what they have of rates near 0 and 1, and a difference that never varies is
+    uncertain all the same.
 
     Args:
         first: How many trials of each cluster were answered with yes, and their number.
         second: The same of the other kind of trials, cluster by cluster; clusters without either are left out.
-        rng: Source of randomness, seeded by the caller.
         level: Nominal coverage.
     """
     both = [(one, other) for one, other in zip(first, second, strict=True) if one[1] and other[1]]
-    values = [yes / trials - other_yes / others for (yes, trials), (other_yes, others) in both]
-    if not values:
+    if not both:
         return NOT_MEASURED
-    if len(values) > 1 and len(set(values)) == 1:
-        one, other = (rate_interval(*zip(*kind, strict=True), level=level) for kind in zip(*both, strict=True))
-        below = math.hypot(one.estimate - one.low, other.high - other.estimate)
-        above = math.hypot(one.high - one.estimate, other.estimate - other.low)
-        interval = Interval(values[0], values[0] - below, values[0] + above, len(values))
-    else:
-        interval = mean_interval(values, level=level, rng=rng)
-    return replace(interval, low=float(np.maximum(interval.low, -1)), high=float(np.minimum(interval.high, 1)))
+    one, other = (rate_interval(*zip(*kind, strict=True), level=level) for kind in zip(*both, strict=True))
+    rates = np.array([[yes / trials for yes, trials in pair] for pair in both])
+    varies = bool((rates.std(axis=0) > 0).all())
+    correlation = float(np.corrcoef(rates.T)[0, 1]) if varies else 0.0
+    difference = one.estimate - other.estimate
+
+    def reach(this: float, that: float) -> float:
+        return math.sqrt(max(0.0, this**2 + that**2 - 2 * correlation * this * that))
+
+    low = difference - reach(one.estimate - one.low, other.high - other.estimate)
+    high = difference + reach(one.high - one.estimate, other.estimate - other.low)
+    return Interval(difference, float(np.maximum(low, -1)), float(np.minimum(high, 1)), len(both))
+
+
+def d_prime_interval(
+    signals: Sequence[tuple[float, float]], noises: Sequence[tuple[float, float]], *, level: float = 0.95
+) -> Interval:
+    """Interval for the distance d' between two kinds of trials, in standard deviations of what answers are decided by.
+
+    With the log-linear correction (Hautus 1995): half a yes and one trial are added to each kind, so that rates of 0
+    and 1 give a finite number, which is pulled toward 0 where there are few trials. The ends of the two rates'
+    intervals, corrected in the same way, are combined by squares on the scale of d'.
+
+    Args:
+        signals: How many signal trials of each cluster were answered with yes, and their number.
+        noises: The same of the noise trials.
+        level: Nominal coverage.
+    """
+    sizes = [sum(trials for _, trials in kind) for kind in (signals, noises)]
+    if not all(sizes):
+        return NOT_MEASURED
+    one, other = (rate_interval(*zip(*kind, strict=True), level=level) for kind in (signals, noises))
+
+    def quantile(rate: float, trials: float) -> float:
+        return float(ndtri((rate * trials + 0.5) / (trials + 1)))
+
+    hits, alarms = (
+        [quantile(rate, trials) for rate in (found.low, found.estimate, found.high)]
+        for found, trials in zip((one, other), sizes, strict=True)
+    )
+    estimate = hits[1] - alarms[1]
+    low = estimate - math.hypot(hits[1] - hits[0], alarms[2] - alarms[1])
+    high = estimate + math.hypot(hits[2] - hits[1], alarms[1] - alarms[0])
+    return Interval(estimate, low, high, min(one.units, other.units))
 
 
 def jackknife_interval(statistic: Callable[[NDArray[np.bool_]], float], units: int, *, level: float = 0.95) -> Interval:
-    """Interval for a number that is no mean, such as d' or a ratio of counts, over exchangeable units.
+    """Interval for a number that is no mean, such as a ratio of counts, over exchangeable units.
 
     Student's t interval from the delete-one jackknife (Tukey 1958). The estimate is the number itself.
 
