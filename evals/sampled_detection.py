@@ -60,16 +60,16 @@ def sampled_detection(
             prior turn's last token to the end of the answer); both by default.
         layer_fractions: Depths of the one layer that is steered, as shares of the model's, from 0 to 1; by default 0.4,
             0.6 and 0.8.
-        strengths: Of the injection: by how much a tell_me_about difference is multiplied (2 and 4 by default; for other
-            methods, norms of what is added), shares residual:SHARE of the model's median residual norm, or doses
-            kl:NATS.
-        samples: Answers for each arm: each vector at each layer and strength, and the sham.
-        length: Most tokens of an answer.
+        strengths: Norms of what is added at each layer, shares residual:SHARE of the model's median residual norm, or
+            doses kl:NATS; 2 and 4 by default. A number multiplies a tell_me_about difference instead, which has a
+            length of its own.
+        samples: Texts for each vector and strength. The sham has as many.
+        length: Most tokens of a text.
         temperature: Of sampling; 0 for the most likely token.
         forced: Whether answers begin with a claim that a thought is detected, so that only what it is said to be about
             is measured.
-        random_vectors: Random vectors per concept at each layer and strength.
-        method: How a concept's vector is extracted: tell_me_about, pca_center or mean_diff.
+        random_vectors: Random vectors per trial, at each layer and strength.
+        method: How a concept's vector is extracted: pca_center, mean_diff or tell_me_about.
         seed: Seed of the random vectors and of the sampling.
         vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
     """
