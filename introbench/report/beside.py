@@ -23,7 +23,7 @@ def beside_log_odds(trials: Sequence[ScoredTrial], others: Sequence[tuple[str, I
     for name, run in others:
         if run.headline is None or not found:
             continue
-        excess = run.headline.interval
+        excess = run.headline.fit.excess
         document = run.plan.ordered_documents[0]
         for result in found if not found[0].forced else []:
             sampled = result.verdict in (DETECTS, ANY_VECTOR)

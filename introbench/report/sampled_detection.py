@@ -74,6 +74,10 @@ def report(trials: Sequence[ScoredTrial]) -> Report:
         for reason, count in exact.get("without_grade", {}).items():
             reasons[reason] = reasons.get(reason, 0) + count
     conclusion.append(f"Graded by {'rules' if grader == 'rules' else grader}.{_without_grade(reasons)}")
+    conclusion.append(
+        "What would change it: other layers or strengths (-T layer_fractions, -T strengths), or more answers "
+        "(-T samples)."
+    )
     further = ["Every layer and strength, on all concepts", *map(_every_cell, found), LEGEND]
     return Report(conclusion, [_table([result.best for result in found])], further)
 
