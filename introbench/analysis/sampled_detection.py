@@ -181,7 +181,10 @@ def grade_record(grade: Grade) -> list[str] | None:
 
 def grade_of(record: Sequence[str] | None) -> Grade | None:
     """A grade from `grade_record`'s value."""
-    return None if record is None else Grade(**{label: label in record for label in LABELS})
+    if record is None:
+        return None
+    labels: dict[str, Any] = {label: label in record for label in LABELS}
+    return Grade(**labels)
 
 
 def results(trials: Sequence[ScoredTrial]) -> list[ProtocolResult]:
@@ -304,7 +307,7 @@ def cell_result(graded: _Graded, name: str) -> CellResult:
             0.5 + above_sham.estimate / 2, 0.5 + above_sham.low / 2, 0.5 + above_sham.high / 2, above_sham.units
         ),
         named_claims=rate(CONCEPT, lambda a: a.detects and a.grade.claims_first),
-        identified=rate_interval(named, claims),
+        identified=rate_interval(named.tolist(), claims.tolist()),
         by_guessing=float(others.sum()) / total if total else math.nan,
         above_guessing=jackknife_interval(above_guessing, len(answers)),
         identified_random=random_names / random_claims if random_claims else math.nan,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 from inspect_ai.dataset import MemoryDataset, Sample
 
@@ -43,7 +44,9 @@ def grid(fractions: object, strengths: Mapping[str, Strength], n_layers: int) ->
     layers: dict[int, float] = {}
     for value in given:
         try:
-            fraction = math.nan if isinstance(value, bool) else float(value)  # YAML leaves those of a list as text
+            fraction = (
+                math.nan if isinstance(value, bool) else float(cast(str, value))
+            )  # YAML leaves those of a list as text
         except (TypeError, ValueError, OverflowError):
             fraction = math.nan
         if not 0 <= fraction <= 1:
