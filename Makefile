@@ -6,6 +6,7 @@
 # make test-vllm    set up a vLLM for CPUs in an environment of its own (2.6 GB), run the tests on a real server
 # make check        formatting, lint and types
 # make validate     planted models against verdicts: the instrument's own error rates (under an hour on two cores)
+# make grading      the rules that grade sampled answers against labels by hand: the table in docs/validity.md
 # make models       tiny models of every family against the invariants: the table in docs/models.md
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ LOGS := logs
 export HF_HUB_OFFLINE ?= 1
 export INSPECT_EVAL_MODEL ?= inject/smollm2
 
-.PHONY: introspect test test-all test-vllm faults check validate taught models setup clean
+.PHONY: introspect test test-all test-vllm faults check validate grading taught models setup clean
 
 introspect: setup
 	$(BIN)/inspect eval evals/introspection.py --log-dir $(LOGS) --no-log-realtime --no-score-display $(ARGS)
@@ -59,6 +60,9 @@ check: setup
 
 validate: setup
 	$(BIN)/python -m introbench.validation --write docs/validity.md $(ARGS)
+
+grading: setup
+	$(BIN)/python -m introbench.validation.graded_transcripts --write docs/validity.md
 
 # Quantised models as well where bitsandbytes or torchao are installed.
 models: setup

@@ -57,7 +57,7 @@ def calibrate(
             doses kl:NATS; from weak to strong; by default shares from 0.0125 to 0.8, in factors of two.
         samples: Texts for each vector and strength.
         length: Most tokens of a text.
-        method: How a concept's vector is extracted: pca_center or mean_diff.
+        method: How a concept's vector is extracted: pca_center, mean_diff or tell_me_about.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.
         seed: Seed of the random vectors and of the sampling.

@@ -66,7 +66,7 @@ def identification(
         parts: Parts of the experiment: list, naming; both by default.
         replicates: How often every option stands at each label; the number of orders of the list is this times the
             number of options.
-        method: How a concept's vector is extracted: pca_center or mean_diff.
+        method: How a concept's vector is extracted: pca_center, mean_diff or tell_me_about.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.
         strength: Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose

@@ -58,7 +58,7 @@ def location(
         concepts: Words to inject; the nine published ones by default. Any word can be named.
         parts: Parts of the experiment: halves, sentences, layers, stronger, strength; all by default.
         passages: What is read: station, valley, library; "all" for all of them.
-        method: How a concept's vector is extracted: pca_center or mean_diff.
+        method: How a concept's vector is extracted: pca_center, mean_diff or tell_me_about.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default. The part `layers` has its own.
         strength: Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose

@@ -51,7 +51,7 @@ def logit_lens(
         families: Question families: introspection, always_no, always_yes, ambiguous, confusing; introspection by
             default.
         formats: Answer formats: yes-no, one-zero, zero-one, a-b, b-a, red-blue, blue-red; yes-no by default.
-        method: How a concept's vector is extracted: pca_center or mean_diff.
+        method: How a concept's vector is extracted: pca_center, mean_diff or tell_me_about.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.
         strength: Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose

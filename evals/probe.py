@@ -52,7 +52,7 @@ def probe(
     Args:
         concepts: Words to inject, at least two; the nine published ones by default. Any word can be named.
         documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; all by default.
-        method: How a concept's vector is extracted: pca_center or mean_diff.
+        method: How a concept's vector is extracted: pca_center, mean_diff or tell_me_about.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.
         strength: Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose

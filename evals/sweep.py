@@ -66,7 +66,7 @@ def sweep(
         documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; info by default.
         families: Question families: introspection, always_no, always_yes, ambiguous, confusing; all by default.
         formats: Answer formats: yes-no, one-zero, zero-one, a-b, b-a, red-blue, blue-red; yes-no by default.
-        method: How a concept's vector is extracted: pca_center or mean_diff.
+        method: How a concept's vector is extracted: pca_center, mean_diff or tell_me_about.
         random_vectors: Random vectors per trial, in every cell.
         seed: Seed of the random vectors and of the halves of the concepts.
         system: Content of the system turn; "none" for no system turn.

@@ -63,7 +63,7 @@ def top_of_mind(
         samples: Texts for each vector and strength.
         length: Most tokens of a text.
         temperature: Of sampling; 0 for the most likely token.
-        method: How a concept's vector is extracted: pca_center or mean_diff.
+        method: How a concept's vector is extracted: pca_center, mean_diff or tell_me_about.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.
         random_vectors: Random vectors per trial that texts are written under, at each strength.

@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="introbench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     table = commands.add_parser("table", help="print what a log says: the conclusion, and its main tables")
-    table.add_argument("log", nargs="?", help=f"a log file, or a folder whose latest log is taken; {_FOLDER}")
+    table.add_argument("log", nargs="*", help=f"log files, or folders whose latest log is taken; {_FOLDER}")
     table.add_argument("--full", action="store_true", help="print all other tables as well")
     report = commands.add_parser("report", help="write one page of logs with all figures and tables")
     report.add_argument("log", nargs="*", help=f"log files, or folders all of whose logs are taken; {_FOLDER}")
@@ -108,9 +108,10 @@ def _table(options: argparse.Namespace) -> int:
     from introbench.report.log import log_table
     from introbench.report.read_log import status_of
 
-    location = find_log(options.log)
-    say(log_table(location, full=options.full))
-    return 0 if status_of(location) == "success" else 1
+    locations = [find_log(place) for place in options.log or [None]]
+    for number, location in enumerate(locations):
+        say(("\n" if number else "") + log_table(location, full=options.full, others=locations))
+    return 0 if all(status_of(location) == "success" for location in locations) else 1
 
 
 def _report(options: argparse.Namespace) -> int:

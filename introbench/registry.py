@@ -20,13 +20,16 @@ from introbench.scorers.location import located
 from introbench.scorers.logit_lens import lens_gap
 from introbench.scorers.model_swap import arm_shifts
 from introbench.scorers.probe import probed
+from introbench.scorers.sampled_detection import answers_graded
 from introbench.scorers.sweep import swept
 from introbench.scorers.top_of_mind import top_of_mind_texts
 from introbench.solvers.continue_steered import continue_steered
 from introbench.solvers.inject_prior_turn import inject_prior_turn
 from introbench.solvers.probe_states import probe_states
+from introbench.solvers.sample_answers import sample_answers
 
 __all__ = [
+    "answers_graded",
     "arm_shifts",
     "calibrate",
     "continue_steered",
@@ -44,6 +47,8 @@ __all__ = [
     "probe",
     "probe_states",
     "probed",
+    "sample_answers",
+    "sampled_detection",
     "sweep",
     "swept",
     "top_of_mind",
@@ -52,6 +57,7 @@ __all__ = [
 ]
 
 for _scorer in (
+    answers_graded,
     arm_shifts,
     dose_response,
     identified,
@@ -81,6 +87,7 @@ location = _task("location")
 logit_lens = _task("logit_lens")
 model_swap = _task("model_swap")
 probe = _task("probe")
+sampled_detection = _task("sampled_detection")
 sweep = _task("sweep")
 top_of_mind = _task("top_of_mind")
 

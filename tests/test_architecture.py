@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "report": ("analysis", "checks.record", "records", "stats", "prompts.schema", "errors"),
     "page": ("report", "analysis", "records", "stats", "prompts.schema", "models.disk_cache", "errors"),
     "solvers": ("provider", "report.markdown", "records", "prompts.answers"),
-    "scorers": ("provider.outputs", "report.markdown", "analysis", "records", "stats"),
+    "scorers": ("provider.outputs", "report.markdown", "analysis", "records", "stats", "errors"),
     "evals": (
         *("solvers", "scorers", "tasks", "provider", "steering", "models", "analysis", "records", "prompts"),
         *FLOOR,

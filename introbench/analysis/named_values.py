@@ -20,6 +20,7 @@ from introbench.analysis.logit_lens import Peak, by_document, lens_trial, peak
 from introbench.analysis.model_swap import SwapRun
 from introbench.analysis.noticed import Result, ScoredTrial
 from introbench.analysis.probe_results import answer_results, probe_results
+from introbench.analysis.sampled_detection import results as sampled_results
 from introbench.analysis.sweep import EXCESS, broken_from, group_trials, held_out, map_cells, map_names
 from introbench.analysis.top_of_mind import beside_opposites, judged_strengths
 from introbench.analysis.verdict import VERDICTS
@@ -263,6 +264,34 @@ def calibrate_values(trials: Sequence[ScoredTrial]) -> Values:
     return values
 
 
+def sampled_values(trials: Sequence[ScoredTrial]) -> Values:
+    """For each protocol the chosen cell's numbers on the other half of the concepts, and those of every cell."""
+    values: Values = {}
+    for result in sampled_results(trials):
+        by_name = {"best": result.best, **{cell.name: cell for cell in result.cells}}
+        for where, cell in ((f"{name} | {result.protocol}", cell) for name, cell in by_name.items()):
+            for name, interval in {
+                "hits - false alarms": cell.above_sham,
+                "hits": cell.hits,
+                "false alarms": cell.false_alarms,
+                "false alarms, random": cell.random,
+                "hits - random": cell.above_random,
+                "d-prime": cell.d_prime,
+                "balanced accuracy": cell.balanced_accuracy,
+                "claims and names": cell.named_claims,
+                "identified": cell.identified,
+                "identified - guessing": cell.above_guessing,
+                "names without a claim": cell.unclaimed,
+                "declines": cell.refused,
+                "incoherent": cell.incoherent,
+            }.items():
+                values |= interval_values(f"{name} | {where}", interval)
+            values[f"identified, random | {where}"] = cell.identified_random
+            values[f"most named share | {where}"] = cell.popular_share
+            values[f"missing | {where}"] = cell.missing
+    return values
+
+
 VALUES: dict[str, Callable[[Sequence[ScoredTrial]], Values]] = {
     "dose_response": calibrate_values,
     "yes_shift": introspection_values,
@@ -271,6 +300,7 @@ VALUES: dict[str, Callable[[Sequence[ScoredTrial]], Values]] = {
     "located": location_values,
     "arm_shifts": swap_values,
     "probed": probe_values,
+    "answers_graded": sampled_values,
     "swept": sweep_values,
     "top_of_mind_texts": top_of_mind_values,
 }

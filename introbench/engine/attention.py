@@ -7,25 +7,22 @@ transformers calls this attention through its public interface, under the name `
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
+from introbench.engine.attention_kernels import AttentionKernel, kernel_for, merged, with_sinks
 from introbench.engine.trie import Trie
 from introbench.errors import InputError
 
 NAME = "introbench_cascade"
-_SCORES_BYTES = 64 * 1024**2
 _ALIGNED = 16
-
-AttentionKernel = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]
-"""(queries, keys, values, additive mask or None, scale) to (outputs, float32 log-sum-exp)."""
 
 
 class KeysAndValues:
@@ -53,6 +50,13 @@ class KeysAndValues:
         """Keys and values of a block for the tokens from `start` to `stop`."""
         keys, values = self._blocks[block]
         return keys[:, :, start:stop], values[:, :, start:stop]
+
+    def select(self, rows: Tensor) -> None:
+        """Keep some of the rows, in the order of `rows`."""
+        self._blocks = {
+            block: (keys[rows.to(keys.device)], values[rows.to(values.device)])
+            for block, (keys, values) in self._blocks.items()
+        }
 
     @property
     def bytes(self) -> int:
@@ -151,7 +155,7 @@ class AttentionOfPass:
         groups = heads // key.shape[1]
         # Heads that share keys stand next to each other: [rows, key heads, groups, tokens, head size].
         query = query.reshape(rows, key.shape[1], groups, tokens, size)
-        kernel = self._kernel(query, value, softcap)
+        kernel = kernel_for(query, value, softcap, fused=self._fused)
         output, lse = self._within_pass(query, key, value, scale, window, kernel)
         if self._start:
             first_seen = 0 if window is None else max(0, self._start - window + 1)
@@ -160,12 +164,9 @@ class AttentionOfPass:
                 mask = self._window_mask(window, first_seen, groups, query)
                 before, before_lse = kernel(query.flatten(2, 3), keys, values, mask, scale)
                 before, before_lse = before.unflatten(2, (groups, tokens)), before_lse.unflatten(2, (groups, tokens))
-                share = torch.sigmoid(before_lse - lse).to(output.dtype)
-                output = torch.lerp(output, before, share[..., None])
-                lse = torch.logaddexp(lse, before_lse)
+                output, lse = merged((output, lse), (before, before_lse))
         if sinks is not None:
-            per_head = sinks.float().reshape(1, key.shape[1], groups, 1)
-            output = output * torch.sigmoid(lse - per_head)[..., None].to(output.dtype)
+            output = with_sinks(output, lse, sinks.reshape(1, key.shape[1], groups, 1))
         return output.flatten(1, 2).transpose(1, 2).contiguous()
 
     def _within_pass(
@@ -185,12 +186,6 @@ class AttentionOfPass:
         if len(outputs) == 1:
             return outputs[0], sums[0]
         return torch.cat(outputs, dim=3), torch.cat(sums, dim=3)
-
-    def _kernel(self, query: Tensor, value: Tensor, softcap: float | None) -> AttentionKernel:
-        fused = _FUSED.get(query.device.type) if self._fused else None
-        if fused is None or softcap is not None or value.shape[-1] != query.shape[-1]:
-            return lambda q, k, v, mask, scale: step_by_step(q, k, v, mask, scale, softcap)
-        return fused
 
     def _trie_mask(self, index: int, window: int | None, groups: int, like: Tensor) -> Tensor:
         key = (index, window, groups, like.dtype, like.device)
@@ -212,63 +207,6 @@ class AttentionOfPass:
         return self._masks[key]
 
 
-def step_by_step(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, softcap: float | None = None
-) -> tuple[Tensor, Tensor]:
-    """Attention and its log-sum-exp by public operators, a few rows at a time.
-
-    Args:
-        query: [rows, heads, queries, head size].
-        key: [rows, heads, keys, head size].
-        value: [rows, heads, keys, head size of the values].
-        mask: Added to the scores, [queries, keys], or None.
-        scale: Multiplies the scores.
-        softcap: Bound that scores approach by a tanh; None for none.
-
-    Returns:
-        Outputs [rows, heads, queries, head size of the values] and float32 log-sum-exp [rows, heads, queries].
-    """
-    outputs, sums = [], []
-    row_bytes = 4 * query.shape[1] * query.shape[2] * key.shape[2]
-    rows = max(1, _SCORES_BYTES // row_bytes)
-    for q, k, v in zip(query.split(rows), key.split(rows), value.split(rows), strict=True):
-        scores = torch.matmul(q, k.transpose(-1, -2)).float() * scale
-        if softcap is not None:
-            scores = torch.tanh(scores / softcap) * softcap
-        if mask is not None:
-            scores = scores + mask
-        lse = scores.logsumexp(dim=-1)
-        outputs.append(torch.matmul((scores - lse[..., None]).exp().to(v.dtype), v))
-        sums.append(lse)
-    return torch.cat(outputs), torch.cat(sums)
-
-
-def _fused_on_cpu(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
-) -> tuple[Tensor, Tensor]:
-    output, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query, key, value, attn_mask=mask, scale=scale
-    )
-    return output, lse
-
-
-def _fused_on_cuda(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
-) -> tuple[Tensor, Tensor]:
-    if mask is not None or query.dtype == torch.float32:
-        bias = None if mask is None else mask.expand(*query.shape[:2], -1, -1)
-        output, lse, *_ = torch.ops.aten._scaled_dot_product_efficient_attention(
-            query, key, value, bias, True, scale=scale
-        )
-        return output, lse[..., : query.shape[2]]
-    output, lse, *_ = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, scale=scale)
-    return output, lse
-
-
-_FUSED: dict[str, AttentionKernel] = {"cpu": _fused_on_cpu, "cuda": _fused_on_cuda}
-"""Kernels that return the log-sum-exp. They are private to torch, so the engine proves them on each model."""
-
-
 def _additive(visible: Tensor, groups: int, like: Tensor) -> Tensor:
     """A mask to be added to scores, [groups x queries, keys], from booleans [queries, keys].
 
@@ -282,7 +220,25 @@ def _additive(visible: Tensor, groups: int, like: Tensor) -> Tensor:
     return mask.repeat(groups, 1).to(like.device, like.dtype)[:, :keys]
 
 
-_current: ContextVar[AttentionOfPass] = ContextVar("introbench_attention")
+class Attention(Protocol):
+    """What computes the attention of a forward pass; see `AttentionOfPass.attend`."""
+
+    def attend(
+        self,
+        block: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scale: float,
+        window: int | None,
+        softcap: float | None,
+        sinks: Tensor | None,
+    ) -> Tensor:
+        """Attention of one block."""
+        ...
+
+
+_current: ContextVar[Attention] = ContextVar("introbench_attention")
 
 
 def _cascade(
@@ -323,7 +279,7 @@ def attention_implementation(model: PreTrainedModel) -> str:
 
 
 @contextmanager
-def attending(model: PreTrainedModel, attention: AttentionOfPass) -> Iterator[None]:
+def attending(model: PreTrainedModel, attention: Attention) -> Iterator[None]:
     """Let a model compute its attention by `attention` while the context is open."""
     config: Any = model.config.get_text_config()
     before = config._attn_implementation

@@ -1,6 +1,6 @@
-"""Continues a chat while a vector is added at every token, and measures how likely the clean model finds the texts.
+"""Continues a chat while a vector is added at its tokens, and measures how likely the clean model finds the texts.
 
-The chat is read and continued under active steering: vectors are added at the chat's tokens and at all that follow.
+Vectors are added at a window of the chat's tokens, by default at all, and at those that follow if the window is open.
 Then the texts are run once more with nothing added, which gives every token's probability under the clean model. Both
 distributions are read in float32 through the same readout.
 """
@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,9 +18,11 @@ from transformers import DynamicCache, PreTrainedModel
 from introbench.engine.hooks import before_each, looking_at, steering
 from introbench.engine.memory import default_budget, free_memory, is_out_of_memory, token_bytes
 from introbench.engine.readout import LOGITS_BYTES, Readout, in_float64
-from introbench.engine.requests import Deltas, Tokens
+from introbench.engine.requests import NO_DELTAS, Deltas, Tokens
 from introbench.engine.sampler import Sampler
+from introbench.engine.shared_steps import SharedSteps, StepKernels
 from introbench.engine.weights import Weights
+from introbench.engine.windows import EVERYWHERE, Window
 from introbench.errors import InputError
 from introbench.progress import tell, tick
 
@@ -33,7 +35,8 @@ class Continuation:
 
     Attributes:
         tokens: Token ids, without the end token.
-        mean_logprob: Mean log-probability of the tokens under the clean model, in nats per token; NaN without tokens.
+        mean_logprob: Mean log-probability of the tokens under the clean model, in nats per token; NaN without tokens,
+            and where it was not measured.
         finite: Whether every distribution was finite; if not, the text ends before the first that was not.
     """
 
@@ -54,6 +57,9 @@ def continue_chat(
     temperature: float,
     end: Collection[int],
     memory: int | None = None,
+    window: Window = EVERYWHERE,
+    scored: bool = True,
+    fast: StepKernels | None = None,
 ) -> list[Continuation]:
     """Continue a chat under injections, one text per row.
 
@@ -65,12 +71,15 @@ def continue_chat(
         weights: The model.
         readout: Reads logits in float32; None for the model's own logits.
         prompt: Token ids of the chat.
-        deltas: Block index to what is added to its output at every token, float32 [rows, hidden].
+        deltas: Block index to what is added to its output at the steered tokens, float32 [rows, hidden].
         seeds: One seed per row, 0 or more.
         length: Most tokens to write.
         temperature: 0 for the most likely token.
         end: Ids of tokens that end a text.
         memory: Bytes that rows may take at a time; by default half of the device's memory.
+        window: The tokens that are steered; by default all, those that are written too.
+        scored: Whether to measure how likely the clean model finds the texts.
+        fast: What shared steps are computed by (`introbench.engine.shared_steps`); None to leave all to transformers.
 
     Returns:
         One continuation per row, in their order.
@@ -82,14 +91,22 @@ def continue_chat(
     for block, delta in deltas.items():
         if delta.dim() != 2 or delta.shape[0] != len(seeds):
             raise ValueError(f"delta of shape {tuple(delta.shape)} at block {block}: expected [{len(seeds)}, hidden]")
+    window.check(len(prompt))
     budget = memory or default_budget(weights.parts.device)
     at_once = budget // _row_bytes(weights.model, len(prompt), length, own_logits=readout is None)
 
     def write(first: int, last: int) -> list[tuple[Tokens, bool]]:
         of_rows = {block: delta[first:last] for block, delta in deltas.items()}
-        return _write(weights, readout, prompt, of_rows, seeds[first:last], length, temperature, end)
+        steps: Steps
+        if fast is None or readout is None:
+            steps = PlainSteps(weights, readout, prompt, window, of_rows, last - first)
+        else:
+            steps = SharedSteps(weights, readout, fast, prompt, window, of_rows, last - first, length)
+        return _write(steps, seeds[first:last], length, temperature, end)
 
     written = _in_batches(len(seeds), at_once, write)
+    if not scored:
+        return [Continuation(tokens, math.nan, finite) for tokens, finite in written]
     texts = [tokens for tokens, _ in written]
 
     def score(first: int, last: int) -> list[float]:
@@ -143,30 +160,74 @@ def _in_batches(rows: int, at_once: int, run: Callable[[int, int], Sequence[_T]]
     return done
 
 
+class Steps(Protocol):
+    """Writes some texts after a prompt, token by token."""
+
+    def begin(self) -> Tensor:
+        """Read the prompt; returns the logits of every text's first token, float32 [rows, vocabulary]."""
+        ...
+
+    def go_on(self, texts: Sequence[int], tokens: Sequence[int]) -> Tensor:
+        """Take one more token of each text that goes on; returns logits of the next, float32 [texts, vocabulary]."""
+        ...
+
+
 def _write(
-    weights: Weights,
-    readout: Readout | None,
-    prompt: Tokens,
-    deltas: Deltas,
-    seeds: Sequence[int],
-    length: int,
-    temperature: float,
-    end: Collection[int],
+    steps: Steps, seeds: Sequence[int], length: int, temperature: float, end: Collection[int]
 ) -> list[tuple[Tokens, bool]]:
     """Each row's tokens, and whether all of its distributions were finite."""
     sampler = Sampler(seeds, temperature, end)
-    cache = DynamicCache()
-    ids = torch.tensor([prompt] * len(seeds))
-    with steering(weights.parts.layers, deltas):
-        for _ in range(length):
-            rows = sampler.unfinished
-            if not rows:
-                break
-            logits = _logits(readout, _run(weights, readout, ids, 1, cache)[:, 0])
-            # A row that is finished goes on beside the others: nothing it computes is read any more.
-            ids = torch.zeros(len(seeds), 1, dtype=torch.long)
-            ids[rows, 0] = torch.tensor(sampler.add(rows, logits[rows]))
+    logits = steps.begin()
+    rows = sampler.unfinished
+    tokens = sampler.add(rows, logits)
+    for _ in range(length - 1):
+        token_of = dict(zip(rows, tokens, strict=True))
+        rows = sampler.unfinished
+        if not rows:
+            break
+        tokens = sampler.add(rows, steps.go_on(rows, [token_of[row] for row in rows]))
     return list(zip(sampler.texts, sampler.finite, strict=True))
+
+
+class PlainSteps:
+    """Steps that leave attention and cache to transformers, for every model that it runs.
+
+    Args:
+        weights: The model.
+        readout: Reads logits in float32; None for the model's own logits.
+        prompt: Token ids of the chat.
+        window: The tokens that are steered.
+        deltas: Block index to what is added to its output there, float32 [rows, hidden].
+        rows: Number of texts.
+    """
+
+    def __init__(
+        self, weights: Weights, readout: Readout | None, prompt: Tokens, window: Window, deltas: Deltas, rows: int
+    ) -> None:
+        self._weights, self._readout = weights, readout
+        self._prompt, self._window, self._deltas, self._rows = prompt, window, deltas, rows
+        self._cache = DynamicCache()
+
+    def begin(self) -> Tensor:
+        """Read the prompt; see `Steps`."""
+        for begin, end, is_steered in self._window.parts(len(self._prompt)):
+            logits = self._run([self._prompt[begin:end]] * self._rows, is_steered)
+        return logits
+
+    def go_on(self, texts: Sequence[int], tokens: Sequence[int]) -> Tensor:
+        """Take one more token of some texts; see `Steps`.
+
+        A text that is finished goes on beside the others: nothing it computes is read any more.
+        """
+        ids = [[0]] * self._rows
+        for text, token in zip(texts, tokens, strict=True):
+            ids[text] = [token]
+        return self._run(ids, self._window.end is None)[list(texts)]
+
+    def _run(self, ids: Sequence[Sequence[int]], is_steered: bool) -> Tensor:
+        with steering(self._weights.parts.layers, self._deltas if is_steered else NO_DELTAS):
+            read = _run(self._weights, self._readout, torch.tensor(ids), 1, self._cache)
+        return _logits(self._readout, read[:, 0])
 
 
 def _mean_logprobs(weights: Weights, readout: Readout | None, prompt: Tokens, texts: Sequence[Tokens]) -> list[float]:

@@ -13,6 +13,7 @@ from introbench.engine.plan import EndStates, Job, plan
 from introbench.engine.readout import LOGITS_BYTES, Readout, summarise
 from introbench.engine.requests import Arms, Deltas, Reading, Request, Tokens, Want
 from introbench.engine.weights import Weights
+from introbench.engine.windows import EVERYWHERE, Window
 from introbench.errors import InputError
 
 _Wants = Mapping[Want, list[int]]
@@ -113,8 +114,10 @@ class Engine(ABC):
         length: int,
         temperature: float,
         end: Collection[int],
+        window: Window = EVERYWHERE,
+        scored: bool = True,
     ) -> list[Continuation]:
-        """Continue a chat under active steering, one text per row; see `introbench.engine.continuation`.
+        """Continue a chat under steering, one text per row; see `introbench.engine.continuation`.
 
         Raises:
             InputError: The chat with its continuation is longer than the model's positions.

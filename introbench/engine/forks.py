@@ -56,6 +56,11 @@ class Forks:
         fork = self._latest(block)
         return len(fork.origins) if fork else 1
 
+    def row_of_arms(self, block: int) -> list[int]:
+        """The row of each arm that leaves a block."""
+        fork = self._latest(block)
+        return fork.row_of.tolist() if fork else [0] * self._arms
+
     def spread(self, block: int, residual: Tensor) -> Tensor:
         """A block's output for every arm, [arms, ...], from that of its rows, [rows, ...]."""
         fork = self._latest(block)

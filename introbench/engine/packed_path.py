@@ -23,6 +23,7 @@ from introbench.engine.pieces import COMMON_TOKENS, Piece, PriorTurn, QuestionTr
 from introbench.engine.plan import EndStates, Job
 from introbench.engine.products import LinearMaps
 from introbench.engine.requests import NO_DELTAS, Arms, Deltas, Tokens
+from introbench.engine.shared_steps import StepKernels
 from introbench.engine.weights import Weights
 from introbench.progress import tick
 
@@ -98,6 +99,11 @@ class FastPath:
     def reductions(self) -> int:
         """How often memory ran out, so that a batch was cut."""
         return self._pass_size.reductions
+
+    @property
+    def step_kernels(self) -> StepKernels:
+        """What texts may be written by that go on after a prompt; see `introbench.engine.shared_steps`."""
+        return StepKernels(self._kernels.fused_attention, self._linear_maps)
 
     def release(self) -> None:
         """Let go of everything that is kept for later jobs."""

@@ -1,6 +1,7 @@
 """The engine on a transformers model in this process, by the fastest path that has proved itself on it."""
 
 from collections.abc import Collection, Sequence
+from functools import cached_property
 
 from transformers import PreTrainedModel
 
@@ -11,8 +12,12 @@ from introbench.engine.memory import PassSize, default_budget, token_bytes
 from introbench.engine.packed_path import FastPath
 from introbench.engine.products import bytes_of_copies, ranking
 from introbench.engine.proof import proven_path, proven_readout
+from introbench.engine.proof_of_steps import disagreement_of_steps
 from introbench.engine.requests import Deltas, Request, Tokens, Want
+from introbench.engine.shared_steps import StepKernels
 from introbench.engine.weights import Weights
+from introbench.engine.windows import EVERYWHERE, Window
+from introbench.progress import tell
 
 FASTEST_PASS = {"cpu": 1536}
 """Most tokens of all rows in a forward pass, by type of device; more are no faster and only take memory."""
@@ -70,8 +75,12 @@ class TransformersEngine(Engine):
         length: int,
         temperature: float,
         end: Collection[int],
+        window: Window = EVERYWHERE,
+        scored: bool = True,
     ) -> list[Continuation]:
-        """Continue a chat under active steering, one text per row; see `introbench.engine.continuation`.
+        """Continue a chat under steering, one text per row; see `introbench.engine.continuation`.
+
+        Texts that are not scored are written by shared steps, where these agree with the model.
 
         Raises:
             InputError: The chat with its continuation is longer than the model's positions.
@@ -87,7 +96,21 @@ class TransformersEngine(Engine):
             temperature=temperature,
             end=end,
             memory=self._memory,
+            window=window,
+            scored=scored,
+            fast=None if scored else self._steps,
         )
+
+    @cached_property
+    def _steps(self) -> StepKernels | None:
+        """What shared steps are computed by, once they have proved themselves on this model; None without them."""
+        if self.readout is None or not isinstance(self._path, FastPath):
+            return None
+        kernels = self._path.step_kernels
+        if reason := disagreement_of_steps(self.weights, self.readout, kernels):
+            tell(f"texts are written without shared steps: {reason}")
+            return None
+        return kernels
 
     def _fast_path(self, pass_tokens: int | None, kernels: Kernels) -> FastPath:
         fastest = pass_tokens or FASTEST_PASS.get(self.parts.device.type, _FASTEST_PASS_ELSEWHERE)

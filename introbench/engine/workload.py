@@ -51,6 +51,25 @@ class SideBySide:
         return 1 + sum(forks.rows_after(block) for block, _ in pairwise(range(self.first, n_layers)))
 
 
+def work_of_texts(
+    parts: Sequence[tuple[int, int, bool]], arms: SideBySide, texts: int, length: int, n_layers: int
+) -> int:
+    """Block tokens of texts that shared steps write (`introbench.engine.shared_steps`) as long as none ends early.
+
+    Args:
+        parts: The prompt's parts, as `introbench.engine.windows.Window.parts` cuts it.
+        arms: What is added; each writes as many of the texts.
+        texts: Number of texts of all arms.
+        length: Most tokens of a text.
+        n_layers: Number of decoder blocks.
+    """
+    forks = Forks(arms.rows, sorted(arms.additions.items()))
+    forked = sum(forks.rows_after(block - 1) for block in range(n_layers))
+    size = parts[-1][1]
+    as_one = next((end for begin, end, is_steered in parts if begin == 0 and not is_steered and end < size), 0)
+    return as_one * n_layers + (size - as_one) * forked + texts * (length - 1) * n_layers
+
+
 class Workload:
     """Counts the work of jobs that a fast path does one after the other, and what it can use again.
 

@@ -20,13 +20,14 @@ from introbench.page import (
     logit_lens,
     model_swap,
     probe,
+    sampled_detection,
     sweep,
     top_of_mind,
 )
 from introbench.page.figure import Figure
 from introbench.page.models import ModelRow, model_row
 from introbench.page.published import published_table
-from introbench.report.log import ReadLog, read_log
+from introbench.report.log import ReadLog, read_log, with_log_odds
 from introbench.report.report import Report
 
 FIGURES: dict[str, Callable[[Any, Mapping[str, str]], list[Figure]]] = {
@@ -37,6 +38,7 @@ FIGURES: dict[str, Callable[[Any, Mapping[str, str]], list[Figure]]] = {
     "located": location.figures,
     "arm_shifts": model_swap.figures,
     "probed": probe.figures,
+    "answers_graded": sampled_detection.figures,
     "swept": sweep.figures,
     "top_of_mind_texts": top_of_mind.figures,
 }
@@ -80,7 +82,7 @@ def read_sections(locations: Sequence[str], headings: Mapping[str, str] | None =
         InputError: One of them holds no scored trials of an introbench task.
     """
     workers = min(len(locations), os.cpu_count() or 1)
-    make = partial(_read_section, headings=headings)
+    make = partial(_read_section, headings=headings, others=locations)
     if workers < 2:
         return list(map(make, locations, range(len(locations))))
     # Not forked: a process that has run a model has threads, and a copy of it would wait for their locks for ever.
@@ -88,24 +90,27 @@ def read_sections(locations: Sequence[str], headings: Mapping[str, str] | None =
         return list(pool.map(make, locations, range(len(locations))))
 
 
-def _read_section(location: str, number: int, headings: Mapping[str, str] | None) -> Section:
-    return section_of(read_log(location), number, headings)
+def _read_section(location: str, number: int, headings: Mapping[str, str] | None, others: Sequence[str]) -> Section:
+    return section_of(read_log(location), number, headings, others)
 
 
-def section_of(log: ReadLog, number: int = 0, headings: Mapping[str, str] | None = None) -> Section:
+def section_of(
+    log: ReadLog, number: int = 0, headings: Mapping[str, str] | None = None, others: Sequence[str] = ()
+) -> Section:
     """What the page says about a log.
 
     Args:
         log: The log.
         number: Of the section, which makes its name unique.
         headings: What stands above the section in place of the task's name, for some tasks.
+        others: Logs that are on the page as well; see `introbench.report.log.with_log_odds`.
     """
     questions: dict[str, str] = {}
     for trial in log.scored:
         name = trial.metadata.get("question")
         if isinstance(name, str):
             questions.setdefault(name, trial.question)
-    run, found, report = log.run, log.found, log.report
+    run, found, report = log.run, log.found, with_log_odds(log, others)
     task = run.task.rpartition("/")[2]
     is_judged = isinstance(found, IntrospectionRun)
     published = []

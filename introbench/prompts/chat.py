@@ -8,7 +8,7 @@ question. A template for which this does not hold is refused, and so is a tokeni
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -26,9 +26,22 @@ from introbench.prompts.rendering import (
 from introbench.prompts.round_trip import decode, name_of, normalised, reads_as
 from introbench.prompts.template import encode, own_beginning, with_chatml
 
-__all__ = ["Chat", "Messages", "answer_token", "count_tokens", "encode", "next_token", "render", "tokenize_chat"]
+__all__ = [
+    "Chat",
+    "Messages",
+    "answer_token",
+    "count_tokens",
+    "encode",
+    "next_token",
+    "render",
+    "tokenize_chat",
+    "tokenize_open_chat",
+]
 
 _MOST_ENCODED = 64
+
+_ANSWER = "I"
+"""Some answer, to see what stands before it."""
 
 _OTHER_QUESTIONS = ("Is it so?", "Why?")
 
@@ -85,6 +98,31 @@ def tokenize_chat(tokenizer: Any, messages: Messages, prior_messages: int) -> Ch
     except UnsuitableTemplateError as error:
         remedy = error.remedy or _remedy(tokenizer, messages, prior_messages)
         raise InputError(f"{error}; {remedy}") from error.__cause__
+
+
+def tokenize_open_chat(tokenizer: Any, messages: Messages, prior_messages: int) -> Chat:
+    """Tokenise a conversation that ends where the assistant's answer begins, with nothing of it written yet.
+
+    What stands there is what the template writes before any answer, so that a template that opens an answer with
+    thoughts of its own is not followed in that.
+
+    Args:
+        tokenizer: A transformers tokenizer with a chat template.
+        messages: The conversation; the last message is not the assistant's.
+        prior_messages: Number of leading messages that form the prior turn; 0 if there is none.
+
+    Raises:
+        InputError: See `tokenize_chat`; or the beginning of the answer shares a token with what stands before it.
+    """
+    begun = tokenize_chat(tokenizer, [*messages, {"role": "assistant", "content": _ANSWER}], prior_messages)
+    text = begun.text.removesuffix(_ANSWER).rstrip(" ")
+    tokens = encode(tokenizer, text)
+    if not _begins(begun.tokens, tokens):
+        raise InputError(
+            f"chat template of {name_of(tokenizer)}: the beginning of an answer shares a token with what stands before "
+            f"it; expected a token boundary there; pass another template, -M chat_template=FILE"
+        )
+    return replace(begun, text=text, tokens=tokens)
 
 
 def render(tokenizer: Any, messages: Messages) -> str:

@@ -14,16 +14,19 @@ from introbench.prompts.schema import (
     EXPECTED,
     FAMILIES,
     FRAMINGS,
+    GRADE_LABELS,
     LOCATION_PLACES,
     SALIENCE,
     SENTENCES,
     AnswerFormat,
     Document,
+    GradedTranscript,
     ListQuestion,
     LocationPart,
     LocationPrompts,
     NamingQuestion,
     Question,
+    SampledPrompts,
     Setting,
     TeachingTexts,
 )
@@ -125,6 +128,18 @@ def finetuning_chats(concept: str) -> list[dict[str, str]]:
 
 
 @cache
+def sampled_detection() -> SampledPrompts:
+    """The texts of trials whose answers are sampled, and the concepts that are injected there by default."""
+    return _build(SampledPrompts, _yaml("sampled_detection.yaml"), "sampled_detection.yaml")
+
+
+@cache
+def baseline_words() -> tuple[str, ...]:
+    """The words whose mean the `tell_me_about` vectors are differences from."""
+    return tuple(_text("baseline_words.txt").splitlines())
+
+
+@cache
 def teaching_texts() -> TeachingTexts:
     """Texts on which a model is taught to report injections."""
     return _build(TeachingTexts, _yaml("taught.yaml"), "taught.yaml")
@@ -140,6 +155,17 @@ def published_results() -> dict[str, Any]:
 def concept_words() -> dict[str, tuple[str, ...]]:
     """Words that count as mentions of a concept, for each of the published concepts."""
     return {concept: tuple(words) for concept, words in _yaml("concept_words.yaml").items()}
+
+
+@cache
+def graded_transcripts() -> tuple[GradedTranscript, ...]:
+    """Sampled answers with labels by hand."""
+    name = "graded_transcripts.yaml"
+    transcripts = tuple(_build(GradedTranscript, entry, f"{name}: {entry.get('id')}") for entry in _yaml(name))
+    for transcript in transcripts:
+        for label in transcript.labels:
+            _expect(label, GRADE_LABELS, f"{name}: {transcript.id}: label")
+    return transcripts
 
 
 @cache

@@ -213,6 +213,25 @@ class LocationPart:
 
 
 @dataclass(frozen=True)
+class SampledPrompts:
+    """What a trial says whose answer is sampled, and what is injected.
+
+    Attributes:
+        setting: The first message: that a thought may be injected.
+        reply: The assistant's reply to it.
+        question: What a trial asks.
+        forced: What an answer begins with that is made to claim that a thought is detected.
+        concepts: Words to inject by default.
+    """
+
+    setting: str
+    reply: str
+    question: str
+    forced: str
+    concepts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TeachingTexts:
     """Texts on which a model is taught to report injections; see `introbench.validation.taught`.
 
@@ -237,3 +256,26 @@ class TeachingTexts:
     controls: tuple[str, ...]
     about_itself: tuple[str, ...]
     salience: tuple[str, ...]
+
+
+GRADE_LABELS = ("coherent", "claims", "names", "claims_first", "refused")
+"""What is said of a sampled answer: the attributes of `introbench.analysis.grading.Grade`."""
+
+
+@dataclass(frozen=True)
+class GradedTranscript:
+    """A sampled answer that was labelled by hand; see `introbench.validation.graded_transcripts`.
+
+    Attributes:
+        id: Its number in the file, from 1.
+        source: `smollm2` (the embedded model), `taught` (a model that was taught to report) or `written`.
+        concept: The concept that is looked for.
+        labels: Those of `GRADE_LABELS` that are true of it.
+        text: The answer.
+    """
+
+    id: int
+    source: str
+    concept: str
+    labels: tuple[str, ...]
+    text: str

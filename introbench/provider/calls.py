@@ -102,6 +102,35 @@ class ContinuationSpec:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class SamplingSpec:
+    """What a call carries as `extra_body={"sampling": spec.to_json()}` to sample answers to a question.
+
+    Attributes:
+        arm_batch: The injections, as `introbench.steering.arms.ArmBatch.to_text` writes them.
+        arms: Names of the arms, and their rows in the arm batch.
+        seeds: Seeds of the answers under each arm.
+        length: Most tokens of an answer.
+        temperature: 0 for the most likely token.
+        prior_messages: How many leading messages are the prior turn.
+        protocol: One of `introbench.records.sampled_factors.PROTOCOLS`.
+        begins: What the answer begins with; empty to leave all of it to the model.
+    """
+
+    arm_batch: str
+    arms: Mapping[str, int]
+    seeds: Sequence[int]
+    length: int
+    temperature: float
+    prior_messages: int
+    protocol: str
+    begins: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
 Asking = tuple[RoleAndContent, Answers]
 """Role and content of each message, and what is read after them."""
 

@@ -15,11 +15,12 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from introbench.errors import InputError, shown
 from introbench.models.checkpoint import Checkpoint
 from introbench.provider.arm_batches import arm_batch
-from introbench.provider.calls import ContinuationSpec, ProbeSpec, TrialSpec
+from introbench.provider.calls import ContinuationSpec, ProbeSpec, SamplingSpec, TrialSpec
 from introbench.provider.questions import Questions
 from introbench.provider.resident import loaded_already, one_line_errors
 from introbench.provider.run_continuation import run_continuation
 from introbench.provider.run_probe import run_probe
+from introbench.provider.run_sampling import run_sampling
 from introbench.provider.run_trial import run_trial
 from introbench.typed_values import expect_type, in_words
 
@@ -64,6 +65,9 @@ class InjectAPI(ModelAPI):
         if "continuation" in body:
             continuation = ContinuationSpec(**body["continuation"])
             return await run_continuation(self, messages, continuation, arm_batch(continuation.arm_batch))
+        if "sampling" in body:
+            sampling = SamplingSpec(**body["sampling"])
+            return await run_sampling(self, messages, sampling, arm_batch(sampling.arm_batch))
         if "probe" in body:
             probe = ProbeSpec(**body["probe"])
             return await run_probe(self, messages, probe, arm_batch(probe.arm_batch))

@@ -15,8 +15,10 @@ from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.provider.calls import Asking, asking_of, run_as_one
 from introbench.provider.inject_api import InjectAPI
 from introbench.provider.planned_run import SumUp, plan_run
+from introbench.provider.run_sampling import chat_to_answer, window_of
 from introbench.provider.workload import WorkOfCalls
 from introbench.records.factors import ContinuationFactors, TrialFactors
+from introbench.records.sampled_factors import SampledFactors
 from introbench.steering.arms import ArmBatch
 
 QuestionGroups = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -81,6 +83,35 @@ def plan_continuations(dataset: Dataset, arm_batches: Sequence[str], seeds: int,
         return total
 
     plan_run(api.checkpoint, dataset, _most([ArmBatch.from_text(text) for text in arm_batches]), work_of)
+
+
+def plan_sampling(dataset: Dataset, arm_batches: Sequence[str], length: int) -> None:
+    """Plan the run of chats that `introbench.solvers.sample_answers` is going to answer.
+
+    Args:
+        dataset: The chats.
+        arm_batches: The arm batches, as text.
+        length: Most tokens of an answer.
+    """
+    api = _active_api()
+    batches = [ArmBatch.from_text(text) for text in arm_batches]
+
+    def work_of(samples: Sequence[Sample]) -> float:
+        work, total = WorkOfCalls(api.checkpoint.n_layers), 0
+        for sample in samples:
+            factors = SampledFactors.from_json(sample.metadata or {})
+            chat = chat_to_answer(api.checkpoint.tokenizer, _turns(sample), factors.prior_messages, factors.begins)
+            window, texts = window_of(factors.protocol, chat), len(factors.arms) * len(factors.seeds)
+            total += work.sampled(
+                len(chat.tokens),
+                window,
+                [batches[factors.arm_batch][arm.row] for arm in factors.arms.values()],
+                texts,
+                length,
+            )
+        return total
+
+    plan_run(api.checkpoint, dataset, _most(batches), work_of)
 
 
 def plan_probes(dataset: Dataset, arm_batch: str, questions: Sequence[Mapping[str, Any]]) -> None:

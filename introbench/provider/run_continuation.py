@@ -1,6 +1,7 @@
 """A continuation's call: texts under every arm while it is on, one choice for each text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import anyio.to_thread
 from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelOutput, ModelUsage
@@ -56,21 +57,12 @@ async def run_continuation(
                 spec.arms, injections, resolved, doses, texts, strict=True
             )
         ]
-        choices = [
-            ChatCompletionChoice(
-                message=ChatMessageAssistant(content=text, model=provider.model_name, source="generate"),
-                stop_reason="max_tokens",
-            )
-            for record in records
-            for text in record.texts
-        ]
-        prompt, written = len(chat.tokens), sum(len(text.tokens) for of_arm in texts for text in of_arm)
-        return ModelOutput(
-            model=provider.model_name,
-            choices=choices,
-            usage=ModelUsage(input_tokens=prompt, output_tokens=written, total_tokens=prompt + written),
-            metadata={
-                "arms": [record.to_json() for record in records],
+        written = sum(len(text.tokens) for of_arm in texts for text in of_arm)
+        return output_of_texts(
+            provider.model_name,
+            records,
+            (len(chat.tokens), written),
+            {
                 "words": [finite_or_none(word) for word in words[spec.concept]],
                 "layers": list(batch[0].layers),
                 "model": model.facts,
@@ -82,6 +74,33 @@ async def run_continuation(
         with one_line_errors():
             async with current_queue().turn(name):
                 return await anyio.to_thread.run_sync(write)
+
+
+def output_of_texts(
+    model: str, records: Sequence[TextRecord], tokens: tuple[int, int], facts: Mapping[str, Any]
+) -> ModelOutput:
+    """A model output whose choices are the texts of the first arm, then those of the second, and so on.
+
+    Args:
+        model: The model's name.
+        records: What was written under each arm.
+        tokens: How many tokens were read, and how many written.
+        facts: What the output's metadata hold beside the records.
+    """
+    choices = [
+        ChatCompletionChoice(
+            message=ChatMessageAssistant(content=text, model=model, source="generate"), stop_reason="max_tokens"
+        )
+        for record in records
+        for text in record.texts
+    ]
+    read, written = tokens
+    return ModelOutput(
+        model=model,
+        choices=choices,
+        usage=ModelUsage(input_tokens=read, output_tokens=written, total_tokens=read + written),
+        metadata={"arms": [record.to_json() for record in records], **facts},
+    )
 
 
 def continued(
@@ -111,12 +130,12 @@ def continued(
             [*seeds] * len(injections),
             length=length,
             temperature=temperature,
-            end=_end_tokens(model),
+            end=end_tokens(model),
         )
     return [texts[begin : begin + len(seeds)] for begin in range(0, len(texts), len(seeds))]
 
 
-def _end_tokens(model: LoadedModel) -> set[int]:
+def end_tokens(model: LoadedModel) -> set[int]:
     """Tokens that end a text."""
     configured = getattr(model.engine.model.generation_config, "eos_token_id", None)
     tokens = configured if isinstance(configured, list) else [configured]

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 import torch
 
 from introbench.engine.requests import Tokens
-from introbench.engine.workload import SideBySide, Workload
+from introbench.engine.windows import Window
+from introbench.engine.workload import SideBySide, Workload, work_of_texts
 from introbench.models.checkpoint import Checkpoint
 from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.steering.arms import ArmBatch
+from introbench.steering.injection import Injection
 from introbench.steering.planned import planned_arms
 
 BESIDE_PRODUCTS = 1.3
@@ -68,6 +70,19 @@ class WorkOfCalls:
             length: Most tokens of a text.
         """
         return 2 * rows * (len(prompt) + length - 1) * self._n_layers
+
+    def sampled(self, prompt: int, window: Window, arms: Sequence[Injection], texts: int, length: int) -> int:
+        """The work of sampling answers under some arms, by themselves.
+
+        Args:
+            prompt: Tokens of the chat.
+            window: Those that are steered.
+            arms: The arms.
+            texts: Number of texts of all arms.
+            length: Most tokens of a text.
+        """
+        (side_by_side,) = planned_arms(arms)
+        return work_of_texts(list(window.parts(prompt)), side_by_side, texts, length, self._n_layers)
 
     def _arms_of(self, batch: ArmBatch, prior: int) -> list[SideBySide]:
         key = batch, prior if any(injection.spans for injection in batch) else 0

@@ -16,6 +16,7 @@ TASKS = (
     "location",
     "model_swap",
     "probe",
+    "sampled_detection",
     "sweep",
     "top_of_mind",
 )

@@ -23,10 +23,12 @@ from introbench.report import (
     logit_lens,
     model_swap,
     probe,
+    sampled_detection,
     sweep,
     top_of_mind,
 )
-from introbench.report.read_log import LoggedRun, LoggedTrial, read_run
+from introbench.report.beside import LOG_ODDS, beside_log_odds
+from introbench.report.read_log import LoggedRun, LoggedTrial, read_run, task_of
 from introbench.report.report import Report, wrapped
 from introbench.report.self_checks import short_summary, summary
 from introbench.report.sweep_plot import draw_sweep
@@ -43,6 +45,7 @@ REPORTS: dict[str, Callable[[Any], Report]] = {
     "located": location.report,
     "arm_shifts": model_swap.report,
     "probed": probe.report,
+    "answers_graded": sampled_detection.report,
     "swept": sweep.report,
     "top_of_mind_texts": top_of_mind.report,
 }
@@ -108,18 +111,42 @@ def read_log(location: str) -> ReadLog:
     raise InputError(f"log {shown(location)}: no scored trials of an introbench task; status {run.status}; {how}")
 
 
-def log_table(location: str, *, full: bool = False) -> str:
+SAMPLED = "answers_graded"
+"""Name of the scorer of the task that samples answers."""
+
+
+def with_log_odds(log: ReadLog, others: Sequence[str]) -> Report:
+    """A log's report; of sampled answers with what the log-odds of the same model say, if a log of them is given.
+
+    Args:
+        log: The log.
+        others: Logs that are shown together with it.
+    """
+    if log.scorer != SAMPLED:
+        return log.report
+    runs = []
+    for where in others:
+        if where != log.location and task_of(where).rpartition("/")[2] == "introspection":
+            other = read_log(where)
+            if other.scorer == LOG_ODDS and other.run.model == log.run.model:
+                runs.append((Path(where).name, other.found))
+    lines = beside_log_odds(log.trials, runs)
+    return replace(log.report, conclusion=[*log.report.conclusion, *lines])
+
+
+def log_table(location: str, *, full: bool = False, others: Sequence[str] = ()) -> str:
     """What a log's trials say: the conclusion, and the tables of the first screen.
 
     Args:
         location: The log.
         full: Whether all other tables follow.
+        others: Logs whose tables are printed as well; see `with_log_odds`.
 
     Raises:
         InputError: The log holds no scored trials of an introbench task.
     """
     log = read_log(location)
-    return "\n\n".join([*log.report.paragraphs(full=full), *log.below(full=full)])
+    return "\n\n".join([*with_log_odds(log, others).paragraphs(full=full), *log.below(full=full)])
 
 
 def plot_log(location: str, path: Path) -> None:

@@ -60,8 +60,23 @@ _FACTORS = record(
     {
         **dict.fromkeys(("document", "family", "question", "format", "answer_kind", "expected", "framing"), TEXT),
         **dict.fromkeys(
-            ("concept", "asked_with", "part", "passage", "kind", "wording", "reference", "description"), TEXT
+            (
+                "half",
+                "protocol",
+                "begins",
+                "asked",
+                "concept",
+                "asked_with",
+                "part",
+                "passage",
+                "kind",
+                "wording",
+                "reference",
+                "description",
+            ),
+            TEXT,
         ),
+        **dict.fromkeys(("half", "protocol", "begins", "asked"), TEXT),
         **dict.fromkeys(("bank", "prior_messages", "order", "first_layer"), INTEGER),
         "reversed": of.union_schema([TRUTH, list_of(TRUTH)]),
         "options": by_name(TEXT),
@@ -70,6 +85,8 @@ _FACTORS = record(
         "plan": _PLAN,
         "rows": by_name(list_of(INTEGER)),
         "strengths": by_name(TEXTS),
+        "cells": by_name(record({"layer": INTEGER, "fraction": FLOAT, "strength": TEXT}, {})),
+        "seeds": list_of(INTEGER),
         "answers": by_name(ANY),
         "silent": TRUTH,
     },
@@ -97,7 +114,18 @@ _TEXTS_WRITTEN = record(
         "opposite_gains": _BY_ARM,
     },
 )
+_LABELS = of.nullable_schema(TEXTS)
 _EXACT: Mapping[str, CoreSchema] = {
+    "answers_graded": record(
+        {},
+        {
+            "grades": by_name(list_of(_LABELS)),
+            "guesses": by_name(list_of(TEXTS)),
+            "norms": _BY_ARM,
+            "grader": TEXT,
+            "without_grade": by_name(INTEGER),
+        },
+    ),
     "dose_response": _TEXTS_WRITTEN,
     "top_of_mind_texts": _TEXTS_WRITTEN,
     "yes_shift": record(

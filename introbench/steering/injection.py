@@ -11,7 +11,10 @@ from typing import Any, cast
 
 from introbench.errors import InputError, shown
 
-CONCEPT_METHODS = ("pca_center", "mean_diff")
+TELL_ME_ABOUT = "tell_me_about"
+"""The method whose vectors are differences as they are, not of unit norm: a strength of 1 adds the difference once."""
+
+CONCEPT_METHODS = ("pca_center", "mean_diff", TELL_ME_ABOUT)
 """Ways to extract a concept's direction; see `introbench.steering.vectors.extract`."""
 
 FROM_FILE = "file"
@@ -45,7 +48,8 @@ class Strength:
 
     Attributes:
         number: The strength; below 0, the opposite of the vector is added.
-        unit: "norm" for the norm of what is added at each layer, "residual" for that norm as a share of the model's
+        unit: "norm" for the norm of what is added at each layer (of a `tell_me_about` vector, and of one from a file,
+            by how much its own length is multiplied), "residual" for that norm as a share of the model's
             median residual norm in these layers, "kl" for the dose in nats of the injection into the cache alone; see
             `introbench.steering.dose`.
     """
@@ -75,7 +79,7 @@ NOTHING = Strength(0.0)
 
 @dataclass(frozen=True)
 class VectorRecipe:
-    """Names one steering vector: a unit vector for every layer of the model.
+    """Names one steering vector: one for every layer of the model, of unit norm unless its method says otherwise.
 
     Attributes:
         method: One of `CONCEPT_METHODS`, `FROM_FILE` or `MODEL_CONTRAST`.

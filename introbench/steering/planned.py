@@ -4,7 +4,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 from introbench.engine.workload import SideBySide
-from introbench.steering.injection import NOTHING, Injection
+from introbench.steering.injection import NOTHING, TELL_ME_ABOUT, Injection
 
 
 def planned_arms(batch: Sequence[Injection]) -> list[SideBySide]:
@@ -36,6 +36,10 @@ def _added(injection: Injection, block: int) -> Hashable:
         return None
     vector, like = injection.vector, injection.like
     # At the norm of another vector, one of unit norm is what it is at that strength of its own.
-    if injection.match == "norm" and injection.strength.unit != "kl" and not (vector.file or (like and like.file)):
+    if (
+        injection.match == "norm"
+        and injection.strength.unit != "kl"
+        and not (vector.file or (like and like.file) or vector.method == TELL_ME_ABOUT)
+    ):
         like = None
     return replace(injection, layers=(0, 1), filler=None, batch=0, like=like)

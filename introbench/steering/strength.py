@@ -131,7 +131,8 @@ class Strengths:
             if injection.vector is None or strength.number == 0:
                 self._norms[injection] = 0.0
             elif strength.unit == "residual":
-                self._norms[injection] = strength.number * self._library.residual_norm(injection.layers)
+                share = self._library.residual_norm(injection.layers) / self._library.length(injection)
+                self._norms[injection] = strength.number * share
             elif strength.unit != "kl":
                 self._norms[injection] = strength.number
         self._find_norms({i: abs(i.strength.number) for i in injections if i not in self._norms})
@@ -208,7 +209,7 @@ class Strengths:
             )
 
         begin = BEGINNING * self._library.residual_norm(next(iter(doses)).layers)
-        starts = [beginnings[injection] if beginnings else begin for injection in wanted]
+        starts = [beginnings[i] if beginnings else begin / self._library.length(i) for i in wanted]
         with step(f"finding the strength of {len(wanted)} vectors by their doses"):
             norms = find_norms(measure, [doses[injection] for injection in wanted], starts)
         for injection, norm in zip(wanted, norms, strict=True):

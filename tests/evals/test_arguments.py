@@ -17,7 +17,7 @@ WORDINGS = {
     "parts": "Parts of the experiment: ",
     "replicates": "How often every option stands at each label",
     "descriptions": "What vectors are called, in place of their names: 'descriptions={NAME: insecure code}'. ",
-    "method": "How a concept's vector is extracted: pca_center or mean_diff.",
+    "method": "How a concept's vector is extracted: pca_center, mean_diff or tell_me_about.",
     "layers": "Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the "
     "middle third by default.",
     "strength": "Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose "
@@ -26,6 +26,7 @@ WORDINGS = {
     "doses kl:NATS; ",
     "samples": "Texts for each vector and strength.",
     "length": "Most tokens of a text.",
+    "temperature": "Of sampling; 0 for the most likely token.",
     "random_vectors": "Random vectors per trial",
     "seed": "Seed of the random vectors",
     "system": 'Content of the system turn; "none" for no system turn.',

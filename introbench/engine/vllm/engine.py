@@ -17,6 +17,7 @@ from introbench.engine.vllm.path import ServerPath, steering_of
 from introbench.engine.vllm.proof import proven_server
 from introbench.engine.vllm.request import ServerRequest
 from introbench.engine.weights import Weights
+from introbench.engine.windows import EVERYWHERE, Window
 
 
 class VllmEngine(Engine):
@@ -72,8 +73,10 @@ class VllmEngine(Engine):
         length: int,
         temperature: float,
         end: Collection[int],
+        window: Window = EVERYWHERE,
+        scored: bool = True,
     ) -> list[Continuation]:
-        """Continue a chat under active steering, one text per row; see `introbench.engine.continuation`.
+        """Continue a chat under steering, one text per row; see `introbench.engine.continuation`.
 
         Tokens are drawn here and not on the server, from the same noise as in a model in this process: the two write
         the same texts. So every token is a request of its own.
@@ -84,15 +87,19 @@ class VllmEngine(Engine):
         """
         refuse_options(length, temperature)
         self.refuse([Request((*prompt, *[prompt[0]] * length), 1, Want())])
-        sampler, arms = Sampler(seeds, temperature, end), Arms.steered(deltas, deltas) if deltas else None
+        window.check(len(prompt))
+        sampler = Sampler(seeds, temperature, end)
+        arms, prior = window.arms(deltas, len(prompt)) if deltas else (None, len(prompt))
         for _ in range(length):
             rows = sampler.unfinished
             if not rows:
                 break
             chats = [prompt + sampler.texts[row] for row in rows]
-            last = self._last_states([(chat, arms, row, 1) for chat, row in zip(chats, rows, strict=True)])
+            last = self._last_states([(chat, arms, row, 1) for chat, row in zip(chats, rows, strict=True)], prior)
             sampler.add(rows, self._logits_at(torch.cat(last)))
         texts = sampler.texts
+        if not scored:
+            return [Continuation(text, math.nan, finite) for text, finite in zip(texts, sampler.finite, strict=True)]
         written = list(dict.fromkeys(filter(None, texts)))
         read = self._last_states([((prompt + text)[:-1], None, 0, len(text)) for text in written])
         means = {text: self._mean_logprob(text, states) for text, states in zip(written, read, strict=True)}
@@ -101,16 +108,17 @@ class VllmEngine(Engine):
             for text, finite in zip(texts, sampler.finite, strict=True)
         ]
 
-    def _last_states(self, chats: Sequence[tuple[Tokens, Arms | None, int, int]]) -> list[Tensor]:
+    def _last_states(self, chats: Sequence[tuple[Tokens, Arms | None, int, int]], prior: int = 0) -> list[Tensor]:
         """The residual stream after the last block at the last tokens of chats, [last, hidden] each.
 
         Args:
-            chats: Tokens, the arms and the row of them that is added throughout, and how many tokens are read.
+            chats: Tokens, the arms and the row of them that is added, and how many tokens are read.
+            prior: Tokens of the prior turn, as the arms take it.
         """
         block = self.n_layers - 1
         requests = []
         for tokens, arms, row, last in chats:
-            added = steering_of(arms, row, len(tokens), len(tokens))
+            added = steering_of(arms, row, prior, len(tokens))
             read = {block: range(len(tokens) - last, len(tokens))}
             requests.append(ServerRequest(tokens, added.additions, added.shares, read))
         return [states.by_block[block] for states in self.client.states(requests)]

@@ -13,10 +13,13 @@ from torch import Tensor
 from introbench.engine import Engine, Request, Want
 from introbench.engine.trie import common_beginning
 from introbench.errors import InputError
-from introbench.prompts.chat import tokenize_chat
+from introbench.prompts.chat import tokenize_chat, tokenize_open_chat
 
 PROMPT = "Please talk about {concept}."
 """repeng's contrast prompt, as the field uses it."""
+
+REQUEST = "Tell me about {concept}"
+"""The request of `tell_me_about` vectors, as Lindsey (arXiv 2601.01828) makes it."""
 
 NEUTRAL = "anything"
 """What stands in the concept's place on the other side of the contrast."""
@@ -43,6 +46,29 @@ def opening_residuals(engine: Engine, tokenizer: Any, concept: str, openings: Se
     ]
     shared = max(1, common_beginning(replies, most=len(replies[0])))
     readings = engine.read([Request(reply, shared, Want(residuals=True)) for reply in replies])
+    return torch.stack([reading.residuals[:, 0] for reading in readings])
+
+
+def asked_residuals(engine: Engine, tokenizer: Any, words: Sequence[str]) -> Tensor:
+    """Residual streams at the last token of a request to tell about a word, where the answer would begin.
+
+    Args:
+        engine: The model.
+        tokenizer: Its tokenizer.
+        words: What is asked about, each by itself.
+
+    Returns:
+        float32 [words, layers, hidden].
+
+    Raises:
+        InputError: The chat template or the tokenizer does not carry the request as it is written.
+    """
+    chats = [
+        tokenize_open_chat(tokenizer, [{"role": "user", "content": REQUEST.format(concept=word)}], 0).tokens
+        for word in words
+    ]
+    shared = max(1, common_beginning(chats, most=min(map(len, chats)) - 1))
+    readings = engine.read([Request(chat, shared, Want(residuals=True)) for chat in chats])
     return torch.stack([reading.residuals[:, 0] for reading in readings])
 
 

@@ -15,15 +15,26 @@ from introbench.errors import InputError
 from introbench.models.disk_cache import sha256_of
 from introbench.models.finetune import TunedWeights
 from introbench.progress import step
+from introbench.prompts import data
 from introbench.prompts.chat import Messages, render
-from introbench.steering.injection import MODEL_CONTRAST, Injection, LayerRange, VectorRecipe
+from introbench.steering.injection import MODEL_CONTRAST, TELL_ME_ABOUT, Injection, LayerRange, VectorRecipe
 from introbench.steering.vectors.control_file import read_control_file
-from introbench.steering.vectors.extract import NEUTRAL, PROMPT, mean_diff, opening_residuals, pca_center
+from introbench.steering.vectors.extract import (
+    NEUTRAL,
+    PROMPT,
+    REQUEST,
+    asked_residuals,
+    mean_diff,
+    opening_residuals,
+    pca_center,
+)
 from introbench.steering.vectors.random import covariance_matched, gaussian, random_rotation, shuffled
 from introbench.steering.vectors.store import VectorStore, content_hash
 
 ROUNDING = 1e-5
 """Share of the residual stream's norm below which two models' residuals are the same numbers, rounded differently."""
+
+_REQUESTED: Messages = [{"role": "user", "content": REQUEST}, {"role": "assistant", "content": "I"}]
 
 _EXTRACTORS = {"mean_diff": mean_diff, "pca_center": pca_center}
 
@@ -63,6 +74,7 @@ class VectorLibrary:
         self._hashes: dict[VectorRecipe, str] = {}
         self._norms: Tensor | None = None
         self._neutral: Tensor | None = None
+        self._baseline: Tensor | None = None
         example: Messages = [{"role": "user", "content": PROMPT}, {"role": "assistant", "content": openings[0]}]
         self._key = {
             "weights": fingerprint,
@@ -72,7 +84,7 @@ class VectorLibrary:
         }
 
     def directions(self, recipe: VectorRecipe) -> Tensor:
-        """The unit vectors of a recipe, float32 [layers, hidden] on the CPU."""
+        """The vectors of a recipe, float32 [layers, hidden] on the CPU; see `VectorRecipe`."""
         if recipe not in self._vectors:
             self._vectors[recipe] = self._resolve(recipe)
         return self._vectors[recipe]
@@ -87,7 +99,10 @@ class VectorLibrary:
         if vector is None:
             return None
         directions = self.directions(vector)
-        if like is None or vector.file == like.file:  # made from the same vector, or both of unit norm
+        of_unit_norm = vector.method != TELL_ME_ABOUT or vector.concept == like.concept if like else True
+        if like is None or (
+            vector.file == like.file and of_unit_norm
+        ):  # made from the same vector, or both of unit norm
             return directions
         return normalize(directions, dim=-1) * self.directions(like).norm(dim=-1, keepdim=True)
 
@@ -117,6 +132,10 @@ class VectorLibrary:
             return self._from_file(recipe)
         if recipe.method == MODEL_CONTRAST:
             return self._contrast_of_models(recipe.concept)
+        return self._asked(recipe.concept) if recipe.method == TELL_ME_ABOUT else self._extracted(recipe)
+
+    def _extracted(self, recipe: VectorRecipe) -> Tensor:
+        """A concept's unit vectors, from contrasting prompts."""
         key = self._key | {"method": recipe.method, "concept": recipe.concept}
         kept = self.store.load(key)
         if kept is not None:
@@ -129,10 +148,10 @@ class VectorLibrary:
     def _covariance_matched(self, recipe: VectorRecipe) -> Tensor:
         assert recipe.seed is not None
         unit = covariance_matched(self._neutral_residuals(), recipe.concept, recipe.seed, recipe.draw)
-        if not recipe.file:
+        if not recipe.file and recipe.method != TELL_ME_ABOUT:
             return unit
         concept = self.directions(replace(recipe, seed=None, draw=0, control="rotation"))
-        return unit * concept.norm(dim=-1, keepdim=True)  # a file's vectors need not have unit norm
+        return unit * concept.norm(dim=-1, keepdim=True)  # not every vector has unit norm
 
     def _contrast_of_models(self, name: str) -> Tensor:
         """The vector that leads from this model to a fine-tune: the same neutral prompts through both."""
@@ -153,6 +172,35 @@ class VectorLibrary:
         if bool(moved.any()):
             vectors[moved] = pca_center(difference[:, moved])
         self.store.save(key, vectors)
+        return vectors
+
+    def length(self, injection: Injection) -> float:
+        """By what a norm is divided to be a strength of an injection's vector: 1, unless its method leaves lengths."""
+        if injection.vector is None or injection.vector.method != TELL_ME_ABOUT:
+            return 1.0
+        return float(self.directions(injection.vector)[slice(*injection.layers)].norm(dim=-1).median())
+
+    def _asked(self, concept: str) -> Tensor:
+        """The residual stream at the end of a request to tell about a concept, minus its mean over baseline words."""
+        words = data.baseline_words()
+        key = {
+            "weights": self._key["weights"],
+            "method": TELL_ME_ABOUT,
+            "words": hashlib.sha256("\n".join(words).encode()).hexdigest(),
+            "chat": hashlib.sha256(render(self._tokenizer, _REQUESTED).encode()).hexdigest(),
+        }
+        kept = self.store.load(key | {"concept": concept})
+        if kept is not None:
+            return kept
+        if self._baseline is None:
+            self._baseline = self.store.load(key | {"mean_of": "words"})
+        if self._baseline is None:
+            with step(f"reading {len(words)} baseline words"):
+                self._baseline = asked_residuals(self._engine, self._tokenizer, words).double().mean(dim=0).float()
+            self.store.save(key | {"mean_of": "words"}, self._baseline)
+        with step(f"extracting the vector for {concept!r} ({TELL_ME_ABOUT})"):
+            vectors = asked_residuals(self._engine, self._tokenizer, [concept])[0] - self._baseline
+        self.store.save(key | {"concept": concept}, vectors)
         return vectors
 
     def _from_file(self, recipe: VectorRecipe) -> Tensor:
