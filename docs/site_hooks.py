@@ -27,6 +27,7 @@ ELSEWHERE = {
 }
 """Documents outside of docs/ that are pages of the site."""
 
+QUOTES = "'\""
 LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
 PARAMETERS = re.compile(r"^<!-- parameters: (\w+) -->$", re.MULTILINE)
 SHOWN_FILE = re.compile(r"^<!-- file: (\S+) -->$", re.MULTILINE)
@@ -123,4 +124,4 @@ def shown_default(module: griffe.Module, source: str) -> str:
     if source.isidentifier() and source.isupper():
         place, _, constant = module[source].target_path.rpartition(".")
         source = str(getattr(import_module(place), constant))
-    return {"None": "", '""': "empty"}.get(source, f"`{source.strip(chr(34))}`")
+    return {"None": "", '""': "empty", "''": "empty"}.get(source, f"`{source.strip(QUOTES)}`")

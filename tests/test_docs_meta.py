@@ -11,6 +11,7 @@ import yaml
 
 from introbench import __version__, registry
 from introbench.cli import main as introbench_command
+from introbench.prompts.data import parse_questions, questions
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md")] + sorted(
@@ -53,7 +54,7 @@ def version_lines() -> list[tuple[str, int, str]]:
 
 def test_the_register_names_every_task_with_its_version() -> None:
     entry = register_entry()
-    assert [task["name"] for task in entry["tasks"]] and {task["name"] for task in entry["tasks"]} == set(TASKS)
+    assert {task["name"] for task in entry["tasks"]} == set(TASKS)
     assert set(TASKS) <= set(registry.__all__)
     for task in entry["tasks"]:
         assert task["task_path"] == f"evals/{task['name']}.py"
@@ -155,6 +156,16 @@ def test_a_make_target_of_the_documents_exists(words: list[str]) -> None:
 def test_the_first_page_needs_five_commands() -> None:
     block = code_blocks(ROOT / "docs/index.md", "bash")[0]
     assert len(block.strip().splitlines()) == 5
+
+
+def test_the_question_of_the_first_page_can_be_added() -> None:
+    """Below the questions of `introspection`, as the page says."""
+    (line,) = code_blocks(ROOT / "docs/index.md", "yaml")
+    text = (ROOT / "datasets/questions.yaml").read_text(encoding="utf-8")
+    last = [row for row in text.splitlines(keepends=True) if row.startswith("    - {") and "framing:" in row][-1]
+    asked = parse_questions(yaml.safe_load(text.replace(last, last + line)), "questions.yaml")
+    (added,) = set(asked) - set(questions())
+    assert (added.id, added.family) == ("mine", "introspection")
 
 
 @pytest.mark.parametrize(
