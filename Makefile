@@ -5,6 +5,7 @@
 # make faults       110,000 random inputs at every border, and 50 runs that are killed (an hour and a half)
 # make test-vllm    set up a vLLM for CPUs in an environment of its own (2.6 GB), run the tests on a real server
 # make check        formatting, lint and types
+# make docs         the site of the documents in docs/, into build/site; a broken link is an error
 # make validate     planted models against verdicts: the instrument's own error rates (under an hour on two cores)
 # make grading      the rules that grade sampled answers against labels by hand: the table in docs/validity.md
 # make models       tiny models of every family against the invariants: the table in docs/models.md
@@ -17,7 +18,7 @@ LOGS := logs
 export HF_HUB_OFFLINE ?= 1
 export INSPECT_EVAL_MODEL ?= inject/smollm2
 
-.PHONY: introspect test test-all test-vllm faults check validate grading taught models setup clean
+.PHONY: introspect test test-all test-vllm faults check docs validate grading taught models setup clean
 
 introspect: setup
 	$(BIN)/inspect eval evals/introspection.py --log-dir $(LOGS) --no-log-realtime --no-score-display $(ARGS)
@@ -57,6 +58,9 @@ check: setup
 	rm -rf build/typed && mkdir -p build/typed/introbench
 	ln -s $(CURDIR)/introbench/* $(CURDIR)/evals $(CURDIR)/scorers $(CURDIR)/solvers build/typed/introbench/
 	$(BIN)/mypy build/typed/introbench
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(ARGS)
 
 validate: setup
 	$(BIN)/python -m introbench.validation --write docs/validity.md $(ARGS)

@@ -61,7 +61,8 @@ def calibrate(
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.
         seed: Seed of the random vectors and of the sampling.
-        vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
+        vectors: A folder of vectors' files (GGUF, safetensors, .npy, .pt), named by concept, or one file, to inject in
+            place of extracted vectors.
         descriptions: What vectors are called, in place of their names: 'descriptions={NAME: insecure code}'. These
             words are looked for in the texts.
     """

@@ -76,7 +76,8 @@ def identification(
         system: Content of the system turn; "none" for no system turn.
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own;
             those with a list of concepts.
-        vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
+        vectors: A folder of vectors' files (GGUF, safetensors, .npy, .pt), named by concept, or one file, to inject in
+            place of extracted vectors.
         descriptions: What vectors are called, in place of their names: 'descriptions={NAME: insecure code}'. These
             words stand in the questions; with `prompts` there are none.
     """

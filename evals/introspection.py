@@ -88,8 +88,8 @@ def introspection(
             while the model answers too) or both, side by side on the same trials.
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own;
             documents, families, formats and system are then theirs.
-        vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors. The
-            strength multiplies them, whatever their own norm is.
+        vectors: A folder of vectors' files (GGUF, safetensors, .npy, .pt), named by concept, or one file, to inject in
+            place of extracted vectors. The strength multiplies them, whatever their own norm is.
         controls: Control vectors beside each concept's, each at its norm and at its impact: gaussian, covariance,
             shuffle, negated, other (another concept's), or all; none by default.
         margin: Smallest effect that matters to you, in nats; the verdict rests on it.

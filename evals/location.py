@@ -11,8 +11,9 @@ from introbench.provider.resident import one_line_errors
 from introbench.scorers.location import located
 from introbench.solvers.inject_prior_turn import inject_prior_turn
 from introbench.steering.arms import ArmPlan
+from introbench.steering.injection import UNKNOWN_MODEL_STRENGTH
 from introbench.tasks.arguments import Layers, Names, StrengthText, Words, choose, parse_count, typed_arguments
-from introbench.tasks.arms import UNKNOWN_MODEL_STRENGTH, plan_arms
+from introbench.tasks.arms import plan_arms
 from introbench.tasks.chat_facts import chat_facts
 from introbench.tasks.location import early_and_late, location_trials, scene
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, run_facts, system_turn
@@ -65,7 +66,8 @@ def location(
             kl:NATS; the model's known setting or residual:0.05 by default.
         seed: Seed of the random vectors and of the orders.
         system: Content of the system turn; "none" for no system turn.
-        vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
+        vectors: A folder of vectors' files (GGUF, safetensors, .npy, .pt), named by concept, or one file, to inject in
+            place of extracted vectors.
         replicates: How often every option stands at each label.
     """
     checkpoint = active_checkpoint()

@@ -16,10 +16,9 @@ from introbench.provider.planned_work import plan_trials
 from introbench.provider.resident import one_line_errors
 from introbench.scorers.model_swap import arm_shifts
 from introbench.solvers.inject_prior_turn import inject_prior_turn
-from introbench.steering.injection import parse_layers, parse_strength
+from introbench.steering.injection import UNKNOWN_MODEL_STRENGTH, parse_layers, parse_strength
 from introbench.steering.model_swap import Swap
 from introbench.tasks.arguments import Layers, Names, StrengthText, parse_count, typed_arguments, user_path
-from introbench.tasks.arms import UNKNOWN_MODEL_STRENGTH
 from introbench.tasks.chat_facts import chat_facts
 from introbench.tasks.conversations import asked_conversations, with_lens
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, plan_of, question_groups, system_turn, trial

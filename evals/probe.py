@@ -61,7 +61,8 @@ def probe(
             more. They are scored by the probe that was trained on concepts.
         seed: Seed of the random vectors.
         system: Content of the system turn; "none" for no system turn.
-        vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
+        vectors: A folder of vectors' files (GGUF, safetensors, .npy, .pt), named by concept, or one file, to inject in
+            place of extracted vectors.
     """
     checkpoint = active_checkpoint()
     checkpoint.check()

@@ -70,7 +70,8 @@ def top_of_mind(
         seed: Seed of the random vectors and of the sampling.
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own;
             here one file, whose conversation is continued.
-        vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
+        vectors: A folder of vectors' files (GGUF, safetensors, .npy, .pt), named by concept, or one file, to inject in
+            place of extracted vectors.
         descriptions: What vectors are called, in place of their names: 'descriptions={NAME: insecure code}'. These
             words are looked for in the texts.
     """

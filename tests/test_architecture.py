@@ -36,6 +36,8 @@ MAY_IMPORT = {
         *("solvers", "scorers", "tasks", "provider", "steering", "models", "analysis", "records", "prompts"),
         *FLOOR,
     ),
+    "frames": ("report", "analysis", "records", "stats", "errors"),
+    "notebook": ("provider", "steering", "models", "analysis", "records", "prompts", "engine", *FLOOR),
     "validation": (
         "tasks",
         "provider",

@@ -7,7 +7,7 @@ import pytest
 from test_architecture import FLOOR, MAPPED, MAY_IMPORT
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "README.md")] + sorted(
+PAGES = [ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "SECURITY.md")] + sorted(
     (ROOT / "docs").glob("*.md")
 )
 SOURCES = ("introbench", *MAPPED, "tests", "bench", "docs")
@@ -21,10 +21,10 @@ def named_files(text: str) -> set[str]:
 
 
 def exists(path: str) -> bool:
-    """Whether there is such a file: a path from the root or from `introbench/`, or a bare name in any package."""
-    if "/" in path:
-        return any((folder / path).is_file() for folder in (ROOT, ROOT / "introbench"))
-    return any(True for folder in SOURCES for _ in (ROOT / folder).rglob(path))
+    """Whether there is such a file: a path from the root, `introbench/` or `docs/`, or a bare name in any package."""
+    if any((folder / path).is_file() for folder in (ROOT, ROOT / "introbench", ROOT / "docs")):
+        return True
+    return "/" not in path and any(True for folder in SOURCES for _ in (ROOT / folder).rglob(path))
 
 
 def anchors(page: Path) -> set[str]:

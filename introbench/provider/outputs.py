@@ -1,15 +1,11 @@
 """One arm's record in a model output: written by the provider, read by the scorers."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelOutput
 
 from introbench.analysis.arm_reading import ArmReading, arm_reading
 from introbench.records.arm_record import ArmRecord
-
-if TYPE_CHECKING:  # logs are read without torch
-    from introbench.engine import Reading
 
 
 def arm_records(output: ModelOutput) -> list[ArmRecord]:
@@ -35,14 +31,6 @@ def _top_of(choice: ChatCompletionChoice) -> list[tuple[str, float]]:
     """The most likely tokens of a choice, where logs of release 0.1.0 hold those of each arm."""
     content = choice.logprobs.content if choice.logprobs else []
     return [(entry.token, entry.logprob) for entry in content[0].top_logprobs or []] if content else []
-
-
-def top_tokens(tokenizer: Any, readings: "Reading", row: int) -> list[tuple[str, float]]:
-    """The most likely tokens under one arm, with their log-probabilities; none if these are not finite."""
-    if not readings.finite[row]:
-        return []
-    ids, logprobs = readings.top_ids[row].tolist(), readings.top_logprobs[row].tolist()
-    return [(tokenizer.decode([token]), logprob) for token, logprob in zip(ids, logprobs, strict=True)]
 
 
 def completion(model: str, arm: str, top: Sequence[tuple[str, float]]) -> ChatCompletionChoice:

@@ -12,12 +12,12 @@ from introbench.errors import InputError
 from introbench.models.checkpoint import Checkpoint
 from introbench.prompts.readable import RoleAndContent
 from introbench.prompts.tokenized import TokenizedQuestion
+from introbench.provider.arm_records import records_of
 from introbench.provider.calls import TOGETHER, TrialSpec
 from introbench.provider.loaded_model import LoadedModel
-from introbench.provider.outputs import completion, top_tokens
+from introbench.provider.outputs import completion
 from introbench.provider.questions import Questions, ReadableQuestion
 from introbench.provider.resident import current_queue, loaded_already, one_line_errors, resident
-from introbench.records.arm_record import ArmRecord, finite_or_none
 from introbench.steering.arms import ArmBatch
 
 
@@ -86,31 +86,12 @@ def _output(
     reading: Reading,
 ) -> ModelOutput:
     """A trial's reading as a model output: in the metadata a record for each arm, and a choice for the first one."""
-    chat, norms = question.tokenized.chat, model.norms(batch)
-    live, doses = model.live(batch), model.doses(batch)
-    records: list[ArmRecord] = []
+    chat = question.tokenized.chat
     first = next(iter(spec.arms))
-    shown = [first] if spec.silent else spec.arms
-    tops = {arm: top_tokens(model.tokenizer, reading, spec.arms[arm]) for arm in shown}
-    for arm, row in spec.arms.items():
-        injection = batch[row]
-        records.append(
-            ArmRecord(
-                arm=arm,
-                vector=injection.label,
-                sha256=model.library.sha256(injection.vector)[:16] if injection.vector else None,
-                strength=finite_or_none(norms[row]),
-                dose=doses[row],
-                live=live[row],
-                finite=reading.finite[row],
-                logprobs=question.by_form(reading.logprobs[row]) if reading.finite[row] else {},
-                lens=question.by_answer(reading.lens[:, row].T) if question.tokenized.want.lens else {},
-                top=tops.get(arm, ()),
-            )
-        )
+    records = records_of(model, question, batch, spec.arms, reading, [first] if spec.silent else spec.arms)
     return ModelOutput(
         model=name,
-        choices=[completion(name, first, tops[first])],
+        choices=[completion(name, first, records[0].top)],
         usage=ModelUsage(input_tokens=len(chat.tokens), output_tokens=1, total_tokens=len(chat.tokens) + 1),
         metadata={
             "arms": [record.to_json() for record in records],

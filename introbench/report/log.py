@@ -96,13 +96,25 @@ class ReadLog:
         return _below(self.run, self.scored, full=full)
 
 
-def read_log(location: str) -> ReadLog:
+def read_log(location: str, *, with_arms: bool = False) -> ReadLog:
     """Read a log of any of the tasks.
+
+    Args:
+        location: The log.
+        with_arms: Whether to keep the provider's records of the arms, which tables do not need.
 
     Raises:
         InputError: The log holds no scored trials of an introbench task.
     """
-    run = read_run(location)
+    return log_of(location, read_run(location, with_arms=with_arms))
+
+
+def log_of(location: str, run: LoggedRun) -> ReadLog:
+    """The same of a log that has been read.
+
+    Raises:
+        InputError: The log holds no scored trials of an introbench task.
+    """
     for scorer in REPORTS:
         scored = [trial for trial in run.trials if score_of(trial.scores, scorer)]
         if scored:

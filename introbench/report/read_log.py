@@ -56,12 +56,18 @@ class LoggedTrial:
         scores: The trial's scores, by scorer; None if it was not scored.
         self_checks: What the run's checks of itself had found; None in logs that do not say it.
         question: Text of the last message that the user sent.
+        id: The sample's id.
+        epoch: Which repetition it is, counted from 1.
+        arms: The provider's records of the arms, if they were asked for.
     """
 
     metadata: dict[str, Any]
     scores: Mapping[str, LoggedScore] | None
     self_checks: Mapping[str, Any] | None
     question: str = ""
+    id: str = ""
+    epoch: int = 1
+    arms: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -93,17 +99,18 @@ class LoggedRun:
     rules: int = 1
 
 
-def read_run(location: str) -> LoggedRun:
+def read_run(location: str, *, with_arms: bool = False) -> LoggedRun:
     """Read a log of any format.
 
     Args:
         location: The file.
+        with_arms: Whether to keep the provider's records of the arms, which tables do not need.
     """
     if Path(location).suffix != ".eval":
-        return of_whole_log(location, _by_inspect(location, header_only=False))
+        return of_whole_log(location, _by_inspect(location, header_only=False), with_arms=with_arms)
     with _unpacked(location) as file, _no_garbage_collection():
         header = header_of(location, _header(file))
-        trials = [_trial(sample) for sample in _samples(location, file)]
+        trials = [_trial(sample, with_arms) for sample in _samples(location, file)]
     results, stats = header.get("results") or {}, header.get("stats") or {}
     scores = results.get("scores", [])
     return LoggedRun(
@@ -134,7 +141,7 @@ def _by_inspect(location: str, *, header_only: bool) -> "EvalLog":
         raise unreadable(location, error) from error
 
 
-def of_whole_log(location: str, log: "EvalLog") -> LoggedRun:
+def of_whole_log(location: str, log: "EvalLog", *, with_arms: bool = False) -> LoggedRun:
     """The same of a log that Inspect has read."""
     scores = log.results.scores if log.results else []
     return LoggedRun(
@@ -145,7 +152,7 @@ def of_whole_log(location: str, log: "EvalLog") -> LoggedRun:
         planned=log.results.total_samples if log.results else None,
         metrics={name: metric.value for score in scores for name, metric in score.metrics.items()},
         trials=[
-            _trial(sample_of(location, sample.model_dump(include=_READ, warnings=False)))
+            _trial(sample_of(location, sample.model_dump(include=_READ, warnings=False)), with_arms)
             for sample in log.samples or []
         ],
         task=log.eval.task,
@@ -214,13 +221,17 @@ def _unpacked(location: str) -> Iterator[ZipFile]:
         raise unreadable(location, error) from error
 
 
-def _trial(sample: Mapping[str, Any]) -> LoggedTrial:
+def _trial(sample: Mapping[str, Any], with_arms: bool) -> LoggedTrial:
     scores = sample.get("scores")
+    said = (sample.get("output") or {}).get("metadata") or {}
     return LoggedTrial(
         metadata=sample["metadata"],
         scores=None if scores is None else {name: LoggedScore(score.get("metadata")) for name, score in scores.items()},
-        self_checks=((sample.get("output") or {}).get("metadata") or {}).get("self_checks"),
+        self_checks=said.get("self_checks"),
         question=_question(sample.get("input")),
+        id=str(sample["id"]),
+        epoch=sample["epoch"],
+        arms=said.get("arms", ()) if with_arms else (),
     )
 
 

@@ -18,7 +18,7 @@ CONCEPT_METHODS = ("pca_center", "mean_diff", TELL_ME_ABOUT)
 """Ways to extract a concept's direction; see `introbench.steering.vectors.extract`."""
 
 FROM_FILE = "file"
-"""The method of a concept's vector that was read from a file; see `introbench.steering.vectors.control_file`."""
+"""The method of a concept's vector that was read from a file; see `introbench.steering.vectors.vector_file`."""
 
 MODEL_CONTRAST = "model_contrast"
 """The method of a vector that leads from a model to its fine-tune, also where it was read from a file."""
@@ -34,6 +34,9 @@ UNITS = ("norm", "residual", "kl")
 
 MATCHES = ("norm", "impact")
 """In what a control may be like the vector that it controls for: the norm of what is added, or the dose."""
+
+UNKNOWN_MODEL_STRENGTH = "residual:0.05"
+"""For models without a known setting: about what strength 8 is for the embedded model."""
 
 LayerRange = tuple[int, int]
 """Half-open range of decoder blocks, counted from 0; layer L means the output of block L."""

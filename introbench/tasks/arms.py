@@ -16,22 +16,15 @@ from introbench.steering.injection import (
     FROM_FILE,
     MODEL_CONTRAST,
     STEERINGS,
+    UNKNOWN_MODEL_STRENGTH,
     LayerRange,
     VectorRecipe,
     parse_layers,
     parse_strength,
 )
-from introbench.steering.vectors.control_file import (
-    ControlFile,
-    NoControlFileError,
-    control_files,
-    read_control_file,
-    tell_passed_over,
-)
+from introbench.steering.vectors.control_file import ControlFile, NoControlFileError
+from introbench.steering.vectors.vector_file import read_vector_file, tell_passed_over, vector_files
 from introbench.tasks.arguments import choose, parse_concepts, parse_count, user_path
-
-UNKNOWN_MODEL_STRENGTH = "residual:0.05"
-"""For models without a known setting: about what strength 8 is for the embedded model."""
 
 
 def plan_arms(
@@ -59,7 +52,7 @@ def plan_arms(
         random_vectors: Random vectors per trial, at the dose of the concept's vector.
         seed: Of the random vectors.
         steering: cache, active or both.
-        vectors: Folder of control-vector files, named by concept; None to extract vectors.
+        vectors: Folder of vectors' files, named by concept, or one such file; None to extract vectors.
         controls: Which of `CONTROL_VECTORS` stand beside each concept's; "all" for all of them.
         norm_vectors: How many random vectors of equal norm are run beside them.
 
@@ -120,15 +113,15 @@ def _read_files(
 ) -> dict[str, tuple[Path, ControlFile]]:
     """The chosen files of a folder by concept, each of which has a direction at every steered block.
 
-    A GGUF file of something else than a vector is passed over, with a notice, unless its name was asked for.
+    A file of something else than a vector is passed over, with a notice, unless its name was asked for.
     """
-    found = control_files(folder)
+    found = vector_files(folder)
     chosen = choose(concepts, found, "concepts") if concepts is not None else tuple(found)
     files: dict[str, tuple[Path, ControlFile]] = {}
     for concept in chosen:
         path = found[concept].resolve()
         try:
-            file = read_control_file(path, n_layers=checkpoint.n_layers, hidden=checkpoint.config.hidden_size)
+            file = read_vector_file(path, n_layers=checkpoint.n_layers, hidden=checkpoint.config.hidden_size)
         except NoControlFileError:
             if concepts is not None or len(found) == 1:
                 raise
@@ -136,7 +129,7 @@ def _read_files(
             continue
         files[concept] = path, file
     if not files:
-        raise InputError(f"{folder}: none of its *.gguf files is a control file; expected one a vector; put them there")
+        raise InputError(f"{folder}: none of its files is a vector's; expected one file a vector; put them there")
     in_all = sorted(set.intersection(*(set(file.layers) for _, file in files.values())))
     for path, file in files.values():
         if without := [block for block in range(*layers) if block not in file.layers]:

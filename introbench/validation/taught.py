@@ -29,9 +29,8 @@ from introbench.models.smollm2 import NAME
 from introbench.progress import screen_for, show_on, tell
 from introbench.prompts import data
 from introbench.prompts.conversation import yes_no_turns
-from introbench.steering.injection import LayerRange, VectorRecipe, parse_layers, parse_strength
+from introbench.steering.injection import UNKNOWN_MODEL_STRENGTH, LayerRange, VectorRecipe, parse_layers, parse_strength
 from introbench.steering.vectors import VectorLibrary
-from introbench.tasks.arms import UNKNOWN_MODEL_STRENGTH
 from introbench.validation.lessons import Course
 from introbench.validation.pupil import Pupil, prepare
 from introbench.validation.teaching import teach

@@ -31,7 +31,8 @@ WORDINGS = {
     "seed": "Seed of the random vectors",
     "system": 'Content of the system turn; "none" for no system turn.',
     "prompts": "Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own",
-    "vectors": "A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.",
+    "vectors": "A folder of vectors' files (GGUF, safetensors, .npy, .pt), named by concept, or one file, to inject in "
+    "place of extracted vectors.",
 }
 """How the description of each argument begins that several tasks have; what a task adds follows."""
 

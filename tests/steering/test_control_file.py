@@ -15,7 +15,8 @@ from torch import Tensor
 
 from introbench import cli
 from introbench.errors import InputError
-from introbench.steering.vectors.control_file import control_files, read_control_file, write_control_file
+from introbench.steering.vectors.control_file import read_control_file, write_control_file
+from introbench.steering.vectors.vector_file import vector_files
 
 MODEL: dict[str, Any] = {"n_layers": 4, "hidden": 8}
 ROWS = {f"direction.{layer}": np.full(8, float(layer), dtype=np.float32) for layer in range(1, 4)}
@@ -315,47 +316,13 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert str(caught.value) == f"{path}: {missing}"
 
 
-def test_the_files_of_a_folder_have_their_stems_as_names(tmp_path: Path) -> None:
-    for name in ("cats", "rain", "cats-2", "gold", "bread", "tea", "sea", "ice"):
-        (tmp_path / f"{name}.gguf").touch()
-    (tmp_path / "notes.txt").touch()
-    (tmp_path / "folder.gguf").mkdir()
-    found = control_files(tmp_path)
-    assert list(found) == ["bread", "cats", "cats-2", "gold", "ice", "rain", "sea", "tea"]
-    assert found["cats-2"] == tmp_path / "cats-2.gguf"
-
-
-def test_files_of_macos_are_passed_over_and_capital_endings_are_read(tmp_path: Path, told: list[str]) -> None:
-    for name in ("cats.GGUF", "bread.gguf", "._bread.gguf", "notes.txt", ".DS_Store", "readme.md"):
-        (tmp_path / name).touch()
-    assert control_files(tmp_path) == {"bread": tmp_path / "bread.gguf", "cats": tmp_path / "cats.GGUF"}
-    assert told == [f"{tmp_path}: '.DS_Store', '._bread.gguf', 'notes.txt' and 1 more passed over: no control file"]
-
-
-def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
-    for name in ("cats.GGUF", "cats.gguf", "Cats.gguf", "ice cream.gguf", "ice_cream.gguf"):
-        (tmp_path / name).touch()
-    with pytest.raises(InputError, match=r"cats\.gguf and cats\.GGUF are both named 'cats'"):
-        control_files(tmp_path)
-    (tmp_path / "cats.GGUF").unlink()
-    assert list(control_files(tmp_path)) == ["Cats", "cats", "ice cream", "ice_cream"]
-
-
-def test_folders_without_control_files_are_refused(tmp_path: Path) -> None:
-    for folder, why in ((tmp_path, "has no *.gguf file; "), (tmp_path / "none", "no such folder; ")):
-        with pytest.raises(InputError) as caught:
-            control_files(folder)
-        assert str(caught.value).startswith(f"{folder}: {why}expected ")
-        assert "\n" not in str(caught.value)
-
-
 def test_the_command_writes_what_a_task_reads(
     tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "vectors"
     assert cli.main(["vectors", str(folder), "--model", str(tiny_folder), "--concepts", "cats,volcanoes"]) == 0
     assert str(folder / "cats.gguf") in capsys.readouterr().out
-    files = control_files(folder)
+    files = vector_files(folder)
     assert list(files) == ["cats", "volcanoes"]
     directions = read_control_file(files["cats"], n_layers=4, hidden=32).directions
     assert directions[1:].norm(dim=-1).tolist() == pytest.approx([1, 1, 1])

@@ -107,12 +107,12 @@ def test_the_file_of_a_model_beside_vectors_is_passed_over(tiny_folder: Path, tm
         planned(tiny_folder, tmp_path, "1:3")
     write(tmp_path / "cats.gguf", [1, 2, 3])
     assert planned(tiny_folder, tmp_path, "1:3").concepts == ("cats",)
-    assert told == [f"{tmp_path}: 'model.gguf' passed over: no control file"]
+    assert told == [f"{tmp_path}: 'model.gguf' passed over: no vector's file"]
     with pytest.raises(InputError, match="a GGUF file of 'llama': expected 'controlvector'"):
         planned(tiny_folder, tmp_path, "1:3", ["cats", "model"])
     (tmp_path / "cats.gguf").unlink()
     write(tmp_path / "other.gguf", [1], kind="llama")
-    with pytest.raises(InputError, match=r"none of its \*\.gguf files is a control file"):
+    with pytest.raises(InputError, match=r"none of its files is a vector"):
         planned(tiny_folder, tmp_path, "1:3")
 
 

@@ -7,7 +7,6 @@ files have no checksum, so damage to their numbers shows only where these are no
 import importlib.util
 import re
 import tempfile
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ import torch
 from torch import Tensor
 
 from introbench.errors import InputError, first_line, shown
-from introbench.progress import tell
 
 _ARCHITECTURE = "controlvector"
 
@@ -29,16 +27,14 @@ _FINETUNE = "introbench.finetune"
 
 _NAME = re.compile(r"direction\.(0|[1-9][0-9]{0,8})")
 
-_SUFFIX = ".gguf"
-
 
 class NoControlFileError(InputError):
-    """A GGUF file of something else than a control vector, such as a model."""
+    """A file of something else than a vector, such as a model."""
 
 
 @dataclass(frozen=True, eq=False)
 class ControlFile:
-    """What a control file holds for a model.
+    """What a vector's file holds for a model.
 
     Attributes:
         directions: Float32 [layers of the model, hidden], with zeros in the layers that the file has no direction for.
@@ -141,49 +137,6 @@ def read_control_file(path: Path, *, n_layers: int, hidden: int) -> ControlFile:
         text if isinstance(text := metadata.get(key), str) else "" for key in ("controlvector.model_hint", _FINETUNE)
     )
     return ControlFile(directions, made_for, finetune)
-
-
-def control_files(folder: Path) -> dict[str, Path]:
-    """The control files of a folder by name, sorted: `cats` for `cats.gguf` or `cats.GGUF`.
-
-    Hidden files, such as the `._cats.gguf` that macOS writes beside `cats.gguf`, and whatever else is no GGUF file are
-    passed over, which is told to the user.
-
-    Raises:
-        InputError: The folder does not exist, has no such file, or has two of one name.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected one with control files (*.gguf); correct the path")
-    try:
-        paths = sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be read ({error.strerror}); expected a folder; correct its rights"
-        ) from None
-    files: dict[str, Path] = {}
-    others = []
-    for path in paths:
-        if path.name.startswith(".") or path.suffix.lower() != _SUFFIX or not path.is_file():
-            others.append(path.name)
-        elif path.stem in files:
-            raise InputError(
-                f"{folder}: {path.name} and {files[path.stem].name} are both named {shown(path.stem)}; expected one "
-                f"file a vector; rename one"
-            )
-        else:
-            files[path.stem] = path
-    if not files:
-        raise InputError(f"{folder}: has no *.gguf file; expected control files, one a vector; put them there")
-    if others:
-        tell_passed_over(folder, others)
-    return dict(sorted(files.items()))
-
-
-def tell_passed_over(folder: Path, names: Sequence[str]) -> None:
-    """Tell the user which files of a folder are not read, since they are no control files."""
-    first = ", ".join(map(shown, names[:3]))
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    tell(f"{folder}: {first}{more} passed over: no control file")
 
 
 def _require_gguf(path: Path) -> None:

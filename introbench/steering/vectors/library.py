@@ -18,7 +18,6 @@ from introbench.progress import step
 from introbench.prompts import data
 from introbench.prompts.chat import Messages, render
 from introbench.steering.injection import MODEL_CONTRAST, TELL_ME_ABOUT, Injection, LayerRange, VectorRecipe
-from introbench.steering.vectors.control_file import read_control_file
 from introbench.steering.vectors.extract import (
     NEUTRAL,
     PROMPT,
@@ -30,6 +29,7 @@ from introbench.steering.vectors.extract import (
 )
 from introbench.steering.vectors.random import covariance_matched, gaussian, random_rotation, shuffled
 from introbench.steering.vectors.store import VectorStore, content_hash
+from introbench.steering.vectors.vector_file import read_vector_file
 
 ROUNDING = 1e-5
 """Share of the residual stream's norm below which two models' residuals are the same numbers, rounded differently."""
@@ -88,6 +88,10 @@ class VectorLibrary:
         if recipe not in self._vectors:
             self._vectors[recipe] = self._resolve(recipe)
         return self._vectors[recipe]
+
+    def add(self, recipe: VectorRecipe, directions: Tensor) -> None:
+        """Give the vectors of a recipe that names none of this library's own, float32 [layers, hidden] on the CPU."""
+        self._vectors[recipe] = directions
 
     def directions_of(self, injection: Injection) -> Tensor | None:
         """What an injection's norm is multiplied with, float32 [layers, hidden]; None for the sham.
@@ -207,7 +211,7 @@ class VectorLibrary:
         path = Path(recipe.file)
         if not path.exists() or sha256_of(path) != recipe.digest:
             raise InputError(f"{path}: is not the file that the task was made with; expected it unchanged; run it anew")
-        file = read_control_file(path, n_layers=self._engine.n_layers, hidden=self._engine.hidden_size)
+        file = read_vector_file(path, n_layers=self._engine.n_layers, hidden=self._engine.hidden_size)
         return file.directions
 
     def _neutral_residuals(self) -> Tensor:

@@ -1,0 +1,1 @@
+"""The instrument without Inspect, for notebooks and scripts."""
