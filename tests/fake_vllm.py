@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +33,8 @@ class FakeVllm:
             `unsteered` (nothing is added), `tokens` (others than were sent), `plain` (no vllm-lens), `polluted` (plain
             requests find steered keys), `beside` and `nan` (numbers are others once many requests have been read).
         statuses: HTTP statuses of the next answers, before any that is right.
+        message: What it says with them.
+        answers: Whether it answers at all: if not, requests wait until it is set.
         requests: How many requests it has had.
         salts: The cache salts of the requests so far.
     """
@@ -43,6 +45,9 @@ class FakeVllm:
         self.piece = 5
         self.fault = ""
         self.statuses: list[int] = []
+        self.message = "no room"
+        self.answers = Event()
+        self.answers.set()
         self.requests = 0
         self.salts: list[str | None] = []
         self._lock = Lock()
@@ -187,8 +192,10 @@ def serving(fake: FakeVllm) -> Iterator[str]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             fake.requests += 1
+            if not fake.answers.wait(30):
+                return
             if fake.statuses:
-                self._answer({"error": {"message": "no room"}}, fake.statuses.pop(0))
+                self._answer({"error": {"message": fake.message}}, fake.statuses.pop(0))
             else:
                 self._answer(fake.complete(body))
 

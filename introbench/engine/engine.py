@@ -24,6 +24,11 @@ class Path(Protocol):
     """Runs the questions of a prior turn under arms."""
 
     @property
+    def has_failed(self) -> bool:
+        """Whether what runs the model is gone, so that another engine has to be started."""
+        return False
+
+    @property
     def reductions(self) -> int:
         """How often memory ran out, so that a batch was cut."""
         ...

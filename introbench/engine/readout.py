@@ -7,6 +7,8 @@ residual goes through a float32 copy of the final norm and a float32 product wit
 import copy
 
 import torch
+from accelerate.hooks import remove_hook_from_module
+from accelerate.utils import align_module_device
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -22,6 +24,8 @@ LOGITS_BYTES = 256 * 1024**2
 class Readout:
     """The final norm and unembedding of one model, in float32.
 
+    Weights that a device map keeps elsewhere, on another device or on disk, are fetched while they are used.
+
     Args:
         model: The model; its configuration says how logits are scaled and capped.
         parts: Where its final norm and unembedding are.
@@ -29,7 +33,9 @@ class Readout:
 
     def __init__(self, model: PreTrainedModel, parts: Architecture) -> None:
         config = model.config.get_text_config()
-        self._norm = copy.deepcopy(parts.final_norm).float()
+        hook = getattr(parts.final_norm, "_hf_hook", None)  # of accelerate; it holds all weights that are elsewhere
+        with align_module_device(parts.final_norm):
+            self._norm = remove_hook_from_module(copy.deepcopy(parts.final_norm, {id(hook): hook})).float()
         self._unembedding = parts.unembedding
         self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
         # Cohere multiplies its logits by a constant, Granite divides them.
@@ -49,14 +55,15 @@ class Readout:
         hidden = self._norm(residual.float().to(residual.device if weight_of_norm is None else weight_of_norm.device))
         if not isinstance(self._unembedding, nn.Linear):
             raise TypeError(f"unembedding of type {type(self._unembedding).__name__}")
-        weight, bias = self._unembedding.weight, self._unembedding.bias
-        hidden = hidden.to(weight.device)
-        if weight.dtype == torch.float32:
-            logits = nn.functional.linear(hidden, weight)
-        else:
-            logits = torch.cat([hidden @ part.float().T for part in weight.split(_CHUNK)], dim=-1)
-        if bias is not None:
-            logits += bias.float()
+        with align_module_device(self._unembedding):
+            weight, bias = self._unembedding.weight, self._unembedding.bias
+            hidden = hidden.to(weight.device)
+            if weight.dtype == torch.float32:
+                logits = nn.functional.linear(hidden, weight)
+            else:
+                logits = torch.cat([hidden @ part.float().T for part in weight.split(_CHUNK)], dim=-1)
+            if bias is not None:
+                logits += bias.float()
         if self._scale != 1:
             logits *= self._scale
         if self._softcap is not None:

@@ -24,6 +24,7 @@ from introbench.models.finite_weights import broken_tensor
 from introbench.models.lora_switch import (
     PACKAGE,
     base_fingerprint,
+    beside_its_base,
     drop,
     make_room,
     switch_off,
@@ -260,7 +261,7 @@ class Adapter:
         expected = "expected a LoRA adapter of this model, whole; choose another"
         is_whole = False
         try:
-            with undisturbed():
+            with undisturbed(), beside_its_base(model):
                 info: Any = model.load_adapter(str(self.folder), adapter_name=adapter)
             # transformers reports these rather than raise, and puts random numbers in place of what is missing. It also
             # reports the tensors of adapters that are on the model already as missing.

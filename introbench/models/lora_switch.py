@@ -12,6 +12,9 @@ from transformers import PreTrainedModel
 from introbench.models.checkpoint import weights_fingerprint
 from introbench.models.loaders import without_progress_bars
 
+WAITING = ("cpu", "disk")
+"""Places of a device map whose weights are fetched by the first device that computes, if there is one."""
+
 PACKAGE = "peft"
 """The package that runs adapters."""
 
@@ -37,6 +40,23 @@ def undisturbed() -> Iterator[None]:
         # e.g. of a second adapter on one model; here only one is ever switched on
         warnings.filterwarnings("ignore", category=UserWarning, module=PACKAGE)
         yield
+
+
+@contextmanager
+def beside_its_base(model: PreTrainedModel) -> Iterator[None]:
+    """Let an adapter be loaded to where its base is computed, rather than to where weights wait for their turn.
+
+    transformers would leave the adapter of a block that is on disk there, and nothing would fetch it.
+    """
+    places = getattr(model, "hf_device_map", None) or {}
+    computes = next((place for place in places.values() if place not in WAITING), "cpu")
+    if places:
+        model.hf_device_map = {name: computes if place in WAITING else place for name, place in places.items()}
+    try:
+        yield
+    finally:
+        if places:
+            model.hf_device_map = places
 
 
 @contextmanager

@@ -145,6 +145,11 @@ def _train(
             model.add_adapter(config, adapter)
             model.enable_adapters()  # those of maps that had an adapter before are switched off
             parameters = [parameter for key, parameter in model.named_parameters() if f".{adapter}." in key]
+            if any(parameter.device.type == "meta" for parameter in parameters):
+                raise InputError(
+                    f"finetune {name}: parts of its base are on disk or wait for a device; expected all of it on "
+                    f"devices that compute, to train it; pass the folder of an adapter, or a smaller model"
+                )
             for parameter in parameters:
                 parameter.data = parameter.data.float()
             device = find_parts(model).device

@@ -58,18 +58,20 @@ def _in_this_process(checkpoint: Checkpoint) -> Started:
 def _on_server(checkpoint: Checkpoint) -> Started:
     weights = Weights(checkpoint.load_first_block())
     with ExitStack() as stack:
-        base_url = checkpoint.base_url
+        base_url, log = checkpoint.base_url, None
         if base_url is None:
             server = Server(checkpoint.source, {**_as_options(checkpoint.vllm or {}), **_of_checkpoint(checkpoint)})
             stack.callback(server.close)
             with step("starting a vLLM server"):
                 server.wait()
-            base_url = server.base_url
-        client = ServerClient(base_url)
+            base_url, log = server.base_url, server.log
+        client = ServerClient(base_url, log=log)
         stack.callback(client.close)
         _refuse_another_model(checkpoint, client)
         with step("comparing the server's numbers with each other and with the readout"):
             engine = VllmEngine(weights, client, checkpoint.n_layers)
+        if log:
+            log.is_kept = False
         engine.started = stack.pop_all()
     # The blocks above the first cannot be looked into: what decides them stands for them.
     given = [weights_fingerprint(weights.model), engine.dtype, checkpoint.revision_digest, checkpoint.base_url]

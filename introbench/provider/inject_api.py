@@ -17,7 +17,7 @@ from introbench.models.checkpoint import Checkpoint
 from introbench.provider.arm_batches import arm_batch
 from introbench.provider.calls import ContinuationSpec, ProbeSpec, SamplingSpec, TrialSpec
 from introbench.provider.questions import Questions
-from introbench.provider.resident import loaded_already, one_line_errors
+from introbench.provider.resident import begin_run, one_line_errors
 from introbench.provider.run_continuation import run_continuation
 from introbench.provider.run_probe import run_probe
 from introbench.provider.run_sampling import run_sampling
@@ -114,7 +114,5 @@ def active_checkpoint() -> Checkpoint:
         raise InputError(
             f"model {name}: cannot be injected into; expected inject/NAME; pass e.g. --model inject/smollm2"
         )
-    loaded = loaded_already(api.checkpoint)
-    if loaded:
-        loaded.begin_run()
+    begin_run(api.checkpoint)
     return api.checkpoint

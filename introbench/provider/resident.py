@@ -79,6 +79,22 @@ def resident(checkpoint: Checkpoint) -> LoadedModel:
     return found
 
 
+def begin_run(checkpoint: Checkpoint) -> None:
+    """Begin an evaluation: failures are forgotten, as is a model whose engine has failed, and all that was read.
+
+    Args:
+        checkpoint: The model under evaluation.
+    """
+    for key, loaded in list(RESIDENT.items()):
+        if isinstance(loaded, LoadedModel):
+            if not loaded.engine.has_failed:
+                continue
+            loaded.engine.close()
+        del RESIDENT[key]
+    if loaded := loaded_already(checkpoint):
+        loaded.begin_run()
+
+
 def loaded_already(checkpoint: Checkpoint) -> LoadedModel | None:
     """The loaded model, if it is this one."""
     loaded = RESIDENT.get(repr(checkpoint))

@@ -1,7 +1,7 @@
 """The engine on a server, against the engine in this process: a server that is right, and servers that are not."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -54,7 +54,7 @@ def test_arms_that_add_the_same_are_one_request(fake: FakeVllm, client: ServerCl
     batch = arms(1)
     alike = type(batch).steered({block: torch.cat([delta, 0 * delta, delta]) for block, delta in batch.deltas.items()})
     readings = engine.read(requests_of(PRIOR, QUESTIONS[:2], alike))
-    assert fake.requests == 4
+    assert fake.requests == 4 + 1, "the last one asks whether the model is still the same"
     for reading in readings:
         torch.testing.assert_close(reading.logprobs[0], reading.logprobs[2], atol=1e-6, rtol=0)
     assert not torch.equal(readings[0].logprobs[0], readings[0].logprobs[1])
@@ -82,7 +82,7 @@ def test_every_steering_has_a_salt_of_its_own(fake: FakeVllm, client: ServerClie
     engine = VllmEngine(Weights(llama), client, 4)
     fake.salts.clear()
     engine.read(requests_of(PRIOR, QUESTIONS, arms(3)))
-    assert len(set(fake.salts)) == 3 * len({len(PRIOR + question) for question in QUESTIONS})
+    assert len(set(fake.salts[:-1])) == 3 * len({len(PRIOR + question) for question in QUESTIONS})
 
 
 @pytest.mark.parametrize(
@@ -150,6 +150,62 @@ def test_a_server_that_is_full_for_a_moment_is_asked_again(
     fake.statuses = [400]
     with pytest.raises(InputError, match=r"refuses a request of \d+ tokens with status 400 \(no room\)"):
         engine.read(requests)
+
+
+def test_a_server_without_memory_says_what_to_do(fake: FakeVllm, client: ServerClient, llama: PreTrainedModel) -> None:
+    engine = VllmEngine(Weights(llama), client, 4)
+    assert not engine.has_failed
+    fake.statuses, fake.message = [500] * 1000, "CUDA out of memory. Tried to allocate 2.00 GiB."
+    with pytest.raises(InputError, match=r"CUDA out of memory\. .*4 attempts\); expected room for fewer tokens"):
+        engine.read(requests_of(PRIOR, QUESTIONS[:1], arms(1)))
+    assert engine.has_failed
+
+
+def test_a_server_that_does_not_answer_in_time_is_asked_again(fake: FakeVllm, llama: PreTrainedModel) -> None:
+    def wait(_seconds: float) -> None:
+        fake.answers.set()
+        client._http.timeout = 60.0
+
+    with serving(fake) as url:
+        client = ServerClient(url, wait=wait)
+        engine = VllmEngine(Weights(llama), client, 4)
+        requests = requests_of(PRIOR, QUESTIONS[:1], arms(1))
+        before = engine.read(requests)
+        client._http.timeout = 0.2
+        fake.answers.clear()
+        (after,) = engine.read(requests)
+        client.close()
+    assert torch.equal(before[0].logprobs, after.logprobs)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda model: model.model.layers[2].mlp.down_proj.weight.mul_(1.5), "nats off from what they were when"),
+        (lambda model: model.to(torch.bfloat16), r"has gone over from torch\.float32 to torch\.bfloat16"),
+    ],
+)
+def test_a_model_that_changes_under_a_run_ends_it(
+    fake: FakeVllm, client: ServerClient, llama: PreTrainedModel, change: Callable[[PreTrainedModel], object], says: str
+) -> None:
+    engine = VllmEngine(Weights(llama), client, 4)
+    fake.model = copy.deepcopy(llama)
+    fake.layers = fake.model.model.layers
+    with torch.no_grad():
+        change(fake.model)
+    with pytest.raises(InputError, match=says + ".*expected one model throughout a run"):
+        engine.read(requests_of(PRIOR, QUESTIONS, arms(2)))
+    assert engine.has_failed
+
+
+def test_the_dtype_of_a_server_is_the_engines(llama: PreTrainedModel) -> None:
+    fake = FakeVllm(copy.deepcopy(llama).to(torch.bfloat16), "llama")
+    with serving(fake) as url:
+        client = ServerClient(url)
+        engine = VllmEngine(Weights(llama), client, 4)
+        client.close()
+    assert engine.dtype == torch.bfloat16
+    assert "states in bfloat16" in engine.notes["readout"]
 
 
 def test_nothing_at_an_address_is_one_line() -> None:

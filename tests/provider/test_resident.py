@@ -53,3 +53,25 @@ def test_a_closed_pipe_says_nothing_of_the_model(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(BrokenPipeError):
         resident.resident(Checkpoint("anything"))
     assert not resident.RESIDENT
+
+
+@pytest.mark.usefixtures("nothing_loaded")
+def test_a_new_run_forgets_failures_and_lets_go_of_a_failed_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loaded:
+        def __init__(self, has_failed: bool) -> None:
+            self.engine = self
+            self.has_failed, self.calls = has_failed, list[str]()
+
+        def close(self) -> None:
+            self.calls.append("close")
+
+        def begin_run(self) -> None:
+            self.calls.append("begin")
+
+    monkeypatch.setattr(resident, "LoadedModel", Loaded)
+    well, failed, checkpoint = Loaded(False), Loaded(True), Checkpoint("anything")
+    for kept, stays in ((well, True), (failed, False), (InputError("no such server"), False)):
+        monkeypatch.setattr(resident, "RESIDENT", {repr(checkpoint): kept})
+        resident.begin_run(checkpoint)
+        assert bool(resident.RESIDENT) == stays
+    assert (well.calls, failed.calls) == (["begin"], ["close"])

@@ -9,6 +9,7 @@ import httpx
 
 from introbench.engine.requests import Tokens
 from introbench.engine.vllm.request import ServerError, ServerRequest, States
+from introbench.engine.vllm.server import ServerLog
 from introbench.errors import InputError, first_line, shown
 from introbench.progress import tick
 
@@ -32,6 +33,9 @@ _TICK = 0.5
 _BUSY = (408, 429, 502, 503, 504)
 """HTTP status of a server that may answer later."""
 
+PATIENCE = 1800.0
+"""Seconds until a request without an answer counts as lost: it may wait behind all others, and a CPU is slow."""
+
 
 class ServerClient:
     """A server, and the model that it serves.
@@ -40,6 +44,7 @@ class ServerClient:
         base_url: Of the server, with or without `/v1` at its end.
         timeout: Seconds until a request without an answer counts as lost.
         wait: Called with the seconds before another attempt.
+        log: Its log, if this process has started it; kept once the server has failed.
 
     Attributes:
         base_url: Of the server.
@@ -47,14 +52,22 @@ class ServerClient:
         facts: What it says of it.
         version: Of vLLM.
         ranks: The processes of the server that run each block, once they are known; all of them have to answer.
+        has_failed: Whether an answer could not be had, or not be used.
 
     Raises:
         InputError: There is no vLLM server there, or it serves several models.
     """
 
-    def __init__(self, base_url: str, timeout: float = 600.0, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        timeout: float = PATIENCE,
+        wait: Callable[[float], None] = time.sleep,
+        log: ServerLog | None = None,
+    ) -> None:
         self.base_url = base_url.rstrip("/").removesuffix("/v1")
-        self._wait = wait
+        self._wait, self._log = wait, log
+        self.has_failed = False
         limits = httpx.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT)
         timeouts = httpx.Timeout(timeout, connect=10.0)
         try:
@@ -174,12 +187,25 @@ class ServerClient:
             except ServerError as fault:
                 if pause is None or fault.lasting or self._is_closed:
                     attempts = "" if fault.lasting else f" ({ATTEMPTS} attempts)"
-                    raise InputError(
-                        f"server {self.base_url}: {fault.found}{attempts}; expected {fault.expected}; look into the "
-                        f"server's own log"
-                    ) from fault
+                    raise self.failure(f"{fault.found}{attempts}", fault.expected) from fault
                 self._wait(pause)
         raise AssertionError("the last attempt returns or raises")
+
+    def failure(self, found: str, expected: str) -> InputError:
+        """An error that ends the run, and what it leaves behind.
+
+        Args:
+            found: What the server did.
+            expected: What was expected.
+        """
+        self.has_failed = True
+        place = ""
+        if self._log:
+            self._log.is_kept = True
+            place = f", {self._log.path}"
+        return InputError(
+            f"server {self.base_url}: {found}; expected {expected}; look into the server's own log{place}"
+        )
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Any:
         """One attempt at a request.
@@ -193,7 +219,12 @@ class ServerClient:
         except httpx.HTTPError as error:
             raise ServerError(f"does not answer ({first_line(error)})", "it to be up") from error
         if answer.status_code in _BUSY or answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
-            raise ServerError(f"answers with status {answer.status_code} ({_message(answer)})", "an answer")
+            said = _message(answer)
+            is_out_of_memory = "out of memory" in said.lower()
+            expected = (
+                "room for fewer tokens at once (max-num-seqs) or more memory" if is_out_of_memory else "an answer"
+            )
+            raise ServerError(f"answers with status {answer.status_code} ({said})", expected)
         if answer.is_error:
             raise InputError(
                 f"server {self.base_url}: refuses a request of {len(body.get('prompt', ()))} tokens with status "

@@ -48,7 +48,7 @@ class VllmEngine(Engine):
         self._dtype, self._n_layers = proven.dtype, n_layers
         self.client = client
         self.started = ExitStack()
-        self._path = ServerPath(client, n_layers)
+        self._path = ServerPath(client, n_layers, proven.canary)
 
     def close(self) -> None:
         """End what was started for this engine."""
@@ -58,6 +58,11 @@ class VllmEngine(Engine):
     def n_layers(self) -> int:
         """Number of decoder blocks on the server."""
         return self._n_layers
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the server has failed."""
+        return self.client.has_failed
 
     @property
     def dtype(self) -> torch.dtype:

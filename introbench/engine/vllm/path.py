@@ -1,7 +1,7 @@
 """Runs the questions of a prior turn under arms on a vLLM server: every question and distinct arm is one request."""
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -24,19 +24,28 @@ class Steering(NamedTuple):
     shares: Tensor
 
 
+class Check(Protocol):
+    """Something to be asked of a server between jobs."""
+
+    def ask(self, client: ServerClient) -> None:
+        """Raise an error if the server is not what it was."""
+        ...
+
+
 class ServerPath:
     """Runs jobs on a server.
 
     Args:
         client: The server.
         n_layers: Number of its model's decoder blocks.
+        check: Asked after each batch of arms, before its numbers are used.
 
     Attributes:
         reductions: Always 0: a server cuts its batches itself.
     """
 
-    def __init__(self, client: ServerClient, n_layers: int) -> None:
-        self._client = client
+    def __init__(self, client: ServerClient, n_layers: int, check: Check) -> None:
+        self._client, self._check = client, check
         self._n_layers = n_layers
         self.reductions = 0
 
@@ -45,7 +54,9 @@ class ServerPath:
         for arms in job.arms:
             if arms is not None and arms.filler is not None:
                 raise ValueError("other weights that fill the cache: a server has one set of weights")
-            yield self._ask(job, arms)
+            states = self._ask(job, arms)
+            self._check.ask(self._client)
+            yield states
 
     def release(self) -> None:
         """A server keeps nothing of ours."""

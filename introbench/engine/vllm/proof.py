@@ -35,6 +35,38 @@ STRENGTHS = (0.5, 1.0, 2.0, 4.0)
 """Norms of what is added, in those of the residual stream; the first that moves the answer enough is compared."""
 
 
+class Canary(NamedTuple):
+    """A conversation whose numbers are known, to be asked again in a run: the model may change under it.
+
+    Attributes:
+        request: The conversation.
+        dtype: The dtype of the server's residual stream.
+        expected: Log-probabilities after it, float32 [vocabulary].
+        readout: The readout of the server's states.
+    """
+
+    request: ServerRequest
+    dtype: torch.dtype
+    expected: Tensor
+    readout: Readout
+
+    def ask(self, client: ServerClient) -> None:
+        """Ask it again.
+
+        Raises:
+            InputError: The server runs in another dtype, or its numbers are others.
+        """
+        (states,) = client.states([self.request])
+        dtype = getattr(torch, states.dtype)
+        if dtype != self.dtype:
+            raise client.failure(f"has gone over from {self.dtype} to {dtype}", "one model throughout a run")
+        (block,) = states.by_block
+        off = _distance(torch.log_softmax(self.readout(states.by_block[block])[0], dim=-1), self.expected)
+        if not off <= tolerance(dtype):
+            found = f"its numbers are {off:.2g} nats off from what they were when the run began"
+            raise client.failure(found, "one model throughout a run")
+
+
 class Proven(NamedTuple):
     """A server whose numbers can be trusted.
 
@@ -42,11 +74,13 @@ class Proven(NamedTuple):
         readout: The readout of its states.
         dtype: The dtype of its residual stream.
         notes: Lines on the `readout`, the `path` and the `server`, for the log.
+        canary: A conversation to ask again in a run.
     """
 
     readout: Readout
     dtype: torch.dtype
     notes: dict[str, str]
+    canary: Canary
 
 
 def proven_server(weights: Weights, client: ServerClient, n_layers: int) -> Proven:
@@ -106,6 +140,7 @@ class _Proof:
                 f"({cut} of them cut into pieces) within {worst:.1e} nats of each other",
                 "server": f"{self._client.base_url}, which serves {self._client.model}",
             },
+            Canary(plain[0], getattr(torch, self._dtype), before[0], self._readout),
         )
 
     def _learn_ranks(self, chat: Tokens) -> None:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -31,6 +32,19 @@ FORCED = {
 _POLL = 0.5
 
 
+@dataclass
+class ServerLog:
+    """What a server of ours prints.
+
+    Attributes:
+        path: The file.
+        is_kept: Whether it stays when the server is ended: until the server has proved itself, and after a failure.
+    """
+
+    path: Path
+    is_kept: bool = True
+
+
 class Server:
     """A vLLM server on the loopback interface, which ends with this process.
 
@@ -41,6 +55,7 @@ class Server:
 
     Attributes:
         base_url: Where it answers.
+        log: What it prints.
 
     Raises:
         InputError: vLLM is not installed, or the server has ended; the message shows its last lines.
@@ -56,8 +71,8 @@ class Server:
         options = [part for name, value in given.items() for part in (f"--{name}", value) if part]
         descriptor, name = tempfile.mkstemp(prefix="introbench-vllm-", suffix=".log")
         os.close(descriptor)
-        self.log = Path(name)
-        with self.log.open("wb") as log:
+        self.log = ServerLog(Path(name))
+        with self.log.path.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, keeper.__file__, command, "serve", source, *options],
                 stdin=subprocess.PIPE,
@@ -88,18 +103,21 @@ class Server:
         raise self._failure(f"does not answer after {seconds:.0f} s")
 
     def close(self) -> None:
-        """End the server and all of its processes."""
+        """End the server and all of its processes; what it printed is removed unless it failed."""
         assert self._process.stdin is not None
+        has_ended_by_itself = self._process.poll() is not None
         self._process.stdin.close()
         self._process.wait()
         atexit.unregister(self.close)
+        if not (self.log.is_kept or has_ended_by_itself):
+            self.log.path.unlink(missing_ok=True)
 
     def _failure(self, what: str) -> InputError:
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = self.log.path.read_text(encoding="utf-8", errors="replace").splitlines()
         errors = [line for line in lines if "Error" in line] or lines
         return InputError(
             f"vLLM server: {what} ({' '.join(errors[-1:])[-300:]}); expected it to serve the model; its log is "
-            f"{self.log}"
+            f"{self.log.path}"
         )
 
 
