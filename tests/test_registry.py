@@ -27,7 +27,7 @@ def declared(folder: str, decorator: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("folder", "decorator", "count"), [("evals", "task", 9), ("scorers", "scorer", 9), ("solvers", "solver", 3)]
+    ("folder", "decorator", "count"), [("evals", "task", 10), ("scorers", "scorer", 10), ("solvers", "solver", 4)]
 )
 def test_everything_declared_is_registered(folder: str, decorator: str, count: int) -> None:
     names = declared(folder, decorator)
