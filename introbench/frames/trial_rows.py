@@ -1,4 +1,4 @@
-"""From one trial of a log to the rows of its arms, for each of the nine tasks."""
+"""From one trial of a log to the rows of its arms, for each task."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -6,11 +6,13 @@ from typing import Any
 
 from introbench.analysis.location import placed
 from introbench.analysis.probe import COMPARISONS
+from introbench.analysis.sampled_detection import LABELS
 from introbench.analysis.top_of_mind import Texts
 from introbench.records.arm import READ_ONLY_RANDOM, SHAM, Arm
 from introbench.records.arm_record import number_or_nan
 from introbench.records.factors import ContinuationFactors, PlaceFactors, TrialFactors
 from introbench.records.probe_factors import ProbeFactors
+from introbench.records.sampled_factors import Cell, SampledFactors
 from introbench.report.read_log import LoggedTrial
 
 Row = dict[str, Any]
@@ -235,6 +237,46 @@ def _texts(trial: LoggedTrial, exact: Exact) -> Iterator[Row]:
         }
 
 
+def _sampled_texts(trial: LoggedTrial, exact: Exact) -> Iterator[Row]:
+    """Every sampled answer with its grade; what has no grade is missing."""
+    factors = SampledFactors.from_json(trial.metadata)
+    no_cell = Cell(-1, math.nan, "")
+    for name, arm in factors.arms.items():
+        record = next((each for each in trial.arms if each.get("arm") == name), {})
+        grades = exact.get("grades", {}).get(name, [])
+        guesses = exact.get("guesses", {}).get(name, [])
+        cell = factors.cells.get(arm.place, no_cell)
+        for number, (grade, guessed) in enumerate(zip(grades, guesses, strict=True)):
+            texts = record.get("texts", ())
+            yield (
+                {"concept": factors.concept, "protocol": factors.protocol, "half": factors.half}
+                | _arm(name, arm, trial)
+                | {
+                    "block": math.nan if cell is no_cell else cell.layer,
+                    "layer_fraction": cell.fraction,
+                    "strength": cell.strength,
+                    "number": number,
+                    "text": f"{factors.begins}{texts[number]}" if number < len(texts) else "",
+                    "guesses": ", ".join(guessed),
+                }
+                | {label: math.nan if grade is None else float(label in grade) for label in LABELS}
+            )
+
+
+def _sampled(trial: LoggedTrial, exact: Exact) -> Iterator[Row]:
+    """Every arm, with its number of graded answers and the share of these of which each label is true."""
+    by_arm: dict[str, list[Row]] = {}
+    for row in _sampled_texts(trial, exact):
+        by_arm.setdefault(row["arm"], []).append(row)
+    for rows in by_arm.values():
+        shares = {label: [row[label] for row in rows if not math.isnan(row[label])] for label in LABELS}
+        of_text = ("number", "text", "guesses", *LABELS)
+        yield {name: value for name, value in rows[0].items() if name not in of_text} | {
+            "graded": len(shares[LABELS[0]]),
+            **{label: sum(true) / len(true) if true else math.nan for label, true in shares.items()},
+        }
+
+
 ROWS: dict[tuple[str, str], Callable[[LoggedTrial, Exact], Iterator[Row]]] = {
     ("yes_shift", "arm"): _yes_no,
     ("arm_shifts", "arm"): _yes_no,
@@ -250,5 +292,7 @@ ROWS: dict[tuple[str, str], Callable[[LoggedTrial, Exact], Iterator[Row]]] = {
     ("probed", "layer"): _probe_by_layer,
     ("top_of_mind_texts", "arm"): _texts,
     ("dose_response", "arm"): _texts,
+    ("answers_graded", "arm"): _sampled,
+    ("answers_graded", "text"): _sampled_texts,
 }
 """For a task's scorer, and what has a row of its own, what makes the rows of a trial."""

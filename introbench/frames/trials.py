@@ -40,11 +40,15 @@ def trials(logs: Logs = None, *, each: str = "arm") -> "pd.DataFrame":
       `each="layer"` the probe after every block.
     * top_of_mind, calibrate: `strength`, `gain` of the concept's word over the sham in nats; of the texts
       `concept_words` and `repetition` (shares), `words`, and `logprob` per token to the model as it is, in nats.
+    * sampled_detection: `protocol` (prior or onwards), `half` (of the concepts: choose or report), `block`,
+      `layer_fraction` and `strength` of the arm's cell; `graded` answers, and the shares of them that are `coherent`,
+      that `claims` a detection, that `names` the concept, that `claims_first`, and that `refused`; with `each="text"`
+      every answer: its `number`, its `text`, which of the concepts it names (`guesses`), and 0 or 1 for each of these.
 
     Args:
         logs: A log file, a folder (all of its logs), a log that Inspect has read, or several; by default the folder in
             which Inspect writes logs.
-        each: What has a row of its own: `arm`, or in every arm each `layer` or `option`, in tasks that have them.
+        each: What has a row of its own: `arm`, or in every arm each `layer`, `option` or `text`, where tasks have them.
 
     Raises:
         InputError: A log cannot be read, or has no such rows; or pandas is not installed.

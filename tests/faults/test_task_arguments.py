@@ -1,4 +1,4 @@
-"""Arguments of all nine tasks, as `-T` and Python callers give them: each works or is refused, before weights load."""
+"""Arguments of all tasks, as `-T` and Python callers give them: each works or is refused, before weights load."""
 
 import functools
 import inspect

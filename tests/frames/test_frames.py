@@ -13,6 +13,7 @@ from inspect_ai.log import read_eval_log
 
 import introbench
 from introbench.analysis.named_values import named_values
+from introbench.analysis.sampled_detection import LABELS
 from introbench.errors import InputError
 from introbench.records.factors import arms_from_json
 from introbench.report.log import read_log
@@ -27,6 +28,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "model_swap": {"documents": ["info"], "families": ["introspection", "always_no"], "random_vectors": 1},
     "top_of_mind": {"strengths": [1, 3], "samples": 1, "length": 4, "random_vectors": 1},
     "calibrate": {"strengths": [1, 3], "samples": 1, "length": 4},
+    "sampled_detection": {"strengths": [1, 3], "layer_fractions": [0.5], "samples": 2, "length": 4},
 }
 TASKS = [pytest.param(name, marks=[] if name == "introspection" else pytest.mark.slow) for name in SMALL]
 
@@ -41,7 +43,7 @@ def logs(tiny_folder: Path, tuned_folder: Path, tmp_path_factory: pytest.TempPat
             arguments = {"concepts": ["cats", "bread"], **SMALL[task]}
             if task == "model_swap":
                 arguments = {"finetune": str(tuned_folder), **SMALL[task]}
-            if task not in ("sweep", "location"):
+            if task not in ("sweep", "location", "sampled_detection"):
                 arguments["layers"] = "1:3"
             if "strengths" not in arguments:
                 arguments["strength"] = 3
@@ -94,7 +96,7 @@ def test_trials_hold_the_numbers_of_the_scores(task: str, logs: Any) -> None:
         "introspection": ["log_odds", "p_yes", "p_no"], "model_swap": ["log_odds", "p_yes"],
         "logit_lens": ["gaps", "log_odds", "p_yes"], "sweep": ["shift", "baseline"], "identification": ["arms"],
         "location": ["changes", "among", "mass"], "probe": ["report", "answer"],
-        "top_of_mind": ["measured", "gains"], "calibrate": ["measured", "gains"],
+        "top_of_mind": ["measured", "gains"], "calibrate": ["measured", "gains"], "sampled_detection": ["norms"],
     }  # fmt: skip
     for _, exact in read_log(logs(task)).trials:
         for part in parts[task]:
@@ -106,6 +108,26 @@ def flat(value: Any) -> list[float]:
     if isinstance(value, dict | list):
         return [number for each in (value.values() if isinstance(value, dict) else value) for number in flat(each)]
     return [float(value)] if value is not None and math.isfinite(value) else []
+
+
+@pytest.mark.slow
+def test_answers_have_a_row_each_that_their_arm_sums_up(logs: Any) -> None:
+    texts, arms = (introbench.trials(logs("sampled_detection"), each=each) for each in ("text", "arm"))
+    by_arm = texts.groupby(["sample", "arm"])
+    assert (by_arm.size() == 2).all()
+    summed = by_arm[list(LABELS)].mean().reset_index().sort_values(["sample", "arm"])
+    ordered = arms.sort_values(["sample", "arm"])
+    assert np.array_equal(summed[list(LABELS)].to_numpy(), ordered[list(LABELS)].to_numpy(), equal_nan=True)
+    written = {
+        text
+        for sample in read_eval_log(logs("sampled_detection")).samples or []
+        for record in (sample.output.metadata or {})["arms"]
+        for text in record["texts"]
+    }
+    assert set(texts.text) == written
+    shams = texts[texts.arm_kind == "sham"]
+    assert shams.block.isna().all()
+    assert not texts[texts.arm_kind != "sham"].block.isna().any()
 
 
 def test_shifts_are_what_the_table_averages(logs: Any) -> None:
