@@ -7,7 +7,7 @@ import torch
 from engine_requests import PRIOR, QUESTIONS, arms, assert_true, requests_of
 from torch import Tensor
 
-from introbench.engine import TransformersEngine, Want, attention
+from introbench.engine import TransformersEngine, Want, attention_kernels
 from introbench.errors import InputError
 from introbench.validation.tiny_models import tiny_model
 
@@ -23,7 +23,7 @@ def test_fused_attention_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPat
     model = tiny_model("llama")
 
     def wrong(*given: Any) -> tuple[Tensor, Tensor]:
-        output, lse = attention.step_by_step(*given)
+        output, lse = attention_kernels.step_by_step(*given)
         return output, lse * 1.5
 
     def absent(*_: Any) -> tuple[Tensor, Tensor]:
@@ -34,7 +34,7 @@ def test_fused_attention_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPat
         "not with fused attention: AttributeError: no such",
     )
     for broken, reason in zip((wrong, absent), reasons, strict=True):
-        monkeypatch.setitem(attention._FUSED, "cpu", broken)
+        monkeypatch.setitem(attention_kernels._FUSED, "cpu", broken)
         engine = TransformersEngine(model)
         assert engine.notes["path"].startswith(
             "fast: shared prior turns, token tries, attention in plain steps; not with"
