@@ -1,7 +1,7 @@
 """A model that is asked under injections, without Inspect: the tasks' own code from the vectors to the answers."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,6 +17,7 @@ from introbench.models.given_model import GivenModel, in_evaluation, state_of
 from introbench.notebook.arm_answer import RANDOM, SHAM, VECTOR, ArmAnswer, arm_answer
 from introbench.prompts import data, schema
 from introbench.prompts.conversation import opening, openings, yes_no, yes_no_turns
+from introbench.prompts.tokenized import TokenizedQuestion
 from introbench.provider.arm_records import records_of
 from introbench.provider.calls import QUESTIONS_TOGETHER
 from introbench.provider.loaded_model import LoadedModel
@@ -228,7 +229,7 @@ class SteeredModel:
         )
         return plan.batch if vectors else ArmBatch((sham(steered),))
 
-    def _turns(self, chat: Messages, asked: Sequence[str], answer_format: str) -> list[Any]:
+    def _turns(self, chat: Any, asked: Sequence[str], answer_format: str) -> list[Any]:
         """What is asked, as messages and the answers that are read after them."""
         if not asked or not all(isinstance(text, str) and text.strip() for text in asked):
             raise InputError(f"question={shown(asked)}: expected a question, or several; pass e.g. 'Is it so?'")
@@ -274,12 +275,16 @@ def _answers(
     rows = {names.get(row, injection.label): row for row, injection in enumerate(batch)}
     for begin in range(0, len(asked), QUESTIONS_TOGETHER):
         part = readable[begin : begin + QUESTIONS_TOGETHER]
-        together = [question.tokenized for question in part]
+        together = _always([question.tokenized for question in part])
         for text, question in zip(asked[begin:], part, strict=False):
-            reading = model.read(question.tokenized, batch, lambda together=together: together)
+            reading = model.read(question.tokenized, batch, together)
             records = records_of(model, question, batch, rows, reading)
             for record in records:
                 yield arm_answer(text, _kind(batch[rows[record.arm]]), record, records[0])
+
+
+def _always(questions: Sequence[TokenizedQuestion]) -> Callable[[], Sequence[TokenizedQuestion]]:
+    return lambda: questions
 
 
 def _kind(injection: Injection) -> str:
