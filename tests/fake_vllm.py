@@ -141,7 +141,7 @@ class FakeVllm:
 
                 def run(_module: Any, _args: Any, output: Any, added: Tensor = added, seen: list[int] = seen) -> Any:
                     residual = output[0] if isinstance(output, tuple) else output
-                    changed = residual + added[seen[0] : seen[0] + residual.shape[1]]
+                    changed = (residual + added[seen[0] : seen[0] + residual.shape[1]]).to(residual.dtype)
                     seen[0] += residual.shape[1]
                     return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
