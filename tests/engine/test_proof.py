@@ -7,7 +7,7 @@ import torch
 from engine_requests import PRIOR, QUESTIONS, arms, assert_true, requests_of
 from torch import Tensor
 
-from introbench.engine import TransformersEngine, Want, attention_kernels
+from introbench.engine import TransformersEngine, Want, attention, attention_kernels
 from introbench.errors import InputError
 from introbench.validation.tiny_models import tiny_model
 
