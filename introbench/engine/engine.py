@@ -24,11 +24,6 @@ class Path(Protocol):
     """Runs the questions of a prior turn under arms."""
 
     @property
-    def has_failed(self) -> bool:
-        """Whether what runs the model is gone, so that another engine has to be started."""
-        return False
-
-    @property
     def reductions(self) -> int:
         """How often memory ran out, so that a batch was cut."""
         ...
@@ -78,6 +73,11 @@ class Engine(ABC):
     def hidden_size(self) -> int:
         """Width of the residual stream."""
         return int(self.model.config.get_text_config().hidden_size)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether what runs the model is gone, so that another engine has to be started."""
+        return False
 
     @property
     def reductions(self) -> int:

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from transformers import PreTrainedModel
@@ -48,15 +48,16 @@ def beside_its_base(model: PreTrainedModel) -> Iterator[None]:
 
     transformers would leave the adapter of a block that is on disk there, and nothing would fetch it.
     """
-    places = getattr(model, "hf_device_map", None) or {}
+    mapped: Any = model  # transformers adds the map where it has loaded by one
+    places = getattr(mapped, "hf_device_map", None) or {}
     computes = next((place for place in places.values() if place not in WAITING), "cpu")
     if places:
-        model.hf_device_map = {name: computes if place in WAITING else place for name, place in places.items()}
+        mapped.hf_device_map = {name: computes if place in WAITING else place for name, place in places.items()}
     try:
         yield
     finally:
         if places:
-            model.hf_device_map = places
+            mapped.hf_device_map = places
 
 
 @contextmanager

@@ -91,8 +91,8 @@ def begin_run(checkpoint: Checkpoint) -> None:
                 continue
             loaded.engine.close()
         del RESIDENT[key]
-    if loaded := loaded_already(checkpoint):
-        loaded.begin_run()
+    if kept := loaded_already(checkpoint):
+        kept.begin_run()
 
 
 def loaded_already(checkpoint: Checkpoint) -> LoadedModel | None:
