@@ -20,7 +20,7 @@ from introbench.solvers.inject_prior_turn import inject_prior_turn
 from introbench.tasks.arguments import Layers, Names, StrengthText, Words, parse_count, parse_margin, typed_arguments
 from introbench.tasks.arms import plan_arms
 from introbench.tasks.chat_facts import chat_facts
-from introbench.tasks.conversations import asked_conversations
+from introbench.tasks.conversations import asked_conversations, parse_questions_file
 from introbench.tasks.near_controls import near_controls
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, concept_trials, plan_of, run_facts, system_turn
 from introbench.tasks.viewer import samples_view
@@ -53,6 +53,7 @@ def introspection(
     cross: str = HALF,
     controls_near: int | None = None,
     concepts_elsewhere: int | None = None,
+    questions: str | None = None,
 ) -> Task:
     """Ask about an injected thought, and everything that such an injection might disturb as well.
 
@@ -100,12 +101,15 @@ def introspection(
             to introspection questions; all by default. The model is loaded to choose them, before the run begins.
         concepts_elsewhere: How many of the concepts are injected under documents other than info (or the first one); by
             default all where documents are named, else five, which say less and take half of the time.
+        questions: A YAML file of your own questions, by family as in datasets/questions.yaml; a family of the file
+            takes the place of ours of that name. It may also have `documents` and `concepts` of your own.
     """
     checkpoint = active_checkpoint()
+    own = parse_questions_file(questions, prompts)
     checkpoint.check()
     arms = plan_arms(
         checkpoint,
-        concepts=concepts,
+        concepts=own.concepts_unless(concepts, vectors) if own else concepts,
         method=method,
         layers=layers,
         strength=strength,
@@ -126,6 +130,7 @@ def introspection(
         system=system_turn(system),
         known_families=(*schema.FAMILIES, schema.SALIENCE),
         cross=cross,
+        own=own,
     )
     chosen: dict[str, Any] = {}
     if controls_near is not None:
@@ -154,7 +159,8 @@ def introspection(
         version=5,
         metadata=run_facts(checkpoint, arms)
         | chat_facts(checkpoint, conversations, () if prompts else formats)
-        | chosen,
+        | chosen
+        | (own.facts if own else {}),
     )
 
 

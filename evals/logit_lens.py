@@ -14,7 +14,7 @@ from introbench.solvers.inject_prior_turn import inject_prior_turn
 from introbench.tasks.arguments import Layers, Names, StrengthText, Words, typed_arguments
 from introbench.tasks.arms import plan_arms
 from introbench.tasks.chat_facts import chat_facts
-from introbench.tasks.conversations import asked_conversations
+from introbench.tasks.conversations import asked_conversations, parse_questions_file
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, concept_trials, plan_of, run_facts, system_turn
 from introbench.tasks.viewer import samples_view
 
@@ -35,6 +35,7 @@ def logit_lens(
     system: str | None = "",
     prompts: Names = None,
     vectors: str | None = None,
+    questions: str | None = None,
 ) -> Task:
     """Read the answer after every block: the final norm and the unembedding applied to the residual stream there.
 
@@ -62,12 +63,15 @@ def logit_lens(
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own.
         vectors: A folder of vectors' files (GGUF, safetensors, .npy, .pt), named by concept, or one file, to inject in
             place of extracted vectors.
+        questions: A YAML file of your own questions, by family as in datasets/questions.yaml; a family of the file
+            takes the place of ours of that name. It may also have `documents` and `concepts` of your own.
     """
     checkpoint = active_checkpoint()
+    own = parse_questions_file(questions, prompts)
     checkpoint.check()
     arms = plan_arms(
         checkpoint,
-        concepts=concepts,
+        concepts=own.concepts_unless(concepts, vectors) if own else concepts,
         method=method,
         layers=layers,
         strength=strength,
@@ -85,6 +89,7 @@ def logit_lens(
         lens=True,
         cross=SINGLE,
         kinds=data.answer_kinds(),
+        own=own,
     )
     trials = concept_trials("logit_lens", conversations, arms, plan_of(conversations))
     plan_trials(trials.dataset, trials.arm_batches, trials.questions)
@@ -95,7 +100,9 @@ def logit_lens(
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),
         version=2,
-        metadata=run_facts(checkpoint, arms) | chat_facts(checkpoint, conversations, () if prompts else formats),
+        metadata=run_facts(checkpoint, arms)
+        | chat_facts(checkpoint, conversations, () if prompts else formats)
+        | (own.facts if own else {}),
     )
 
 

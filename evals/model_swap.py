@@ -20,7 +20,7 @@ from introbench.steering.injection import UNKNOWN_MODEL_STRENGTH, parse_layers, 
 from introbench.steering.model_swap import Swap
 from introbench.tasks.arguments import Layers, Names, StrengthText, parse_count, typed_arguments, user_path
 from introbench.tasks.chat_facts import chat_facts
-from introbench.tasks.conversations import asked_conversations, with_lens
+from introbench.tasks.conversations import asked_conversations, parse_questions_file, with_lens
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, plan_of, question_groups, system_turn, trial
 from introbench.tasks.viewer import samples_view
 
@@ -42,6 +42,7 @@ def model_swap(
     system: str | None = "",
     prompts: Names = None,
     lens: bool = True,
+    questions: str | None = None,
 ) -> Task:
     """Let a fine-tune fill the prior turn's cache, and ask the base model, which goes on from it.
 
@@ -70,8 +71,11 @@ def model_swap(
         system: Content of the system turn; "none" for no system turn.
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own.
         lens: Whether introspection questions are also read after every block (logit lens).
+        questions: A YAML file of your own questions, by family as in datasets/questions.yaml; a family of the file
+            takes the place of ours of that name. It may also have `documents` and `concepts` of your own.
     """
     checkpoint = active_checkpoint()
+    own = parse_questions_file(questions, prompts)
     checkpoint.check()
     swap = _swap(checkpoint, finetune, layers, strength, random_vectors, seed)
     conversations = asked_conversations(
@@ -83,24 +87,25 @@ def model_swap(
         system=system_turn(system),
         cross=HALF,
         kinds=data.answer_kinds(),
+        own=own,
     )
     if lens:
         conversations = with_lens(conversations, "introspection")
     plan = plan_of(conversations)
-    questions, groups = question_groups(conversations)
+    asked, groups = question_groups(conversations)
     name = swap.finetune.rstrip("/").rsplit("/", 1)[-1]
     dataset = MemoryDataset(
         [trial(conversation, groups, name, 0, swap.arms, plan) for conversation in conversations], name="model_swap"
     )
     batches = [swap.batch.to_text()]
-    plan_trials(dataset, batches, questions)
+    plan_trials(dataset, batches, asked)
     labels = {
         arm: f"{arm} (nats)" for arm in ("finetune", "contrast +", "contrast -", "finetune, contrast -", "random")
     }
     symmetric = ScoreColorScale(palette="diverging", min=-2, max=2)
     return Task(
         dataset=dataset,
-        solver=inject_prior_turn(batches, questions),
+        solver=inject_prior_turn(batches, asked),
         scorer=arm_shifts(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=samples_view("Arms", "arm_shifts", labels, dict.fromkeys(labels, symmetric)),
@@ -113,6 +118,7 @@ def model_swap(
             "model_revision": checkpoint.revision_digest,
             "versions": software_versions(),
             **chat_facts(checkpoint, conversations, () if prompts else formats),
+            **(own.facts if own else {}),
         },
     )
 

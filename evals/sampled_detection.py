@@ -71,7 +71,8 @@ def sampled_detection(
         random_vectors: Random vectors per trial, at each layer and strength.
         method: How a concept's vector is extracted: pca_center, mean_diff or tell_me_about.
         seed: Seed of the random vectors and of the sampling.
-        vectors: A folder of control-vector files (GGUF), named by concept, to inject in place of extracted vectors.
+        vectors: A folder of vectors' files (GGUF, safetensors, .npy, .pt), named by concept, or one file, to inject in
+            place of extracted vectors.
     """
     checkpoint = active_checkpoint()
     checkpoint.check()

@@ -21,7 +21,7 @@ from introbench.steering.sweep_grid import FACTORS, Grid, parse_ranges
 from introbench.tasks.arguments import Names, StrengthTexts, Words, typed_arguments
 from introbench.tasks.arms import plan_arms
 from introbench.tasks.chat_facts import chat_facts
-from introbench.tasks.conversations import asked_conversations
+from introbench.tasks.conversations import asked_conversations, parse_questions_file
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, plan_of, question_groups, run_facts, system_turn, trial
 from introbench.tasks.viewer import samples_view
 
@@ -44,6 +44,7 @@ def sweep(
     system: str | None = "",
     prompts: Names = None,
     vectors: str | None = None,
+    questions: str | None = None,
 ) -> Task:
     """Sweep layer ranges and strengths, for introspection and for every family of control questions, in log-odds.
 
@@ -73,14 +74,18 @@ def sweep(
         prompts: Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own.
         vectors: A folder of vectors' files (GGUF, safetensors, .npy, .pt), named by concept, or one file, to inject in
             place of extracted vectors.
+        questions: A YAML file of your own questions, by family as in datasets/questions.yaml; a family of the file
+            takes the place of ours of that name. It may also have `documents` and `concepts` of your own.
     """
     checkpoint = active_checkpoint()
+    own = parse_questions_file(questions, prompts)
     checkpoint.check()
     # Control-vector files hold no direction for block 0.
     cells = parse_ranges(ranges, checkpoint.n_layers, first=1 if vectors else 0)
+    chosen = own.concepts_unless(concepts, vectors) if own else concepts
     arms = plan_arms(
         checkpoint,
-        concepts=concepts if concepts is not None or vectors else CONCEPTS,
+        concepts=chosen if chosen is not None or vectors else CONCEPTS,
         method=method,
         layers=[min(start for start, _ in cells), max(stop for _, stop in cells)] if vectors else None,
         strength=None,
@@ -102,26 +107,28 @@ def sweep(
         system=system_turn(system),
         cross=HALF,
         kinds=data.answer_kinds(),
+        own=own,
     )
     plan = plan_of(conversations, axes=grid.axes, concepts=list(arms.concepts), seed=arms.seed)
-    questions, groups = question_groups(conversations)
+    asked, groups = question_groups(conversations)
     cells_by_name = grid.arms
     dataset = MemoryDataset(
         [trial(conversation, groups, "", 0, cells_by_name, plan, silent=True) for conversation in conversations],
         name="sweep",
     )
     batches = [grid.batch.to_text()]
-    plan_trials(dataset, batches, questions)
+    plan_trials(dataset, batches, asked)
     return Task(
         dataset=dataset,
-        solver=inject_prior_turn(batches, questions),
+        solver=inject_prior_turn(batches, asked),
         scorer=swept(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(),
         version=2,
         metadata=run_facts(checkpoint, arms)
         | chat_facts(checkpoint, conversations, () if prompts else formats)
-        | _swept_facts(grid),
+        | _swept_facts(grid)
+        | (own.facts if own else {}),
     )
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from introbench import __version__, registry
 from introbench.cli import main as introbench_command
-from introbench.prompts.data import parse_questions, questions
+from introbench.prompts.own_questions import read_own_questions
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md")] + sorted(
@@ -158,14 +158,13 @@ def test_the_first_page_needs_five_commands() -> None:
     assert len(block.strip().splitlines()) == 5
 
 
-def test_the_question_of_the_first_page_can_be_added() -> None:
-    """Below the questions of `introspection`, as the page says."""
-    (line,) = code_blocks(ROOT / "docs/index.md", "yaml")
-    text = (ROOT / "datasets/questions.yaml").read_text(encoding="utf-8")
-    last = [row for row in text.splitlines(keepends=True) if row.startswith("    - {") and "framing:" in row][-1]
-    asked = parse_questions(yaml.safe_load(text.replace(last, last + line)), "questions.yaml")
-    (added,) = set(asked) - set(questions())
-    assert (added.id, added.family) == ("mine", "introspection")
+@pytest.mark.parametrize("page", ["index.md", "tasks.md"])
+def test_the_questions_of_a_page_can_be_asked(page: str, tmp_path: Path) -> None:
+    (text,) = code_blocks(ROOT / "docs" / page, "yaml")
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    own = read_own_questions(path)
+    assert {"gap", "usual"} <= {question.id for question in own.questions if question.family == "introspection"}
 
 
 @pytest.mark.parametrize(

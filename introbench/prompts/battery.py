@@ -21,6 +21,7 @@ from introbench.prompts.conversation import (
     yes_no_turns,
 )
 from introbench.prompts.design import HALF, SINGLE, crossed
+from introbench.prompts.own_questions import OwnQuestions
 from introbench.prompts.schema import reference_document
 
 
@@ -34,6 +35,7 @@ def battery(
     lens: bool = False,
     cross: str = HALF,
     kinds: Sequence[str] | None = None,
+    own: OwnQuestions | None = None,
 ) -> Iterator[Conversation]:
     """The conversations of the battery.
 
@@ -49,22 +51,25 @@ def battery(
         cross: In how many kinds of answers each wording is asked: one of `introbench.prompts.design.CROSSINGS`.
         kinds: The kinds of answers among which wordings take turns; None for those of the formats. Fewer wordings are
             asked where not all of these kinds are read.
+        own: A user's own questions and documents, together with those of ours that stay; None for ours. Its digest is
+            part of the conversations' names, so that a run that goes on with a changed file asks everything anew.
 
     Raises:
         InputError: The chat template or an answer form does not suit the experiment, or there is no such design.
     """
-    answer_formats = data.answer_formats()
+    answer_formats, all_questions = data.answer_formats(), data.questions() if own is None else own.questions
+    mark = "" if own is None else f".{own.digest[:8]}"
     readable = _readable_formats(tokenizer, system) if formats is None else formats
     under_every_document = readable[:1] if formats is None else readable
     reference = reference_document(documents)
     read_kinds = tuple(dict.fromkeys(answer_formats[name].kind for name in readable))
     turns = read_kinds if kinds is None else kinds
-    kinds_of = crossed(data.questions(), answer_formats, turns, cross)
+    kinds_of = crossed(all_questions, answer_formats, turns, cross)
     # Other documents are read in one kind alone; half of what that kind has under the reference document is enough.
-    elsewhere = crossed(data.questions(), answer_formats, turns, SINGLE if cross == HALF and formats is None else cross)
+    elsewhere = crossed(all_questions, answer_formats, turns, SINGLE if cross == HALF and formats is None else cross)
     questions = [
         (question, answer_formats[name])
-        for question in data.questions()
+        for question in all_questions
         if question.family in families
         for name in question.formats
         if name in readable and answer_formats[name].kind in kinds_of[question.id]
@@ -74,7 +79,7 @@ def battery(
             f"families={', '.join(families)} with formats={', '.join(readable)}: no question is asked in these; "
             f"expected at least one; questions on salience are asked in yes-no"
         )
-    for document, prior in openings(tokenizer, documents, system).items():
+    for document, prior in openings(tokenizer, documents, system, own.documents if own else None).items():
         for question, answer_format in questions:
             under_reference_only = question.reference_only or answer_format.name not in under_every_document
             if under_reference_only and document != reference:
@@ -84,7 +89,7 @@ def battery(
             yield checked(
                 tokenizer,
                 Conversation(
-                    id=f"{document}.{question.id}.{answer_format.name}",
+                    id=f"{document}.{question.id}.{answer_format.name}{mark}",
                     messages=(
                         *prior,
                         *yes_no_turns(question.text, answer_format),

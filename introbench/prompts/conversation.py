@@ -39,16 +39,20 @@ class Conversation:
         return self.messages[self.prior_messages :]
 
 
-def openings(tokenizer: Any, documents: Sequence[str], system: str | None) -> dict[str, Turns]:
+def openings(
+    tokenizer: Any, documents: Sequence[str], system: str | None, known: Mapping[str, schema.Document] | None = None
+) -> dict[str, Turns]:
     """The prior turn under each of some documents, which are fitted to the model's tokens.
 
     Args:
         tokenizer: The model's tokenizer.
         documents: Names of documents.
         system: Content of the system turn, or None for no system turn.
+        known: All documents, by name; None for ours.
     """
-    texts = fitted_texts(data.documents(), tokenizer)
-    return {name: opening(texts[name], data.documents()[name].location, system) for name in documents}
+    entries = data.documents() if known is None else known
+    texts = fitted_texts(entries, tokenizer)
+    return {name: opening(texts[name], entries[name].location, system) for name in documents}
 
 
 def opening(document_text: str, location: str, system: str | None) -> Turns:

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from introbench.errors import InputError, shown
 from introbench.prompts import data, schema
 from introbench.prompts.battery import battery
 from introbench.prompts.conversation import Conversation
 from introbench.prompts.design import HALF
+from introbench.prompts.own_questions import OwnQuestions, read_own_questions
 from introbench.prompts.published import published
-from introbench.tasks.arguments import choose, choose_formats, user_paths
+from introbench.tasks.arguments import choose, choose_formats, user_path, user_paths
 
 
 def asked_conversations(
@@ -24,6 +26,7 @@ def asked_conversations(
     lens: bool = False,
     cross: str = HALF,
     kinds: Sequence[str] | None = None,
+    own: OwnQuestions | None = None,
 ) -> list[Conversation]:
     """What a task asks: published conversations, or those of the battery that its arguments choose.
 
@@ -39,6 +42,7 @@ def asked_conversations(
         cross: In how many kinds of answers each wording of the battery is asked; see `introbench.prompts.design`.
         kinds: The kinds among which wordings take turns; None for those of the formats, so that in one kind alone every
             wording is asked.
+        own: A user's own questions and documents, together with those of ours that stay; None for ours.
 
     Raises:
         InputError: An argument names what there is not; see also `published` and `battery`.
@@ -48,15 +52,36 @@ def asked_conversations(
     return list(
         battery(
             tokenizer,
-            documents=choose(documents, data.documents(), "documents"),
+            documents=choose(documents, data.documents() if own is None else own.documents, "documents"),
             families=choose(families, known_families, "families"),
             formats=choose_formats(formats),
             system=system,
             lens=lens,
             cross=cross,
             kinds=kinds,
+            own=own,
         )
     )
+
+
+def parse_questions_file(questions: str | None, prompts: object) -> OwnQuestions | None:
+    """Read what a user passes as `questions`.
+
+    Args:
+        questions: Path of a file of own questions, or None.
+        prompts: What the user passes as `prompts`: published conversations, which have questions of their own.
+
+    Raises:
+        InputError: The file has an error, or both are passed.
+    """
+    if questions is None:
+        return None
+    if prompts:
+        raise InputError(
+            f"questions={shown(questions)} with prompts={shown(prompts)}: expected one of them, since published "
+            f"conversations have their own questions; leave one out"
+        )
+    return read_own_questions(user_path(questions))
 
 
 def with_lens(conversations: Sequence[Conversation], family: str) -> list[Conversation]:

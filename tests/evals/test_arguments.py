@@ -31,6 +31,8 @@ WORDINGS = {
     "seed": "Seed of the random vectors",
     "system": 'Content of the system turn; "none" for no system turn.',
     "prompts": "Files or folders of published conversations (arXiv 2602.20031's format) to run in place of our own",
+    "questions": "A YAML file of your own questions, by family as in datasets/questions.yaml; a family of the file "
+    "takes the place of ours of that name.",
     "vectors": "A folder of vectors' files (GGUF, safetensors, .npy, .pt), named by concept, or one file, to inject in "
     "place of extracted vectors.",
 }
