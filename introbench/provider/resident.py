@@ -80,17 +80,15 @@ def resident(checkpoint: Checkpoint) -> LoadedModel:
 
 
 def begin_run(checkpoint: Checkpoint) -> None:
-    """Begin an evaluation: failures are forgotten, as is a model whose engine has failed, and all that was read.
+    """Begin an evaluation: a model whose engine has failed is let go of, and what was read of this one is forgotten.
 
     Args:
         checkpoint: The model under evaluation.
     """
     for key, loaded in list(RESIDENT.items()):
-        if isinstance(loaded, LoadedModel):
-            if not loaded.engine.has_failed:
-                continue
+        if isinstance(loaded, LoadedModel) and loaded.engine.has_failed:
             loaded.engine.close()
-        del RESIDENT[key]
+            del RESIDENT[key]
     if kept := loaded_already(checkpoint):
         kept.begin_run()
 

@@ -56,7 +56,7 @@ def test_a_closed_pipe_says_nothing_of_the_model(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("nothing_loaded")
-def test_a_new_run_forgets_failures_and_lets_go_of_a_failed_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_run_lets_go_of_a_failed_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     class Loaded:
         def __init__(self, has_failed: bool) -> None:
             self.engine = self
@@ -70,7 +70,7 @@ def test_a_new_run_forgets_failures_and_lets_go_of_a_failed_engine(monkeypatch: 
 
     monkeypatch.setattr(resident, "LoadedModel", Loaded)
     well, failed, checkpoint = Loaded(False), Loaded(True), Checkpoint("anything")
-    for kept, stays in ((well, True), (failed, False), (InputError("no such server"), False)):
+    for kept, stays in ((well, True), (failed, False), (InputError("no such server"), True)):
         monkeypatch.setattr(resident, "RESIDENT", {repr(checkpoint): kept})
         resident.begin_run(checkpoint)
         assert bool(resident.RESIDENT) == stays

@@ -64,7 +64,9 @@ def test_a_log_without_trials_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch)
         ("error", f"go on with: inspect eval-retry {path}"),
         ("success", "score it, or choose another"),
     ):
-        monkeypatch.setattr("introbench.report.log.read_run", lambda _, status=status: replace(run, status=status))
+        monkeypatch.setattr(
+            "introbench.report.log.read_run", lambda *_, status=status, **__: replace(run, status=status)
+        )
         with pytest.raises(InputError) as refusal:
             read_log(path)
         assert str(refusal.value).endswith(f"status {status}; {how}")
