@@ -26,14 +26,7 @@ SEEDS = (3, 1, 4, 1, 5)
 LENGTH = 10
 END = (2, 50, 61)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """On a busy machine, threads that share such tiny products mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def vectors(rows: int = len(SEEDS), blocks: tuple[int, int] = (1, 3), scale: float = 1.0, seed: int = 1) -> Deltas:

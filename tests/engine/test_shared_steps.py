@@ -1,6 +1,6 @@
 """Texts on shared steps against each row alone, by transformers' own `generate` and cache, with hooks of the test's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 
@@ -27,13 +27,7 @@ WINDOWS = (EVERYWHERE, Window(3), Window(0, 6), Window(2, 7))
 LENGTH = 12
 END = (2, 50, 61)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def vectors() -> Deltas:
