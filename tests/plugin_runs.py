@@ -4,31 +4,31 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import indent
 from xml.etree import ElementTree
 
 import pytest
+from shown_commands import ROOT, code_blocks
 
 SMALL = [
     *("-T", "concepts=cats,bread,trees", "-T", "documents=info", "-T", "layers=1:3", "-T", "strength=3"),
     *("-T", "families=introspection,always_no,always_yes,ambiguous", "-T", "random_vectors=1"),
 ]
 """Arguments of a battery that a tiny model answers in seconds."""
-OWN = """
+(_SHOWN,) = code_blocks(ROOT / "docs/regression.md", "python")
+OWN = f"""
     SMALL = dict(concepts=["cats", "bread"], documents="info", formats="yes-no", layers="1:3", strength=3,
                  families=["introspection", "always_no"], random_vectors=1)
 
-    def test_introspection_holds(evaluate, baseline):
-        result = evaluate("introbench/introspection", limit=None, **SMALL)
-        assert result.contrast("introspection", "always_no").low > -5
-        baseline.check(result, metric="shift", budget=0.5)
-
+{indent(_SHOWN.replace("limit=None", "limit=None, **SMALL").replace("> -0.5", "> -5"), "    ")}
     def test_again(evaluate, introbench_model, request):
-        assert request.node.get_closest_marker("xdist_group").args == (f"introbench {introbench_model}",)
+        assert request.node.get_closest_marker("xdist_group").args == ("introbench " + introbench_model,)
         result = evaluate("introbench/introspection", **SMALL)
         assert result.mean("introspection").units == 2
         assert result.noticed.units == 2
         assert result.verdict
 """
+"""The test that the documents show, on a small battery, and one more."""
 
 Run = Callable[..., pytest.RunResult]
 

@@ -2,22 +2,16 @@
 
 import ast
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from shown_commands import COMMANDS, DOCUMENTS, ROOT, TASKS, code_blocks, words_after
 
 from introbench import __version__, registry
 from introbench.cli import main as introbench_command
 from introbench.prompts.own_questions import read_own_questions
-
-ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md")] + sorted(
-    (ROOT / "docs").glob("*.md")
-)
-TASKS = sorted(path.stem for path in (ROOT / "evals").glob("*.py") if path.stem != "__init__")
 
 
 def version_in_code(task: str) -> int:
@@ -84,33 +78,6 @@ def test_the_citation_is_whole() -> None:
         assert all("family-names" in author or "name" in author for author in reference["authors"])
         for path in re.findall(r"introbench/[\w/]+\.py", reference["notes"]):
             assert (ROOT / path).is_file(), path
-
-
-def code_blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-
-
-def workflow_lines() -> str:
-    workflow = yaml.safe_load((ROOT / "docs/workflows/introspection.yml").read_text(encoding="utf-8"))
-    return "\n".join(step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step)
-
-
-COMMANDS = [
-    (place, words)
-    for place, text in [
-        *((path.name, block) for path in DOCUMENTS for block in code_blocks(path, "bash")),
-        ("introspection.yml", workflow_lines()),
-    ]
-    for line in text.replace("\\\n", " ").splitlines()
-    for command in line.split("&&")
-    if (words := shlex.split(command, comments=True))
-]
-"""Every command of every block of shell commands, with the document that it stands in."""
-
-
-def words_after(words: list[str], option: str) -> list[str]:
-    """What stands after each occurrence of an option."""
-    return [words[at + 1] for at, word in enumerate(words[:-1]) if word == option]
 
 
 def of_program(*program: str) -> list[Any]:

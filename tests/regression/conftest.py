@@ -1,5 +1,6 @@
 """The model and the checks that tests of the pytest plugin run."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,12 @@ import pytest
 from plugin_runs import SMALL
 
 Run = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imported_once() -> None:
+    """Import the provider: a run inside a test forgets what it was the first to import, and a class exists twice then."""
+    importlib.import_module("introbench.provider.inject_api")
 
 
 @pytest.fixture(autouse=True)
