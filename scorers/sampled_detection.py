@@ -7,7 +7,7 @@ from inspect_ai.model import Model, model_roles
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from introbench.analysis.grading import Grade, grade_by_rules, guessed_concepts
+from introbench.analysis.grading import BY_RULES, Grade, grade_by_rules, guessed_concepts
 from introbench.analysis.sampled_detection import grade_record, results
 from introbench.records.arm import CONCEPT, RANDOM, SHAM
 from introbench.records.arm_record import TextRecord, rounded
@@ -92,7 +92,7 @@ def answers_graded() -> Scorer:
                     arm: [guessed_concepts(text, factors.concepts) for text in of_arm] for arm, of_arm in texts.items()
                 },
                 "norms": {record.arm: rounded(record.strength) for record in records},
-                "grader": str(model) if model else "rules",
+                "grader": str(model) if model else BY_RULES,
                 "without_grade": dict(reasons),
             },
         )

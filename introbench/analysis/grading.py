@@ -12,6 +12,9 @@ from introbench.analysis.detection_claims import refuses, sentences_of
 from introbench.analysis.word_forms import forms_of_name, words_of
 from introbench.prompts import data
 
+BY_RULES = "rules"
+"""What a log calls the grader where no model graded."""
+
 
 @dataclass(frozen=True)
 class Grade:

@@ -13,7 +13,8 @@ class Sampler:
     """The texts of some rows, as far as they are written.
 
     A token is the argmax of logits + temperature * noise, where the noise is standard Gumbel and drawn for each row
-    (Gumbel-max sampling). Rows with the same seed get the same noise, so that injections can be compared in pairs.
+    (Gumbel-max sampling). Rows with the same seed get the same noise, so that injections can be compared in pairs. As
+    all rows take their tokens in step, it is drawn once for them.
 
     Args:
         seeds: One seed per row, 0 or more.
@@ -25,7 +26,8 @@ class Sampler:
     """
 
     def __init__(self, seeds: Sequence[int], temperature: float, end: Collection[int]) -> None:
-        self._generators = [np.random.default_rng(seed) for seed in seeds]
+        self._seeds = seeds
+        self._generators = {seed: np.random.default_rng(seed) for seed in seeds}
         self._temperature = temperature
         self._end = end
         self._texts: list[list[int]] = [[] for _ in seeds]
@@ -64,8 +66,10 @@ class Sampler:
 
     def _choose(self, rows: Sequence[int], logits: Tensor) -> list[int]:
         if self._temperature:
+            places = {seed: place for place, seed in enumerate(dict.fromkeys(self._seeds[row] for row in rows))}
             # In float64: float32 noise is too coarse, or infinite, where it is largest and decides.
-            noise = [-np.log(self._generators[row].standard_exponential(logits.shape[1])) for row in rows]
-            logits = logits + self._temperature * torch.from_numpy(np.stack(noise, dtype=np.float32)).to(logits.device)
+            drawn = [-np.log(self._generators[seed].standard_exponential(logits.shape[1])) for seed in places]
+            noise = torch.from_numpy(np.stack(drawn, dtype=np.float32)).to(logits.device)
+            logits = logits + self._temperature * noise[[places[self._seeds[row]] for row in rows]]
         tokens: list[int] = logits.argmax(dim=-1).tolist()
         return tokens

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 from inspect_ai import score
-from inspect_ai.log import EvalLog, read_eval_log
+from inspect_ai.log import EvalLog, read_eval_log, recompute_metrics
 from inspect_ai.scorer import Scorer
 
+from introbench.analysis.grading import BY_RULES
 from introbench.analysis.verdict import RULES
 from introbench.records.scores import score_of
 from introbench.report.read_log import rules_of
@@ -61,16 +63,22 @@ class Recomputed:
 def recompute(location: str, name: str, scorer: Scorer) -> Recomputed:
     """Score a log again from its model outputs, and compare all scores and metrics with the stored ones.
 
+    Grades that a model gave cannot be computed; the metrics that follow from them are.
+
     Args:
         location: The log; it is not changed.
         name: Name of the task's scorer.
         scorer: The scorer.
     """
     stored = read_eval_log(location)
-    again = score(stored, scorer, action="overwrite", display="none", copy=True)
-    trials, trials_again = (_scores(log, name) for log in (stored, again))
+    if is_graded_by_model := _is_graded_by_model(stored, name):
+        again = deepcopy(stored)
+        recompute_metrics(again)
+    else:
+        again = score(stored, scorer, action="overwrite", display="none", copy=True)
+    trials, trials_again = ({} if is_graded_by_model else _scores(log, name) for log in (stored, again))
     metrics, metrics_again = (_metrics(log) for log in (stored, again))
-    left_out = ""
+    left_out = "grades, which a model gave" if is_graded_by_model else ""
     rules = RULES
     if name == JUDGED:
         rules, again_rules = (rules_of(_fields(log)) for log in (stored, again))
@@ -86,6 +94,12 @@ def recompute(location: str, name: str, scorer: Scorer) -> Recomputed:
         *_differing({m: metrics[m] for m in metrics if m in both}, {m: metrics_again[m] for m in both}, "metric"),
     ]
     return Recomputed(found, len(trials), len(both), left_out)
+
+
+def _is_graded_by_model(log: EvalLog, name: str) -> bool:
+    """Whether answers were graded by a model, and not by rules."""
+    scores = [score_of(sample.scores, name) for sample in log.samples or []]
+    return any((score.metadata or {}).get("grader", BY_RULES) != BY_RULES for score in scores if score)
 
 
 def _scores(log: EvalLog, name: str) -> dict[str, Any]:

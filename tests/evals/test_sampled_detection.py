@@ -8,17 +8,19 @@ import torch
 from helpers import evaluate, numbers
 from inspect_ai import eval, eval_retry
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
-from inspect_ai.model import get_model
+from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from introbench.analysis.grading import grade_by_rules
 from introbench.analysis.sampled_detection import grade_record
 from introbench.models.checkpoint import Checkpoint
+from introbench.page.recompute import recompute
 from introbench.prompts import data
 from introbench.prompts.chat import tokenize_open_chat
 from introbench.provider import resident
 from introbench.provider.inspect_private import PrerequisiteError
 from introbench.records.sampled_factors import SampledFactors
 from introbench.report import log as log_report
+from introbench.scorers.sampled_detection import answers_graded
 from introbench.steering.injection import VectorRecipe
 
 SMALL: dict[str, Any] = {
@@ -177,6 +179,30 @@ def test_a_grader_takes_the_place_of_the_rules(log: EvalLog, tiny_folder: Path, 
     assert sum(metadata["without_grade"].values()) == 6
     assert all(grade is None for of_arm in metadata["grades"].values() for grade in of_arm)
     assert "Without a grade: 6" in log_report.log_table(graded.location).replace("\n  ", " ")
+
+
+def test_grades_of_a_model_stand_and_their_metrics_are_computed_again(tiny_folder: Path, tmp_path: Path) -> None:
+    grade = ModelOutput.from_content("grader", "coherent: yes\nclaims: yes\nnames: no\nclaims_first: no")
+    grade.usage = ModelUsage()  # without it, Inspect counts tokens with an encoding that it downloads
+    few = SMALL | {"strengths": 4, "protocol": "prior", "concepts": ["owls", "tents"], "layer_fractions": 0.5}
+    (graded,) = eval(
+        "introbench/sampled_detection",
+        model=f"inject/{tiny_folder}",
+        model_roles={"grader": get_model("mockllm/model", custom_outputs=[grade] * 100)},
+        task_args=few,
+        log_dir=str(tmp_path),
+        display="none",
+        score_display=False,
+    )
+    assert numbers(graded)["hit rate"] == 1
+    found = recompute(graded.location, SCORE.rpartition("/")[2], answers_graded())
+    assert found.differences == []
+    assert (found.trials, found.left_out) == (0, "grades, which a model gave")
+    assert graded.results
+    graded.results.scores[0].metrics["hit rate"].value = 0.5
+    write_eval_log(graded)
+    (difference,) = recompute(graded.location, SCORE.rpartition("/")[2], answers_graded()).differences
+    assert difference.where == "metric, hit rate"
 
 
 @pytest.mark.parametrize(

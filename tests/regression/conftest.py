@@ -12,7 +12,7 @@ Run = Callable[..., pytest.RunResult]
 
 @pytest.fixture(scope="session", autouse=True)
 def imported_once() -> None:
-    """Import the provider: a run inside a test forgets what it was the first to import, and a class exists twice then."""
+    """Import the provider: a run inside a test forgets what it imports first, and classes exist twice then."""
     importlib.import_module("introbench.provider.inject_api")
 
 
