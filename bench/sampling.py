@@ -71,7 +71,7 @@ def main() -> None:
             handle.remove()
 
     together(PROTOCOLS[0])  # the proof, and what is made when it is first used
-    show_peak(gemm_peak())
+    print(show_peak(gemm_peak()))
     for protocol in PROTOCOLS:
         ours, theirs = [], []
         for _ in range(options.rounds):

@@ -14,8 +14,6 @@ from introbench.engine.vllm.engine import VllmEngine
 from introbench.engine.vllm.server import Server
 from introbench.models.checkpoint import Checkpoint
 
-ARMS = (1, 5, 19)
-
 
 def main() -> None:
     """Print how long the start took, and a row of the table for each number of arms."""
@@ -23,6 +21,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=16)
     parser.add_argument("--prior", type=int, default=150)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--arms", type=int, nargs="*", default=(1, 5, 19))
     options = parser.parse_args()
     checkpoint = Checkpoint("smollm2")
     here = TransformersEngine(checkpoint.load())
@@ -38,7 +37,7 @@ def main() -> None:
         print(f"proof: {proof:.1f} s; {there.notes['path']}")
         chats = conversations(checkpoint, options.questions, options.prior)
         print(f"{len(chats)} questions on one prior turn of {chats[0].prior} tokens")
-        for rows in ARMS:
+        for rows in options.arms:
             asked = requests(chats, random_arms(checkpoint.load(), rows), (0,))
             there.read(asked[:1])
             here.read(asked[:1])

@@ -25,9 +25,9 @@ LENGTHS = (24, 61, 150)
 
 PRIOR = 16
 
-TOKENS_AT_ONCE = (2304, 4608)
-"""Tokens that are sent side by side: more than a server of ours puts into one pass (`server.TOKENS_IN_A_PASS`), so that
-some conversations are cut; as many again for a server that cuts none of the first."""
+TOKENS_AT_ONCE = (3328, 4608)
+"""Tokens that are sent side by side: more than a server of ours puts into one pass (`server.TOKENS_IN_A_PASS`), and
+than that and the first ones to arrive, so that some conversation is cut; more for a server that cuts none of them."""
 
 FIRST_BLOCK = {"float32": 1e-3, "float16": 0.01, "bfloat16": 0.03}
 """Largest difference of the residual stream after the first block, as a share of its norm, by the server's dtype."""
