@@ -8,6 +8,8 @@ from helpers import numbers
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_processes import start_inspect
 
+from introbench.cli import main as introbench_command
+
 pytestmark = pytest.mark.slow
 
 RUN = [
@@ -62,12 +64,19 @@ def assert_same(one: EvalLog, other: EvalLog, tolerance: float) -> None:
     assert first == pytest.approx(second, abs=tolerance, nan_ok=True)
 
 
-def test_a_run_on_a_server_has_the_numbers_of_a_run_in_this_process(folder: Path) -> None:
+def test_a_run_on_a_server_has_the_numbers_of_a_run_in_this_process(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     here, there = run(RUN, folder, "here"), run([*RUN, *ON_SERVER], folder, "there")
     assert_same(here, there, 1e-3)
     facts = next(sample.output.metadata["model"] for sample in there.samples or [] if "model" in sample.output.metadata)
     assert facts["device"] == "vLLM"
     assert "vLLM 0" in facts["path"]
+    introbench_command(["compare", here.location, there.location, "--budget", "0.001"])
+    rows = [row for row in capsys.readouterr().out.splitlines() if row.startswith(("shift ", "random ", "log_odds "))]
+    compared = [row for row in rows if "no pairs" not in row]  # the first trials are of introspection alone
+    assert {row.split()[0] for row in compared} >= {"shift", "log_odds"}
+    assert all("within 0.001" in row for row in compared), rows
 
 
 def test_a_run_whose_server_dies_is_taken_up(folder: Path) -> None:
