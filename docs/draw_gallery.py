@@ -20,7 +20,8 @@ INTRODUCTION = """\
 Real runs on the embedded model, SmolLM2-135M, with the options that stand above each. The numbers and pictures are
 those that `introbench report LOG --figures DIR` writes; `python docs/draw_gallery.py LOG...` writes this page from any
 logs. So small a model is not expected to notice anything: these runs show what results look like, not what large models
-can do. [Reading the report](report.md) explains the words.
+can do. [Reading the report](report.md) explains the words. Where a run's task version is newer than release 0.1.0, the
+code behind it was, too ([versions](versions.md)).
 """
 
 LOOK_AT = {
@@ -29,9 +30,10 @@ LOOK_AT = {
     "sweep": "In which layers, and at which strength? If introspection is noise, its map looks like the maps of the "
     "control questions.",
     "logit_lens": "At which layers does the answer move? The gap is between the injected and the sham arm, after every "
-    "block.",
+    "block; what the last layers take away is the largest gap minus the answer's.",
     "top_of_mind": "Does a vector do anything at all, and is the text still coherent? The model goes on from "
-    '"I\'m thinking about" while it is steered.',
+    '"I\'m thinking about" while it is steered. A vector without content would beat two random ones once in three '
+    "times.",
     "probe": "Was the information there to report? A linear probe on the model's states stands beside its own report.",
 }
 """What to look at, for each task."""

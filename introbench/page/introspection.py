@@ -121,8 +121,8 @@ def _excesses(run: IntrospectionRun) -> list[Figure]:
         Figure(
             "excess",
             "The excess of introspection over control questions, by what was injected",
-            "95% intervals, each by itself. Random vectors are rotations of the concepts' vectors at their doses, or "
-            "of their norms. What random vectors do as well says nothing about concepts.",
+            "95% intervals, each by itself. Random vectors are rotations of the concepts' vectors, with the same dose "
+            "or with the same norm. What random vectors do as well says nothing about concepts.",
             panels,
         )
     ]

@@ -30,9 +30,10 @@ def figures(trials: Sequence[ScoredTrial], questions: Mapping[str, str]) -> list
                 }
                 for group, gain in zip(GROUPS, gains, strict=False)
             )
-    panels = []
+    panels, has_opposites = [], False
     for strength, rows in strengths.items():
         colours = {group: colour for group, colour in GROUPS.items() if any(row["group"] == group for row in rows)}
+        has_opposites |= len(colours) == len(GROUPS)
         chart = points(rows, "concept", "gain of its word (nats)", colours, {group: SHAPES[group] for group in colours})
         chart["encoding"]["x"] = {
             "field": "concept",
@@ -47,8 +48,9 @@ def figures(trials: Sequence[ScoredTrial], questions: Mapping[str, str]) -> list
             "gains",
             "Do vectors bring their concepts to mind?",
             "How much likelier the concept's word becomes under steering than under the sham, in nats. A vector is "
-            "live where it does more than every random vector. Vectors that lead to a fine-tune have opposites beside "
-            "them.",
+            "live where it does more than every random vector."
+            + " Vectors that lead to a fine-tune have opposites beside them."
+            * has_opposites,
             panels,
         )
     ]
