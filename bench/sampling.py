@@ -35,6 +35,8 @@ def main() -> None:
     rows = concepts * SEEDS * (1 + ARMS * len(LAYERS))
     deltas = {layer: torch.zeros(rows, engine.hidden_size) for layer in LAYERS}
     draw = torch.Generator().manual_seed(0)
+    # As in the task, all arms of a concept have the same seeds.
+    seeds = [*range(SEEDS * concepts)] * (1 + ARMS * len(LAYERS))
     steered: list[tuple[int, torch.Tensor]] = []
     for number, layer in enumerate(LAYERS * (concepts * ARMS)):
         vector = torch.randn(engine.hidden_size, generator=draw)
@@ -45,7 +47,7 @@ def main() -> None:
         engine.continue_chat(
             chat.tokens,
             deltas,
-            list(range(rows)),
+            seeds,
             length=LENGTH,
             temperature=1.0,
             end=(),
