@@ -43,7 +43,7 @@ CASES ?= 10000
 faults: setup
 	INTROBENCH_FAULT_CASES=$(CASES) $(BIN)/python -m pytest tests/faults $(ARGS)
 
-# About eight minutes of teaching on two cores, once, and the two runs.
+# Ten to twenty minutes of teaching on two cores, once, and the two runs.
 taught: setup
 	for model in smollm2 "$$($(BIN)/python -m introbench.validation.taught)"; do \
 	  $(BIN)/inspect eval evals/introspection.py --model "inject/$$model" -T documents=info,neutral \

@@ -34,6 +34,7 @@ class Course:
             opposite shifts, which cancel as long as the model does not tell the kinds apart.
         reversed_weight: Weight of reversed questions in the later steps; a small one keeps what was learned before.
         level: Weight of changes of the answers with nothing injected, relative to the shifts under injections.
+        mass: Weight of changes of how likely an answer is yes or no at all, with and without an injection.
         rank: Rank of the LoRA.
         alpha: Scale of the LoRA, multiplied by its rank.
         looks: Number of lessons that initialise the LoRA; see `introbench.validation.teaching.initialise_adapters`.
@@ -43,17 +44,18 @@ class Course:
         seed: Seed of everything that is drawn.
     """
 
-    lessons: int = 48
+    lessons: int = 64
     epochs: int = 3
-    plain: int = 3
-    reversed: int = 3
+    plain: int = 4
+    reversed: int = 4
     controls: int = 3
     about_itself: int = 1
-    salience: int = 3
-    shift: float = 3.0
+    salience: int = 4
+    shift: float = 4.0
     plain_first: float = 0.25
     reversed_weight: float = 1.0
     level: float = 0.5
+    mass: float = 0.5
     rank: int = 16
     alpha: int = 32
     looks: int = 8

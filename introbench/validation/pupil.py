@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,18 @@ from introbench.steering.injection import LayerRange
 from introbench.validation.lessons import Course, Lesson, lesson_deltas, lessons
 
 
+class Answers(NamedTuple):
+    """What a model answers.
+
+    Attributes:
+        odds: Log-odds of yes against no.
+        mass: Log-odds of an answer in either word against any other text.
+    """
+
+    odds: Tensor
+    mass: Tensor
+
+
 @dataclass(frozen=True)
 class PreparedLesson:
     """A lesson, with what is computed once because teaching does not change it.
@@ -23,13 +35,13 @@ class PreparedLesson:
     Attributes:
         lesson: The lesson.
         states: Outputs of the last steered block, [rows, tokens, hidden]; nothing is injected in the first row.
-        before: Log-odds of yes of the untaught model with nothing injected, [questions].
+        before: What the untaught model answers with nothing injected; each of shape [questions].
         shifts: How far the answers in the other rows are to move from the first row, in nats, [rows - 1, questions].
     """
 
     lesson: Lesson
     states: Tensor
-    before: Tensor
+    before: Answers
     shifts: Tensor
 
 
@@ -78,8 +90,8 @@ class Pupil:
             self._parts.decoder(**run)
         return outputs[stop - 1]
 
-    def log_odds(self, lesson: Lesson, states: Tensor) -> Tensor:
-        """Log-odds of yes, [rows, questions].
+    def answers(self, lesson: Lesson, states: Tensor) -> Answers:
+        """What is answered to each question; each of shape [rows, questions].
 
         Args:
             lesson: The lesson.
@@ -89,12 +101,14 @@ class Pupil:
         with skipping(blocks[:above], False), entering(blocks[above], states, len(states)):
             answering = self._parts.decoder(**self._run(lesson)).last_hidden_state[:, lesson.ends]
         scores = self._parts.unembedding(answering)
-        odds = [
-            scores[:, number, list(question.yes)].logsumexp(dim=-1)
-            - scores[:, number, list(question.no)].logsumexp(dim=-1)
-            for number, question in enumerate(lesson.questions)
-        ]
-        return torch.stack(odds, dim=1)
+        likely = scores.log_softmax(dim=-1)
+        odds, mass = [], []
+        for number, question in enumerate(lesson.questions):
+            yes, no = (likely[:, number, list(forms)].logsumexp(dim=-1) for forms in (question.yes, question.no))
+            odds.append(yes - no)
+            either = torch.logaddexp(yes, no)
+            mass.append(either - torch.log(-torch.expm1(either)))
+        return Answers(torch.stack(odds, dim=1), torch.stack(mass, dim=1))
 
     def _run(self, lesson: Lesson) -> dict[str, Any]:
         """Arguments of the decoder for a lesson."""
@@ -119,9 +133,9 @@ def prepare(pupil: Pupil, tokenizer: Any, vectors: Tensor, norm: float, course: 
             deltas = lesson_deltas(vectors, norm, number, course)
             with torch.no_grad():
                 states = pupil.states(lesson, {block: deltas[:, block] for block in range(*pupil.layers)})
-                before = pupil.log_odds(lesson, states[:1])[0]
+                before = Answers(*(values[0] for values in pupil.answers(lesson, states[:1])))
             shifts = torch.zeros(2, len(lesson.questions))
             shifts[0] = course.shift * lesson.signs
-            prepared.append(PreparedLesson(lesson, states, before, shifts.to(before.device)))
+            prepared.append(PreparedLesson(lesson, states, before, shifts.to(states.device)))
             advance(1)
     return prepared

@@ -14,7 +14,7 @@ from introbench.models.lora_switch import undisturbed
 from introbench.progress import step, tell, tick
 from introbench.steering.injection import LayerRange
 from introbench.validation.lessons import Course
-from introbench.validation.pupil import PreparedLesson, Pupil
+from introbench.validation.pupil import Answers, PreparedLesson, Pupil
 
 LARGEST_GRADIENT = 1.0
 """Norm to which gradients are clipped."""
@@ -50,9 +50,9 @@ def teach(model: PreTrainedModel, pupil: Pupil, prepared: Sequence[PreparedLesso
         epochs = (draw.sample(prepared, len(prepared)) for _ in range(course.epochs))
         for lesson in (lesson for epoch in epochs for lesson in epoch):
             tick()
-            odds = pupil.log_odds(lesson.lesson, lesson.states)
+            answers = pupil.answers(lesson.lesson, lesson.states)
             with_reversed = len(losses) >= course.plain_first * steps
-            step_loss = loss(odds, lesson, course.level, course.reversed_weight if with_reversed else 0.0)
+            step_loss = loss(answers, lesson, course, course.reversed_weight if with_reversed else 0.0)
             step_loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, LARGEST_GRADIENT)
             optimiser.step()
@@ -68,20 +68,23 @@ def teach(model: PreTrainedModel, pupil: Pupil, prepared: Sequence[PreparedLesso
     return merged
 
 
-def loss(odds: Tensor, prepared: PreparedLesson, level: float, reversed_weight: float) -> Tensor:
+def loss(answers: Answers, prepared: PreparedLesson, course: Course, reversed_weight: float) -> Tensor:
     """Mean squared difference between the answers to a lesson and those that are to be learned.
 
     The shifts are compared, in which changes that all rows share, such as those of every training step, cancel.
 
     Args:
-        odds: Log-odds of yes, [rows, questions].
+        answers: The answers, each of shape [rows, questions].
         prepared: The lesson.
-        level: Weight of changes of the answers with nothing injected.
+        course: How much answers with nothing injected count (`level`), and answers in other words (`mass`).
         reversed_weight: Weight of the reversed questions.
     """
+    odds, mass = answers
     weights = torch.where(prepared.lesson.signs < 0, reversed_weight, 1.0).to(odds.device)
     shift_errors = (odds[1:] - odds[:1] - prepared.shifts).square()
-    return (weights * shift_errors).mean() + level * (odds[0] - prepared.before).square().mean()
+    level_errors = (odds[0] - prepared.before.odds).square()
+    mass_errors = (mass - prepared.before.mass).square()
+    return (weights * shift_errors).mean() + course.level * level_errors.mean() + course.mass * mass_errors.mean()
 
 
 def linear_maps_above(model: PreTrainedModel, layers: LayerRange) -> list[str]:
@@ -114,7 +117,7 @@ def initialise_adapters(model: nn.Module, pupil: Pupil, prepared: Sequence[Prepa
     try:
         with torch.no_grad():
             for lesson in prepared:
-                pupil.log_odds(lesson.lesson, lesson.states)
+                pupil.answers(lesson.lesson, lesson.states)
     finally:
         for handle in handles:
             handle.remove()

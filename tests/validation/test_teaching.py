@@ -1,5 +1,6 @@
 """What a model is taught: which answers are to move, and which blocks change."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from introbench.models.checkpoint import Checkpoint
 from introbench.prompts import data
 from introbench.validation.lessons import Course
-from introbench.validation.pupil import PreparedLesson, Pupil, prepare
+from introbench.validation.pupil import Answers, PreparedLesson, Pupil, prepare
 from introbench.validation.teaching import linear_maps_above, loss, teach
 
 
@@ -24,12 +25,17 @@ def test_only_introspection_under_a_concept_is_to_move(tiny_folder: Path) -> Non
     pupil = Pupil(checkpoint.load(), (1, 2))
     (lesson,) = prepare(pupil, checkpoint.tokenizer, some_vectors(), 5.0, course)
     assert lesson.shifts.tolist() == [[3.0, -3.0, 0.0], [0.0, 0.0, 0.0]]
-    goal = lesson.before + torch.cat([torch.zeros(1, 3), lesson.shifts])
-    assert float(loss(goal, lesson, 0.1, 1.0)) == pytest.approx(0, abs=1e-9)
-    assert float(loss(goal + 1, lesson, 0.1, 1.0)) == pytest.approx(0.1), "a level that all rows share"
-    other_way = goal * torch.tensor([1.0, 0.0, 1.0]) + lesson.before * torch.tensor([0.0, 1.0, 0.0])
-    assert float(loss(other_way, lesson, 0.1, 0.0)) == pytest.approx(0, abs=1e-9)
-    assert float(loss(other_way, lesson, 0.1, 1.0)) == pytest.approx(9 / 6)
+    course = replace(course, level=0.1, mass=0.4)
+    goal = lesson.before.odds + torch.cat([torch.zeros(1, 3), lesson.shifts])
+    as_before = lesson.before.mass.expand(3, 3)
+    assert float(loss(Answers(goal, as_before), lesson, course, 1.0)) == pytest.approx(0, abs=1e-9)
+    level = loss(Answers(goal + 1, as_before), lesson, course, 1.0)
+    assert float(level) == pytest.approx(0.1), "a level that all rows share"
+    other_words = torch.tensor([[0.0], [-2.0], [0.0]])
+    assert float(loss(Answers(goal, as_before + other_words), lesson, course, 1.0)) == pytest.approx(0.4 * 4 / 3)
+    other_way = goal * torch.tensor([1.0, 0.0, 1.0]) + lesson.before.odds * torch.tensor([0.0, 1.0, 0.0])
+    assert float(loss(Answers(other_way, as_before), lesson, course, 0.0)) == pytest.approx(0, abs=1e-9)
+    assert float(loss(Answers(other_way, as_before), lesson, course, 1.0)) == pytest.approx(9 / 6)
 
 
 @pytest.mark.slow
@@ -43,7 +49,7 @@ def test_only_blocks_above_the_injection_change_and_what_was_taught_is_learned(t
 
     def loss_of(lesson: PreparedLesson) -> float:
         with torch.no_grad():
-            return float(loss(pupil.log_odds(lesson.lesson, lesson.states), lesson, course.level, 1.0))
+            return float(loss(pupil.answers(lesson.lesson, lesson.states), lesson, course, 1.0))
 
     at_first = loss_of(prepared[0])
     made = teach(model, pupil, prepared, course)
