@@ -43,14 +43,13 @@ def figures(trials: Sequence[ScoredTrial], questions: Mapping[str, str]) -> list
             "axis": {"labelAngle": -40},
         }
         panels.append(Panel(f"strength {strength}", chart, rows))
+    opposites = " Vectors that lead to a fine-tune have opposites beside them." if has_opposites else ""
     return [
         Figure(
             "gains",
             "Do vectors bring their concepts to mind?",
             "How much likelier the concept's word becomes under steering than under the sham, in nats. A vector is "
-            "live where it does more than every random vector."
-            + " Vectors that lead to a fine-tune have opposites beside them."
-            * has_opposites,
+            f"live where it does more than every random vector.{opposites}",
             panels,
         )
     ]
