@@ -10,7 +10,7 @@ def summary(records: Sequence[Mapping[str, Value]], duration: float) -> str:
 
     Args:
         records: Of each arm batch, as JSON.
-        duration: Of the run, in seconds; 0 if it has not ended.
+        duration: Of the run, in seconds; 0 if it has not ended, or in under one (a log has whole seconds).
     """
     passed: dict[str, str] = {}
     skipped: dict[str, str] = {}
