@@ -73,7 +73,9 @@ def test_a_run_on_a_server_has_the_numbers_of_a_run_in_this_process(
     assert facts["device"] == "vLLM"
     assert "vLLM 0" in facts["path"]
     introbench_command(["compare", here.location, there.location, "--budget", "0.001"])
-    rows = [row for row in capsys.readouterr().out.splitlines() if row.startswith(("shift  ", "random  ", "log_odds  "))]
+    rows = [
+        row for row in capsys.readouterr().out.splitlines() if row.startswith(("shift  ", "random  ", "log_odds  "))
+    ]
     compared = [row for row in rows if "no pairs" not in row]  # the first trials are of introspection alone
     assert {row.split()[0] for row in compared} >= {"shift", "log_odds"}
     assert all("within 0.001" in row for row in compared), rows
