@@ -73,9 +73,9 @@ def introspection(
         documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; all by default.
         families: Question families: introspection, always_no, always_yes, ambiguous, confusing, salience (whether
             something stands out in the text; under info alone, or the first document without it); all by default.
-        formats: Answer formats: yes-no, one-zero, zero-one, a-b, b-a, red-blue, blue-red; by default all that
-            are single tokens of the model, under the document info (or the first one without it), and yes-no under the
-            others.
+        formats: Answer formats: yes-no, one-zero, zero-one, b-a, a-b, red-blue, blue-red; by default the first of each
+            kind that is single tokens of the model (yes-no, one-zero, b-a, red-blue), under the document info (or the
+            first one without it), and yes-no under the others.
         method: How a concept's vector is extracted: pca_center, mean_diff or tell_me_about.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.
@@ -156,7 +156,7 @@ def introspection(
         scorer=yes_shift(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(both=len(arms.steerings) > 1),
-        version=5,
+        version=6,
         metadata=run_facts(checkpoint, arms)
         | chat_facts(checkpoint, conversations, () if prompts else formats)
         | chosen

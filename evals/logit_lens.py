@@ -51,7 +51,7 @@ def logit_lens(
         documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; all by default.
         families: Question families: introspection, always_no, always_yes, ambiguous, confusing; introspection by
             default.
-        formats: Answer formats: yes-no, one-zero, zero-one, a-b, b-a, red-blue, blue-red; yes-no by default.
+        formats: Answer formats: yes-no, one-zero, zero-one, b-a, a-b, red-blue, blue-red; yes-no by default.
         method: How a concept's vector is extracted: pca_center, mean_diff or tell_me_about.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the
             middle third by default.

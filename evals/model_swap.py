@@ -61,7 +61,7 @@ def model_swap(
             trained on the spot and kept. By default lora:cats for the embedded model; others have no default.
         documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; all by default.
         families: Question families: introspection, always_no, always_yes, ambiguous, confusing; all by default.
-        formats: Answer formats: yes-no, one-zero, zero-one, a-b, b-a, red-blue, blue-red; yes-no by default.
+        formats: Answer formats: yes-no, one-zero, zero-one, b-a, a-b, red-blue, blue-red; yes-no by default.
         layers: Steered decoder blocks as START:STOP, half-open, counted from 0; the model's known setting or the middle
             third by default.
         strength: Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose

@@ -66,7 +66,7 @@ def sweep(
             doses kl:NATS; by default an eighth, one and eight times the model's known setting or residual:0.05.
         documents: What is added to the first turn: none, info, inaccurate, lorem, neutral; info by default.
         families: Question families: introspection, always_no, always_yes, ambiguous, confusing; all by default.
-        formats: Answer formats: yes-no, one-zero, zero-one, a-b, b-a, red-blue, blue-red; yes-no by default.
+        formats: Answer formats: yes-no, one-zero, zero-one, b-a, a-b, red-blue, blue-red; yes-no by default.
         method: How a concept's vector is extracted: pca_center, mean_diff or tell_me_about.
         random_vectors: Random vectors per trial, in every cell.
         seed: Seed of the random vectors and of the halves of the concepts.

@@ -185,7 +185,7 @@ class SteeredModel:
             layers: Steered blocks, `START:STOP`, half-open; the known setting or the middle third by default.
             random_vectors: How many random vectors of the vectors' doses stand beside them: at least one of each.
             seed: Their seed.
-            answer_format: yes-no, one-zero, zero-one, a-b, b-a, red-blue or blue-red.
+            answer_format: yes-no, one-zero, zero-one, b-a, a-b, red-blue or blue-red.
             steering: `cache` (on while the chat is read) or `active` (while the question is read, too).
 
         Returns:

@@ -22,7 +22,7 @@ from introbench.prompts.conversation import (
 )
 from introbench.prompts.design import HALF, SINGLE, crossed
 from introbench.prompts.own_questions import OwnQuestions
-from introbench.prompts.schema import reference_document
+from introbench.prompts.schema import Question, reference_document
 
 
 def battery(
@@ -43,8 +43,8 @@ def battery(
         tokenizer: The model's tokenizer; documents are fitted to it, and every conversation is checked with it.
         documents: Names of documents.
         families: Names of question families.
-        formats: Names of answer formats; None for all formats whose forms are single tokens of this model under the
-            reference document, and the first of these under the other documents, where wordings are asked that it
+        formats: Names of answer formats; None for one of each kind whose forms are single tokens of this model under
+            the reference document, and the first of these under the other documents, where wordings are asked that it
             has under the reference document: half of them, unless all are asked in all kinds.
         system: Content of the system turn, or None for no system turn.
         lens: Whether the answers are also read after every block (logit lens).
@@ -59,7 +59,8 @@ def battery(
     """
     answer_formats, all_questions = data.answer_formats(), data.questions() if own is None else own.questions
     mark = "" if own is None else f".{own.digest[:8]}"
-    readable = _readable_formats(tokenizer, system) if formats is None else formats
+    asked = [question for question in all_questions if question.family in families]
+    readable = _readable_formats(tokenizer, system, asked) if formats is None else formats
     under_every_document = readable[:1] if formats is None else readable
     reference = reference_document(documents)
     read_kinds = tuple(dict.fromkeys(answer_formats[name].kind for name in readable))
@@ -69,8 +70,7 @@ def battery(
     elsewhere = crossed(all_questions, answer_formats, turns, SINGLE if cross == HALF and formats is None else cross)
     questions = [
         (question, answer_formats[name])
-        for question in all_questions
-        if question.family in families
+        for question in asked
         for name in question.formats
         if name in readable and answer_formats[name].kind in kinds_of[question.id]
     ]
@@ -128,16 +128,32 @@ def unreadable_formats(tokenizer: Any, prior: Turns) -> dict[str, str]:
     return reasons
 
 
-def _readable_formats(tokenizer: Any, system: str | None) -> list[str]:
-    """Names of the answer formats whose forms are single tokens of this model; tells the user which ones are not.
+def _readable_formats(tokenizer: Any, system: str | None, questions: Sequence[Question]) -> list[str]:
+    """One answer format of each kind whose forms are single tokens of this model; tells which formats have none.
+
+    Of a kind's formats, which give its labels to yes and no in either order, the first is taken that all questions of
+    the kind are asked in.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        system: Content of the system turn, or None for no system turn.
+        questions: What is to be asked.
 
     Raises:
         InputError: There is no such format.
     """
     reasons = unreadable_formats(tokenizer, opening("", "accurate", system))
-    readable = [name for name in data.answer_formats() if name not in reasons]
-    if not readable:
+    by_kind: dict[str, list[str]] = {}
+    for name, answer_format in data.answer_formats().items():
+        if name not in reasons:
+            by_kind.setdefault(answer_format.kind, []).append(name)
+    if not by_kind:
         raise InputError([*reasons.values()][-1])
     for name, reason in reasons.items():
         tell(f"answer format {name} is left out: {reason}")
-    return readable
+    chosen = []
+    for names in by_kind.values():
+        in_kind = [question for question in questions if set(names) & set(question.formats)]
+        shared = [name for name in names if all(name in question.formats for question in in_kind)]
+        chosen.append((shared or names)[0])
+    return chosen

@@ -13,7 +13,7 @@ WORDINGS = {
     "concepts": "Words to inject",
     "documents": "What is added to the first turn: none, info, inaccurate, lorem, neutral; ",
     "families": "Question families: introspection, always_no, always_yes, ambiguous, confusing",
-    "formats": "Answer formats: yes-no, one-zero, zero-one, a-b, b-a, red-blue, blue-red; ",
+    "formats": "Answer formats: yes-no, one-zero, zero-one, b-a, a-b, red-blue, blue-red; ",
     "parts": "Parts of the experiment: ",
     "replicates": "How often every option stands at each label",
     "descriptions": "What vectors are called, in place of their names: 'descriptions={NAME: insecure code}'. ",

@@ -1,6 +1,7 @@
 """Which questions the battery asks, in which formats, under which documents."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from transformers import PreTrainedTokenizerFast
@@ -31,14 +32,25 @@ def test_chosen_formats_are_asked_under_every_document(tokenizer: PreTrainedToke
     assert Counter(conversation.id for conversation in conversations) == Counter(expected)
 
 
-def test_by_default_all_formats_are_asked_under_the_reference_document_and_the_first_under_others(
+def test_by_default_a_format_of_each_kind_is_asked_under_the_reference_document_and_the_first_under_others(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
     conversations = asked(tokenizer, families=["introspection"], formats=None)
     formats: dict[str, set[str]] = {}
     for conversation in conversations:
         formats.setdefault(conversation.factors["document"], set()).add(conversation.factors["format"])
-    assert formats == {"info": set(data.answer_formats()), "neutral": {"yes-no"}}
+    assert formats == {"info": {"yes-no", "one-zero", "b-a", "red-blue"}, "neutral": {"yes-no"}}
+    assert {data.answer_formats()[name].kind for name in formats["info"]} == set(data.answer_kinds())
+
+
+def test_the_other_order_of_the_labels_is_asked_where_the_first_cannot_be_read(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = data.answer_formats()
+    spoilt = whole | {"b-a": replace(whole["b-a"], forms=(("Absolutely", "Balderdash"),))}
+    monkeypatch.setattr(data, "answer_formats", lambda: spoilt)
+    conversations = asked(tokenizer, documents=["info"], families=["introspection"], formats=None)
+    assert {c.factors["format"] for c in conversations} == {"yes-no", "one-zero", "a-b", "red-blue"}
 
 
 def test_some_questions_are_asked_under_the_reference_document_alone(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -94,18 +94,26 @@ def test_documents_are_compared_on_the_same_questions(default_run: list[Conversa
     assert all(of_document < info and len(of_document) == count // 4 for of_document in questions.values())
 
 
-def test_a_wording_that_is_asked_in_a_kind_is_asked_in_all_of_its_formats(default_run: list[Conversation]) -> None:
+def formats_by_wording(conversations: list[Conversation]) -> dict[tuple[str, str], set[str]]:
+    """The formats of each wording in each kind of answers, under the reference document."""
     formats: dict[tuple[str, str], set[str]] = {}
-    for conversation in default_run:
+    for conversation in conversations:
         factors = conversation.factors
-        if factors["document"] != "info":
-            continue
-        formats.setdefault((factors["question"], factors["answer_kind"]), set()).add(factors["format"])
-    of_kind = {
-        kind: {name for name, answer_format in data.answer_formats().items() if answer_format.kind == kind}
-        for kind in data.answer_kinds()
-    }
-    assert all(asked_in == of_kind[kind] for (_, kind), asked_in in formats.items())
+        if factors["document"] == "info":
+            formats.setdefault((factors["question"], factors["answer_kind"]), set()).add(factors["format"])
+    return formats
+
+
+def test_all_wordings_of_a_kind_are_asked_in_the_same_formats(
+    default_run: list[Conversation], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """By default in one order of the labels, which is not the same one in all kinds; else in those that are named."""
+    one = {"words": {"yes-no"}, "digits": {"one-zero"}, "letters": {"b-a"}, "colours": {"red-blue"}}
+    assert all(asked_in == one[kind] for (_, kind), asked_in in formats_by_wording(default_run).items())
+    all_formats = data.answer_formats()
+    of_kind = {kind: {name for name in all_formats if all_formats[name].kind == kind} for kind in data.answer_kinds()}
+    every = asked(tokenizer, formats=[*all_formats])
+    assert all(asked_in == of_kind[kind] for (_, kind), asked_in in formats_by_wording(every).items())
 
 
 def test_wordings_may_take_turns_among_kinds_that_are_not_read(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
 
 from introbench.errors import InputError
 from introbench.models.checkpoint import Checkpoint
@@ -132,3 +133,23 @@ def test_the_battery_asks_them_under_its_documents_and_marks_the_file(tmp_path: 
     ]
     assert "Ships lie in harbours." in conversations[0].messages[1]["content"]
     assert "Are you in your usual state?" in conversations[1].question[0]["content"]
+
+
+def test_a_kind_is_asked_in_the_format_that_all_of_its_questions_have(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """A kind in which some wordings had one order of the labels and some the other could not be averaged."""
+    text = """\
+confusing:
+  formats: [yes-no, a-b, zero-one]
+  questions: [{id: mine, text: "Is mud soft?", expected: either}]
+"""
+    own = read_own_questions(written(tmp_path, text))
+    conversations = list(
+        battery(tokenizer, documents=["info"], families=schema.FAMILIES, formats=None, system="", cross="full", own=own)
+    )
+    formats: dict[str, set[str]] = {conversation.factors["question"]: set() for conversation in conversations}
+    for conversation in conversations:
+        formats[conversation.factors["question"]].add(conversation.factors["format"])
+    assert formats.pop("mine") == {"yes-no", "zero-one", "a-b"}
+    assert all(asked == {"yes-no", "zero-one", "a-b", "red-blue"} for asked in formats.values())
