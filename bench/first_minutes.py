@@ -3,9 +3,10 @@
     python bench/first_minutes.py OLD NEW                                                 # the default run, twice
     python bench/first_minutes.py OLD NEW --rounds 1 --arguments='-T concepts=cats --limit 4'    # a shortened form
 
-OLD and NEW are folders of checkouts in which `make setup` has been run. Prints, for each, the seconds of `make
-introspect`, the seconds and memory of `introbench table` on its log, the seconds from the command to the first forward
-pass of the model, and half the width of the interval of the excess; and the ratios of new to old.
+OLD and NEW are folders of checkouts in which `make setup` has been run. In each round the model is converted and
+Python's modules are compiled before anything is timed; vectors and doses are not kept. Prints, for each, the seconds of
+`make introspect`, the seconds and memory of `introbench table` on its log, the seconds from the command to the first
+forward pass of the model, and half the width of the interval of the excess; and the ratios of new to old.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 from measure import Used, gemm_peak, load, show_peak, used_by
@@ -76,9 +78,16 @@ class Checkout:
         """A program of the checkout's environment."""
         return self.folder / ".venv" / "bin" / name
 
-    def used_by(self, *command: str | Path) -> Used:
-        """What a command takes that is run in the checkout."""
-        return used_by(command, self.folder, {"HF_HUB_OFFLINE": "1", "INSPECT_DISPLAY": "plain"})
+    def used_by(self, cache: Path, *command: str | Path) -> Used:
+        """What a command takes that is run in the checkout.
+
+        Args:
+            cache: Where the model and its vectors are kept.
+            command: The program and its arguments.
+        """
+        environment = {"HF_HUB_OFFLINE": "1", "INSPECT_DISPLAY": "plain", "INTROBENCH_CACHE": str(cache)}
+        # A user's modules are compiled once; where that is turned off, every start would take ten seconds longer.
+        return used_by(command, self.folder, environment | {"PYTHONDONTWRITEBYTECODE": ""})
 
     def first_minutes(self, arguments: str, logs: Path) -> Minutes:
         """Measure one round.
@@ -88,11 +97,14 @@ class Checkout:
             logs: An empty folder for the log.
         """
         options = ["--log-dir", str(logs / "none"), "--model", "inject/smollm2", *arguments.split()]
-        begins = self.used_by(self.program("python"), FIRST_PASS, "eval", "evals/introspection.py", *options)
-        introspect = self.used_by("make", "introspect", f"LOGS={logs / 'run'}", f"ARGS={arguments}")
+        used_by = partial(self.used_by, logs / "cache")
+        first_pass = (self.program("python"), FIRST_PASS, "eval", "evals/introspection.py", *options)
+        used_by(*first_pass)
+        begins = used_by(*first_pass)
+        introspect = used_by("make", "introspect", f"LOGS={logs / 'run'}", f"ARGS={arguments}")
         (log,) = (logs / "run").rglob("*.eval")
-        table = self.used_by(self.program("introbench"), "table", log)
-        header = self.used_by(self.program("inspect"), "log", "dump", "--header-only", log).printed
+        table = used_by(self.program("introbench"), "table", log)
+        header = used_by(self.program("inspect"), "log", "dump", "--header-only", log).printed
         if ARRIVED not in begins.printed:
             raise RuntimeError(f"{self.folder}: the run ended without a forward pass")
         return Minutes(introspect.seconds, table.seconds, table.mebibytes, begins.seconds, half_width(header))
