@@ -19,7 +19,7 @@ from introbench.analysis.noticed import ScoredTrial
 from introbench.models.checkpoint import Checkpoint
 from introbench.progress import duration, tell
 from introbench.provider.resident import resident
-from introbench.provider.workload import seconds_per_block_token
+from introbench.provider.workload import SECONDS_PER_TRIAL, seconds_per_block_token
 from introbench.records.factors import Plan
 
 SumUp = Callable[[Sequence[ScoredTrial]], str]
@@ -113,7 +113,7 @@ def plan_run(
     _watch_runs()
     name, samples = dataset.name or "trials", list(dataset)
     work = work_of(samples)
-    seconds = work * seconds_per_block_token(checkpoint)
+    seconds = work * seconds_per_block_token(checkpoint) + len(samples) * SECONDS_PER_TRIAL
     tokens = round(work / checkpoint.n_layers, -3) or 1000
     tell(
         f"{name}: {len(samples):,} trials under {arms} arms, {tokens:,.0f} tokens through the model: "
