@@ -1,7 +1,8 @@
 """(h) every task with its defaults on the embedded model: what was expected before it ran, and what it took.
 
-    python bench/tasks.py                     # all nine, about 20 minutes on two cores
+    python bench/tasks.py                     # all ten, about half an hour on two cores
     python bench/tasks.py probe calibrate     # some
+    python bench/tasks.py --log-dir logs      # and keep the logs
 
 Vectors and strengths are found anew for every task, as in a first run.
 """
@@ -41,17 +42,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table, a row as soon as its task is through."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tasks", nargs="*", default=TASKS, metavar="TASK", help=", ".join(TASKS))
+    parser.add_argument("--log-dir", type=Path, help="where to keep the logs; by default they are not kept")
     options = parser.parse_args(arguments)
     print(show_peak(gemm_peak()), load(), sep=" | ")
     print(HEADER, "| --- " * HEADER.count(" |") + "|", sep="\n", flush=True)
     for task in options.tasks:
         with tempfile.TemporaryDirectory() as folder:
-            command = ["inspect", "eval", f"evals/{task}.py", "--model", "inject/smollm2", "--log-dir", folder]
+            logs = options.log_dir or Path(folder) / "logs"
+            command = ["inspect", "eval", f"evals/{task}.py", "--model", "inject/smollm2", "--log-dir", logs]
             environment = {
                 "HF_HUB_OFFLINE": "1",
                 "INSPECT_DISPLAY": "plain",
                 "COLUMNS": "500",
                 "INTROBENCH_CACHE": f"{folder}/cache",
+                "PYTHONDONTWRITEBYTECODE": "",
             }
             print(row(task, used_by(command, environment=environment)), flush=True)
 
