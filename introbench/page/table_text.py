@@ -1,6 +1,8 @@
 """A table of plain text and the sentences around it, for a page on which sentences wrap and tables do not."""
 
 import re
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 _COLUMNS = re.compile(r"\S  +\S|^[-= ]+$")
@@ -11,14 +13,14 @@ class TableText(NamedTuple):
     """A table and what is said about it.
 
     Attributes:
-        above: The paragraph above the table; empty if there is none.
+        above: The paragraphs above the table. Lines that follow each other are one, but for the points of a list.
         table: Its lines, as they are.
-        below: The paragraph below it.
+        below: The paragraphs below it.
     """
 
-    above: str
+    above: list[str]
     table: str
-    below: str
+    below: list[str]
 
 
 def table_text(text: str) -> TableText:
@@ -30,5 +32,11 @@ def table_text(text: str) -> TableText:
     lines = text.splitlines()
     of_table = [number for number, line in enumerate(lines) if _COLUMNS.search(line)]
     first, last = (of_table[0], of_table[-1] + 1) if of_table else (len(lines), len(lines))
-    above, below = (" ".join(" ".join(part).split()) for part in (lines[:first], lines[last:]))
-    return TableText(above, "\n".join(lines[first:last]), below)
+    return TableText(_paragraphs(lines[:first]), "\n".join(lines[first:last]), _paragraphs(lines[last:]))
+
+
+def _paragraphs(lines: Sequence[str]) -> list[str]:
+    """Lines without the breaks within sentences; a point of a list begins a paragraph."""
+    starts = [number for number, line in enumerate(lines) if number == 0 or line.startswith("- ")]
+    parts = [lines[start:end] for start, end in pairwise([*starts, len(lines)])]
+    return [paragraph for part in parts if (paragraph := " ".join(" ".join(part).split()))]

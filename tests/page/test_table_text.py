@@ -17,10 +17,16 @@ def test_every_word_stays_and_the_lines_of_the_table_are_as_they_were(
     table = tabulate(rows, ["one", "two", "three"], tablefmt="simple") if rows else ""
     parts = table_text("\n".join([*above, *table.splitlines(), *below]))
     assert parts.table == table
-    assert parts.above.split() == " ".join(above if rows else [*above, *below]).split()
-    assert parts.below.split() == (" ".join(below).split() if rows else [])
+    assert " ".join(parts.above).split() == " ".join(above if rows else [*above, *below]).split()
+    assert " ".join(parts.below).split() == (" ".join(below).split() if rows else [])
+    assert len(parts.above) <= 1, "a paragraph, since nothing here is a list"
 
 
 def test_a_table_without_a_rule_is_a_table() -> None:
     parts = table_text("name    mean\ncats  +0.100\nWhat the\n  columns mean.")
-    assert parts == ("", "name    mean\ncats  +0.100", "What the columns mean.")
+    assert parts == ([], "name    mean\ncats  +0.100", ["What the columns mean."])
+
+
+def test_the_points_of_a_list_are_paragraphs() -> None:
+    parts = table_text("What would settle it:\n- more concepts,\n  all of them\n- less noise")
+    assert parts == (["What would settle it:", "- more concepts, all of them", "- less noise"], "", [])
