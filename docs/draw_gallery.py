@@ -34,6 +34,13 @@ LOOK_AT = {
     "top_of_mind": "Does a vector do anything at all, and is the text still coherent? The model goes on from "
     '"I\'m thinking about" while it is steered. A vector without content would beat two random ones once in three '
     "times.",
+    "location": "Where was the thought? Each answer is right once for every place, so a liking for a place or a label "
+    "brings no more than chance.",
+    "identification": "Which concept was it? Bits count what is reported about what was injected, beside random "
+    "vectors.",
+    "model_swap": "Does the model notice that a fine-tune read the first part of the chat? The fine-tune is trained on "
+    "the spot to speak of cats.",
+    "calibrate": "Which strength? The dose grows with it; where texts stop being coherent, it is too much.",
     "probe": "Was the information there to report? A linear probe on the model's states stands beside its own report.",
 }
 """What to look at, for each task."""

@@ -33,11 +33,12 @@ VECTORS = {
 """What is injected, in words."""
 
 
-def main(path: str) -> None:
-    """Draw one log's picture beside this file.
+def main(path: str, folder: Path = Path(__file__).parent) -> None:
+    """Draw one log's picture.
 
     Args:
         path: A log of the introspection task with the document info.
+        folder: Where to write result.png; beside this file by default.
     """
     log = read_eval_log(path)
     points = answers(log)
@@ -46,7 +47,7 @@ def main(path: str) -> None:
     concept = next(iter(sorted(points)))
     draw_answers(left, points[concept], concept)
     draw_excess(right, log)
-    figure.savefig(Path(__file__).parent / "result.png", dpi=110)
+    figure.savefig(folder / "result.png", dpi=110)
 
 
 def answers(log: EvalLog) -> dict[str, dict[str, list[tuple[float, float]]]]:
@@ -93,7 +94,7 @@ def draw_excess(axes: Axes, log: EvalLog) -> None:
     """What introspection questions move beyond the curve, with intervals, by kind of vector."""
     values = introspection_values(scored_trials(log.samples or [], "yes_shift"))
     start, end = "excess | ", f" | {DOCUMENT}"
-    rows = [name for name in values if name.startswith(start) and name.endswith(end) and "(impact)" not in name]
+    rows = [name for vectors in VECTORS if (name := f"{start}{vectors}{end}") in values]
     for at, name in enumerate(rows):
         low, high = values[f"{name} | low"], values[f"{name} | high"]
         colour = "#d62728" if at == 0 else "#777777"
