@@ -59,7 +59,7 @@ def test_the_page_says_what_the_table_says_and_draws_every_panel(path: Path) -> 
     plain = text.replace("&#39;", "'").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     assert all(sentence in plain for sentence in log.report.conclusion)
     tables = [table_text(table) for table in (*log.report.tables, *log.report.further)]
-    assert all(part in plain for parts in tables for part in parts)
+    assert all(part in plain for above, table, below in tables for part in (*above, table, *below))
     section = section_of(log)
     names = [f"{section.anchor}-{figure.name}-{n}" for figure in section.figures for n in range(len(figure.panels))]
     assert list(charts_of(text)) == names
