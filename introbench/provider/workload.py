@@ -17,7 +17,7 @@ from introbench.steering.arms import ArmBatch
 from introbench.steering.injection import Injection
 from introbench.steering.planned import planned_arms
 
-BESIDE_PRODUCTS = 1.6
+BESIDE_PRODUCTS = 2.2
 """How many times as long a run takes as the products of its tokens with the blocks' weights alone, at their fastest."""
 
 SECONDS_PER_TRIAL = 0.015
