@@ -47,7 +47,11 @@ LOOK_AT = {
 
 SHOWN = {
     "introspection": ("shifts", "excess"),
-    "sweep": ("maps",),
+    "sweep": ("maps-info",),
+    "probe": ("auroc",),
+    "location": ("accuracy",),
+    "identification": ("bits",),
+    "model_swap": ("contrasts",),
 }
 """Which figures of a task are shown; the first two of the others."""
 
