@@ -48,6 +48,7 @@ LOOK_AT = {
 SHOWN = {
     "introspection": ("shifts", "excess"),
     "sweep": ("maps-info",),
+    "logit_lens": ("gaps",),
     "probe": ("auroc",),
     "location": ("accuracy",),
     "identification": ("bits",),

@@ -14,6 +14,9 @@ BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#
 _NAME_WIDTH = 30
 """Characters of a line in the name of a row."""
 
+_ROW, _LINE = 30, 14
+"""Height of a row whose name has one or two lines, and of every further line, in pixels."""
+
 _LINES = {"labelExpr": "split(datum.label, '\\n')"}
 
 
@@ -57,8 +60,9 @@ def intervals(rows: Sequence[Row], title: str, *, at: float = 0.0, form: str = "
         colour: Of the marks.
     """
     x = {"field": "estimate", "type": "quantitative", "title": title, "axis": {"format": form, "tickCount": 5}}
+    further_lines = max((row["name"].count("\n") - 1 for row in rows), default=0)
     return {
-        "height": 30 * len(rows),
+        "height": (_ROW + _LINE * max(0, further_lines)) * len(rows),
         "encoding": {
             "y": {
                 "field": "name",

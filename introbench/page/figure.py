@@ -21,6 +21,9 @@ Spec = dict[str, Any]
 PICTURE_WIDTH = 360
 """Width of a panel's plot in a picture, in pixels; on the page it is as wide as there is room."""
 
+ROOM = 40
+"""Left of every panel in a picture, in pixels: an SVG may be shown in wider letters than it was drawn with."""
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -86,6 +89,9 @@ class Figure:
             "title": {"text": self.title, "anchor": "start"},
             "columns": self.columns,
             "concat": [{"title": panel.title, **panel.chart(PICTURE_WIDTH)} for panel in self.panels],
+            "spacing": ROOM,
+            "padding": {"left": ROOM, "top": 5, "right": 5, "bottom": 5},
+            "resolve": {"scale": {"color": "independent", "shape": "independent", "strokeDash": "independent"}},
             "config": CONFIG,
             "background": "white",
         }

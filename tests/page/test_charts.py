@@ -14,7 +14,8 @@ def test_rows_of_intervals_keep_their_order_and_long_names_are_broken() -> None:
     assert rows[0]["name"] == "introspection minus the\ncontrol questions of one\nfamily"
     chart = intervals(rows, "nats")
     assert chart["encoding"]["y"]["sort"] == [row["name"] for row in rows]
-    assert chart["height"] == 60
+    assert chart["height"] == 2 * 44, "room for three lines"
+    assert intervals(rows[1:], "nats")["height"] == 30
 
 
 def test_hovering_shows_everything_that_rows_say() -> None:

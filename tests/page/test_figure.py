@@ -3,10 +3,12 @@
 import importlib.util
 import json
 import math
+from pathlib import Path
 
 import pytest
 
 from introbench.errors import InputError
+from introbench.page.charts import BLUE, ORANGE, lines
 from introbench.page.figure import Figure, Panel, require_vega
 
 ROWS = [{"name": "a, b", "estimate": 0.5, "low": math.nan}, {"name": "c", "estimate": -1.25, "more": "x"}]
@@ -31,6 +33,18 @@ def test_a_chart_is_json_without_numbers_that_are_not_finite() -> None:
         "mark": "point",
     }
     assert "autosize" not in FIGURE.panels[0].chart(300)
+
+
+def test_panels_keep_their_own_colours_in_a_picture(tmp_path: Path) -> None:
+    """Charts side by side share a scale unless they are told not to; then all lines had the first panel's colour."""
+    panels = []
+    for name, colour in (("dose", BLUE), ("live", ORANGE)):
+        rows = [{"x": 1.0, "y": 0.0, "group": name}, {"x": 2.0, "y": 1.0, "group": name}]
+        panels.append(Panel(name, lines(rows, "norm", "share", {name: colour}), rows))
+    Figure("lines", "Lines", "", panels).write(tmp_path)
+    svg = (tmp_path / "lines.svg").read_text(encoding="utf-8")
+    assert f'stroke="{BLUE}"' in svg
+    assert f'stroke="{ORANGE}"' in svg
 
 
 def test_a_missing_package_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
