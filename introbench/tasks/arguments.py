@@ -170,7 +170,7 @@ def choose(value: object, options: Iterable[str], what: str) -> tuple[str, ...]:
 
 
 def choose_formats(value: object) -> tuple[str, ...] | None:
-    """Read a choice of answer formats; None means all that the model can be read in.
+    """Read a choice of answer formats; None means one of each kind that the model can be read in.
 
     Raises:
         InputError: A name is not that of a format, or none is left.

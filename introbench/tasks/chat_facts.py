@@ -20,7 +20,7 @@ def chat_facts(checkpoint: Checkpoint, conversations: Sequence[Conversation], fo
     Args:
         checkpoint: The model.
         conversations: What is asked.
-        formats: The answer formats that the user chose; None where all that can be read were to be asked.
+        formats: The answer formats that the user chose; None where one of each kind that can be read was to be asked.
 
     Returns:
         `vocabulary`, a digest; `template_date`, if the chat template writes a date; `prior_turns`, each of them as it

@@ -35,7 +35,7 @@ def asked_conversations(
         prompts: Files or folders of published conversations; None for the battery.
         documents: Names of documents; None for all.
         families: Names of question families; None for all that are known.
-        formats: Names of answer formats; None for all that the model can be read in.
+        formats: Names of answer formats; None for one of each kind that the model can be read in.
         system: Content of the system turn, or None for no system turn.
         known_families: The families that may be chosen.
         lens: Whether answers are read after every block too.
