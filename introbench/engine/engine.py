@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -30,6 +31,10 @@ class Path(Protocol):
 
     def run(self, job: Job) -> Iterator[EndStates]:
         """The model's states at the ends of a job's questions, all of them or some at a time."""
+        ...
+
+    def keeping(self) -> AbstractContextManager[None]:
+        """Afterwards go on with what is kept now, whatever is read or released in between."""
         ...
 
     def release(self) -> None:
@@ -131,6 +136,10 @@ class Engine(ABC):
     def close(self) -> None:
         """Let go of everything; the engine cannot be used any more."""
         self.release()
+
+    def keeping(self) -> AbstractContextManager[None]:
+        """Afterwards go on with the caches that are kept now, whatever is read or released in between."""
+        return self._path.keeping()
 
     def release(self) -> None:
         """Let go of the caches that are kept for more requests on the same prior turn."""

@@ -8,7 +8,7 @@ does not grow with the number of arms or questions.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -104,6 +104,16 @@ class FastPath:
     def step_kernels(self) -> StepKernels:
         """What texts may be written by that go on after a prompt; see `introbench.engine.shared_steps`."""
         return StepKernels(self._kernels.fused_attention, self._linear_maps)
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Afterwards go on with what is kept now, whatever is read or released in between."""
+        kept = self._prior, self._filled
+        try:
+            yield
+        finally:
+            self.release()
+            self._prior, self._filled = kept
 
     def release(self) -> None:
         """Let go of everything that is kept for later jobs."""

@@ -6,7 +6,7 @@ model.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor
@@ -62,6 +62,16 @@ class PlainPath:
             {block: torch.cat([part.residuals[block] for part in parts]) for block in parts[0].residuals},
             None if parts[0].logits is None else torch.cat([part.logits for part in parts if part.logits is not None]),
         )
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Afterwards go on with what is kept now, whatever is read or released in between."""
+        kept = self._filled
+        try:
+            yield
+        finally:
+            self.release()
+            self._filled = kept
 
     def release(self) -> None:
         """Let go of everything that is kept for later jobs."""

@@ -4,12 +4,32 @@ A loaded model finishes its calls before another is loaded; and those who wait f
 arms finish theirs before the cache is filled anew.
 """
 
+import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import anyio
+
+SWITCH_INTERVAL = 5e-5
+"""Seconds after which Python lets another thread go on while a model computes."""
+
+
+@contextmanager
+def quick_switches() -> Iterator[None]:
+    """Let Python's threads take turns a hundred times as often as they do by default.
+
+    A thread that runs a model lets go of the interpreter at each of its many operations, and has it back only when the
+    thread that keeps the log has used up its interval: while that one is busy, a model takes fifty times as long by
+    default, and three times as long with this interval, which costs the log nothing that can be measured.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @dataclass(eq=False)
@@ -131,7 +151,8 @@ class ModelQueue:
                 self._pass_on(place)
             raise
         try:
-            yield
+            with quick_switches():
+                yield
         finally:
             self._pass_on(place)
 

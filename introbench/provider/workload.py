@@ -55,8 +55,6 @@ class WorkOfCalls:
         chats = [question.chat for question in questions]
         arms = self._arms_of(batch, chats[0].prior)
         work = self._workload.job(chats[0].prior_tokens, [chat.question_tokens for chat in chats], arms)
-        if is_first:  # the self-checks may compute something else
-            self._workload.release()
         return work
 
     def end_of_prior(self, prior: Tokens, batch: ArmBatch) -> int:

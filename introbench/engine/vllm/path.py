@@ -1,6 +1,7 @@
 """Runs the questions of a prior turn under arms on a vLLM server: every question and distinct arm is one request."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
 import torch
@@ -57,6 +58,10 @@ class ServerPath:
             states = self._ask(job, arms)
             self._check.ask(self._client)
             yield states
+
+    def keeping(self) -> AbstractContextManager[None]:
+        """A server keeps nothing of ours."""
+        return nullcontext()
 
     def release(self) -> None:
         """A server keeps nothing of ours."""
