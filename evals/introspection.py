@@ -25,7 +25,7 @@ from introbench.tasks.near_controls import near_controls
 from introbench.tasks.trials import TRIALS_IN_FLIGHT, concept_trials, plan_of, run_facts, system_turn
 from introbench.tasks.viewer import samples_view
 
-FEWER_CONCEPTS = 5
+FEWER_CONCEPTS = 3
 """How many concepts are injected under other documents than the reference by default: the verdict does not rest on
 these, and as many contrasts have intervals as with all."""
 

@@ -142,7 +142,9 @@ class ArmPlan:
         return arms
 
     def of_fewer(self, count: int) -> "ArmPlan":
-        """A plan of some of the concepts, spread over all, with as large a share of the random vectors of equal norm.
+        """A plan of some of the concepts, spread over all, without random vectors of equal norm.
+
+        There would be too few of these for an interval, and those of equal dose say what a verdict needs.
 
         Args:
             count: How many concepts; the plan stays as it is if it has no more.
@@ -151,7 +153,7 @@ class ArmPlan:
         if count >= total:
             return self
         spread = tuple(self.vectors[number * total // count] for number in range(count))
-        return replace(self, vectors=spread, norm_arms=-(-self.norm_arms * count // total))
+        return replace(self, vectors=spread, norm_arms=0)
 
     def split(self) -> list["ArmPlan"]:
         """Plans of at most `CONCEPTS_PER_BATCH` concepts each, so that each fits a batch."""

@@ -16,7 +16,9 @@ from introbench.records.arm import Arm
 from introbench.records.factors import PlaceFactors, Plan, QuestionFactors, TrialFactors, id_of_concept
 from introbench.steering.arms import ArmPlan
 
-TRIALS_IN_FLIGHT = 1000
+TRIALS_IN_FLIGHT = 600
+"""How many trials of a run Inspect begins at once. The model can begin when these have begun, which takes seconds; and
+the first of the next trials have to wait in line when some hundreds have been read together."""
 
 Questions = dict[str, list[dict[str, Any]]]
 """What is asked after each prior turn: messages and answers, by the name of the group that is run as one."""
