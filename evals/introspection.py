@@ -100,7 +100,8 @@ def introspection(
         controls_near: How many control questions to ask: those whose answers without an injection are nearest to those
             to introspection questions; all by default. The model is loaded to choose them, before the run begins.
         concepts_elsewhere: How many of the concepts are injected under documents other than info (or the first one); by
-            default all where documents are named, else five, which say less and take half of the time.
+            default all where documents are named, else three, which say less and take a third of the time. Where they
+            are not all, random vectors of equal norm are left out there.
         questions: A YAML file of your own questions, by family as in datasets/questions.yaml; a family of the file
             takes the place of ours of that name. It may also have `documents` and `concepts` of your own.
     """
@@ -156,7 +157,7 @@ def introspection(
         scorer=yes_shift(),
         config=GenerateConfig(max_connections=TRIALS_IN_FLIGHT),
         viewer=_viewer(both=len(arms.steerings) > 1),
-        version=6,
+        version=7,
         metadata=run_facts(checkpoint, arms)
         | chat_facts(checkpoint, conversations, () if prompts else formats)
         | chosen

@@ -167,10 +167,22 @@ def answer_token(tokenizer: Any, chat: Chat, form: str) -> int | None:
     The form is tokenised together with the chat, because the same text can be one token at the start of a string and
     two tokens after a prefill, or can change the last token of the prefill.
     """
-    tokens = encode(tokenizer, chat.text + form)
-    if len(tokens) == len(chat.tokens) + 1 and tokens[:-1] == chat.tokens and reads_as(tokenizer, tokens[-1], form):
+    text, before = _to_its_end(tokenizer, chat)
+    tokens = encode(tokenizer, text + form)
+    if len(tokens) == len(before) + 1 and tokens[:-1] == before and reads_as(tokenizer, tokens[-1], form):
         return tokens[-1]
     return None
+
+
+def _to_its_end(tokenizer: Any, chat: Chat) -> tuple[str, tuple[int, ...]]:
+    """What a chat's forms are tokenised together with: all after the prior turn, which is much shorter than the chat.
+
+    The whole chat, where a tokenizer does not give the same tokens for the rest by itself.
+    """
+    rest = chat.text.removeprefix(chat.prior_text)
+    if _encode_once(tokenizer, rest) == chat.question_tokens:
+        return rest, chat.question_tokens
+    return chat.text, chat.tokens
 
 
 def next_token(tokenizer: Any, chat: Chat, text: str) -> int | None:

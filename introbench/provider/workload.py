@@ -54,8 +54,7 @@ class WorkOfCalls:
             self._workload.release()
         chats = [question.chat for question in questions]
         arms = self._arms_of(batch, chats[0].prior)
-        work = self._workload.job(chats[0].prior_tokens, [chat.question_tokens for chat in chats], arms)
-        return work
+        return self._workload.job(chats[0].prior_tokens, [chat.question_tokens for chat in chats], arms)
 
     def end_of_prior(self, prior: Tokens, batch: ArmBatch) -> int:
         """The work of reading the last token of a prior turn, which is steered itself."""

@@ -111,7 +111,7 @@ class _Search:
     @property
     def found(self) -> float:
         """The best norm so far, rounded."""
-        return float(f"{self._best[0]:.{DIGITS}g}")
+        return _rounded(self._best[0])
 
     @property
     def is_close(self) -> bool:
@@ -135,16 +135,19 @@ class _Search:
         self._tried.append((self.norm, dose))
         if self.is_close:
             return
+        self.norm = _rounded(self._next())  # as it would be found, so that its dose is known then
+
+    def _next(self) -> float:
+        """The norm to try next."""
         # What is not finite is too strong.
         low = max((norm for norm, d in self._tried if d < self.target), default=None)
         high = min((norm for norm, d in self._tried if not d < self.target), default=None)
         towards = self._along_the_line()
         if low is not None and high is not None:
-            self.norm = towards if towards is not None and low < towards < high else math.sqrt(low * high)
-        elif towards is not None:
-            self.norm = min(max(towards, self.norm / FURTHEST), self.norm * FURTHEST)
-        else:
-            self.norm = low * FURTHEST if low is not None else min(norm for norm, _ in self._tried) / FURTHEST
+            return towards if towards is not None and low < towards < high else math.sqrt(low * high)
+        if towards is not None:
+            return min(max(towards, self.norm / FURTHEST), self.norm * FURTHEST)
+        return low * FURTHEST if low is not None else min(norm for norm, _ in self._tried) / FURTHEST
 
     def _along_the_line(self) -> float | None:
         """Where a straight line between logarithms reaches the target: through the two doses nearest to it."""
@@ -157,6 +160,10 @@ class _Search:
         if others:
             slope = math.log(dose / others[0][1]) / math.log(norm / others[0][0])
         return norm * (self.target / dose) ** (1 / slope) if slope > SMALLEST_SLOPE else None
+
+
+def _rounded(norm: float) -> float:
+    return float(f"{norm:.{DIGITS}g}")
 
 
 def _system(tokenizer: Any) -> str | None:

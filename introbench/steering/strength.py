@@ -25,6 +25,11 @@ from introbench.steering.vectors.store import content_hash
 BEGINNING = 0.05
 """Where the search for a norm begins, as a share of the residual norm."""
 
+_DoseOf = tuple[tuple[str, str], ...]
+"""What a dose depends on, by name."""
+
+_SHAM: _DoseOf = ()
+
 
 @dataclass(frozen=True)
 class ResolvedInjection:
@@ -56,7 +61,8 @@ class Strengths:
         self._library = library
         self._fingerprint = fingerprint
         self._norms: dict[Injection, float] = {}
-        self._doses: dict[ResolvedInjection, float] = {}
+        self._doses: dict[_DoseOf, float] = {_SHAM: 0.0}
+        self._stored: set[_DoseOf] = {_SHAM}
 
     def resolve(self, injections: Sequence[Injection]) -> tuple[ResolvedInjection, ...]:
         """Injections with the norms of what they add at each layer; those that are given as doses are found together.
@@ -112,16 +118,9 @@ class Strengths:
         for rows, arms in parts:
             if arms.filler is not None:
                 continue
-            in_cache = {row: ResolvedInjection(_in_cache(resolved[row].injection), resolved[row].norm) for row in rows}
-            distinct = list(dict.fromkeys(in_cache.values()))
-            # A batch of some of the concepts has doses that are known already.
-            if not self._doses.keys() >= set(distinct):
-                # Arms that are on in the cache alone have keys and values that can be used again.
-                can_reuse = distinct == [resolved[row] for row in rows]
-                measured = self._carriers.doses(arms if can_reuse else self.arms(distinct))
-                self._doses |= dict(zip(distinct, measured, strict=True))
-            for row, injection in in_cache.items():
-                doses[row] = self._doses[injection] if math.isfinite(self._doses[injection]) else None
+            in_cache = [ResolvedInjection(_in_cache(resolved[row].injection), resolved[row].norm) for row in rows]
+            for row, dose in zip(rows, self._rounded_doses(in_cache, keep=True), strict=True):
+                doses[row] = dose if math.isfinite(dose) else None
         return doses
 
     def _resolve_given(self, injections: Sequence[Injection]) -> None:
@@ -159,26 +158,44 @@ class Strengths:
             control: model for control, model in zip(controls, models, strict=True) if control.match == "impact"
         }
         if by_impact:
-            doses = self._doses_to_match(list(dict.fromkeys(by_impact.values())))
-            targets = {control: doses[model] for control, model in by_impact.items()}
+            matched = [ResolvedInjection(model, self._norms[model]) for model in by_impact.values()]
+            targets = dict(zip(by_impact, self._rounded_doses(matched, keep=True), strict=True))
             self._find_norms(targets, {control: abs(self._norms[model]) for control, model in by_impact.items()})
 
-    def _doses_to_match(self, injections: Sequence[Injection]) -> dict[Injection, float]:
-        """The doses of injections whose norms are known, from the store where they are kept.
+    def _rounded_doses(self, resolved: Sequence[ResolvedInjection], *, keep: bool) -> list[float]:
+        """The doses of injections into the cache alone; those that are not known are measured together.
 
-        They are rounded, so that what is found by them does not depend on which other injections are measured beside.
+        They are rounded, so that neither they nor what is found by them depend on which others are measured beside.
+
+        Args:
+            resolved: The injections.
+            keep: Whether to keep doses in the store, for later runs.
         """
-        keys = {i: self._key(i, "dose_of", norm=f"{self._norms[i]:.9g}") for i in injections}
-        kept = {injection: self._library.store.load(key) for injection, key in keys.items()}
-        doses = {injection: float(dose) for injection, dose in kept.items() if dose is not None}
-        unknown = [injection for injection in injections if injection not in doses]
+        of_each = [self._dose_of(each) for each in resolved]
+        unknown: dict[_DoseOf, ResolvedInjection] = {}
+        for each, key in zip(resolved, of_each, strict=True):
+            if key in self._doses:
+                continue
+            kept = self._library.store.load(dict(key))
+            if kept is None:
+                unknown[key] = each
+            else:
+                self._doses[key] = float(kept)
+                self._stored.add(key)
         if unknown:
-            measured = self._measured(unknown, [self._norms[injection] for injection in unknown])
-            for injection, dose in zip(unknown, measured, strict=True):
-                doses[injection] = float(f"{dose:.{DIGITS}g}")
-                if math.isfinite(dose):
-                    self._library.store.save(keys[injection], torch.tensor(doses[injection], dtype=torch.float64))
-        return doses
+            measured = self._measured([r.injection for r in unknown.values()], [r.norm for r in unknown.values()])
+            self._doses |= {key: float(f"{dose:.{DIGITS}g}") for key, dose in zip(unknown, measured, strict=True)}
+        if keep:
+            for key in {key for key in of_each if math.isfinite(self._doses[key])} - self._stored:
+                self._library.store.save(dict(key), torch.tensor(self._doses[key], dtype=torch.float64))
+                self._stored.add(key)
+        return [self._doses[key] for key in of_each]
+
+    def _dose_of(self, resolved: ResolvedInjection) -> _DoseOf:
+        """The key under which the dose of an injection into the cache alone is kept."""
+        if resolved.injection.vector is None:
+            return _SHAM
+        return tuple(self._key(resolved.injection, "dose_of", norm=f"{resolved.norm:.9g}").items())
 
     def _find_norms(
         self, doses: Mapping[Injection, float], beginnings: Mapping[Injection, float] | None = None
@@ -203,10 +220,8 @@ class Strengths:
             return
 
         def measure(norms: Mapping[int, float]) -> list[float]:
-            injections = [wanted[number] for number in norms]
-            return self._measured(
-                injections, [_sign(i) * norm for i, norm in zip(injections, norms.values(), strict=True)]
-            )
+            tried = [ResolvedInjection(wanted[number], _sign(wanted[number]) * norm) for number, norm in norms.items()]
+            return self._rounded_doses(tried, keep=False)
 
         begin = BEGINNING * self._library.residual_norm(next(iter(doses)).layers)
         starts = [beginnings[i] if beginnings else begin / self._library.length(i) for i in wanted]

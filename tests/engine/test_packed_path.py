@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -136,3 +137,30 @@ def test_arms_are_one_row_for_as_long_as_the_same_is_added_to_them(llama: PreTra
         7 * (BELOW + ENDS),
     ]
     assert_true(llama, requests, engine.read(requests))
+
+
+def test_what_is_kept_is_there_again_whatever_was_read_and_released_meanwhile(llama: PreTrainedModel) -> None:
+    engine, batch = TransformersEngine(llama), arms(3, blocks=(1, 2))
+    requests = requests_of(PRIOR, BRANCHING, batch)
+    first = engine.read(requests)
+    kept = rows_and_tokens(engine, requests)
+    with engine.keeping():
+        engine.read(requests_of(PRIOR[:-1], BRANCHING, arms(2, seed=1)))
+        engine.release()
+        engine.read(requests_of(PRIOR, BRANCHING, arms(2, seed=1)))
+    assert rows_and_tokens(engine, requests) == kept, "the prior turn is not read again"
+    for reading, again in zip(first, engine.read(requests), strict=True):
+        assert torch.equal(reading.logprobs, again.logprobs)
+    engine.release()
+    assert rows_and_tokens(engine, requests) != kept
+
+
+def test_what_is_kept_is_there_again_after_an_error(llama: PreTrainedModel) -> None:
+    engine = TransformersEngine(llama)
+    requests = requests_of(PRIOR, BRANCHING, arms(3))
+    engine.read(requests)
+    kept = rows_and_tokens(engine, requests)
+    with suppress(KeyError), engine.keeping():
+        engine.release()
+        raise KeyError
+    assert rows_and_tokens(engine, requests) == kept

@@ -30,6 +30,20 @@ def test_a_prior_turn_is_filled_once_for_all_of_its_questions(llama: PreTrainedM
     assert torch.equal(again[0], first[0]), "the questions in between have left nothing in the cache"
 
 
+def test_what_is_kept_is_there_again_whatever_was_read_and_released_meanwhile(llama: PreTrainedModel) -> None:
+    path, job = PlainPath(Weights(llama)), Job(PRIOR, QUESTIONS[:1], (ARMS,), every_block=False)
+    first = ends(path, job)
+    with path.keeping():
+        ends(path, Job(PRIOR[:-1], QUESTIONS[:1], (ARMS,), every_block=False))
+        path.release()
+    sizes: list[tuple[int, ...]] = []
+    handle = llama.model.embed_tokens.register_forward_pre_hook(lambda _m, args: sizes.append(tuple(args[0].shape)))
+    again = ends(path, job)
+    handle.remove()
+    assert sizes == [(2, len(QUESTIONS[0]))]
+    assert torch.equal(again[0], first[0])
+
+
 def test_states_of_every_block_are_given_where_they_are_asked_for(llama: PreTrainedModel) -> None:
     path = PlainPath(Weights(llama))
     (states,) = path.run(Job(PRIOR, QUESTIONS[:1], (None,), every_block=True))

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import normalizers
 
 from introbench.errors import InputError
 from introbench.models.checkpoint import Checkpoint
-from introbench.prompts.chat import answer_token, tokenize_chat
+from introbench.prompts.chat import answer_token, encode, tokenize_chat
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
@@ -71,6 +72,37 @@ def test_answer_forms_are_single_tokens_in_context_or_nothing(tokenizer: Any) ->
     assert tokenizer.decode([answer_token(tokenizer, chat, " yes")]) == " yes"
     assert answer_token(tokenizer, chat, " unquestionably-so") is None
     assert answer_token(tokenizer, chat, "") is None
+
+
+def _spacing() -> Any:
+    """A tokenizer that puts a space first, and whose turns begin without a mark: the rest of a chat is another text."""
+    tokenizer = deepcopy(_TOKENIZER)
+    tokenizer._tokenizer.normalizer = normalizers.Prepend(" ")
+    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
+    return tokenizer
+
+
+def test_the_rest_of_a_chat_may_have_other_tokens_by_itself() -> None:
+    tokenizer = _spacing()
+    chat = tokenize_chat(tokenizer, messages(), 3)
+    assert encode(tokenizer, chat.text.removeprefix(chat.prior_text)) != chat.question_tokens
+    assert answer_token(tokenizer, chat, " yes") == encode(tokenizer, chat.text + " yes")[-1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    tokenizer=st.sampled_from([_TOKENIZER, _spacing()]),
+    question=_words,
+    prefill=st.sampled_from(["The answer is", "Answer [", "I say", "Well,", "-"]),
+    form=st.sampled_from([" yes", "yes", " Yes", "1", "]", " red", "ers", "\n", "", " unquestionably-so"]),
+)
+def test_a_form_is_the_token_that_it_is_in_the_whole_chat(
+    tokenizer: Any, question: str, prefill: str, form: str
+) -> None:
+    chat = tokenize_chat(tokenizer, messages(question=question, prefill=prefill), 3)
+    whole = encode(tokenizer, chat.text + form)
+    is_one = whole[:-1] == chat.tokens and tokenizer.decode(whole[-1]).strip() == form.strip()
+    assert answer_token(tokenizer, chat, form) == (whole[-1] if is_one else None)
 
 
 NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"

@@ -1,9 +1,12 @@
 """ModelQueue: one at a time, in order, one model after the other, and none lost to a cancellation."""
 
+import sys
+from contextlib import suppress
+
 import anyio
 import pytest
 
-from introbench.provider.model_queue import ModelQueue
+from introbench.provider.model_queue import SWITCH_INTERVAL, ModelQueue
 
 
 @pytest.mark.parametrize("backend", ["asyncio"])
@@ -118,3 +121,22 @@ def test_whoever_comes_when_all_is_known_goes_on_at_once() -> None:
                     pass
 
     anyio.run(main)
+
+
+def test_threads_take_turns_quickly_while_a_model_computes_and_not_afterwards() -> None:
+    seen: list[float] = []
+    before = sys.getswitchinterval()
+
+    async def main() -> None:
+        turns = ModelQueue()
+        with suppress(KeyError):
+            async with turns.turn("a"):
+                seen.append(sys.getswitchinterval())
+                raise KeyError
+        seen.append(sys.getswitchinterval())
+        async with turns.turn("a"):
+            seen.append(sys.getswitchinterval())
+
+    anyio.run(main)
+    assert seen == pytest.approx([SWITCH_INTERVAL, before, SWITCH_INTERVAL])
+    assert sys.getswitchinterval() == before

@@ -101,7 +101,7 @@ def _reworded(record: Record) -> Record:
         (_stronger, "strength: 3 -> 8"),
         (_without_a_trial, "1 trials before alone, such as info."),
         (_reworded, "1 questions have other texts, such as info."),
-        (lambda record: replace(record, task_version="9"), "version: 6 -> 9"),
+        (lambda record: replace(record, task_version="9"), "version: 7 -> 9"),
     ],
 )
 def test_other_trials_have_another_digest_and_say_what_differs(

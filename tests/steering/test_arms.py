@@ -2,7 +2,7 @@
 
 import pytest
 
-from introbench.records.arm import NORM
+from introbench.records.arm import IMPACT, RANDOM
 from introbench.steering.arms import ArmPlan
 from introbench.steering.injection import VectorRecipe, parse_strength
 

@@ -80,10 +80,34 @@ def test_a_batch_of_some_of_the_injections_has_doses_that_are_known(
     strengths = runtime.strengths
     whole = strengths.resolve([sham(LAYERS), injection("cats", Strength(2)), injection("bread", Strength(2))])
     measured = strengths.doses_of_batch(whole, [([0, 1, 2], strengths.arms(whole))])
-    assert measured == pytest.approx(strengths.doses(whole))
+    assert measured == [float(f"{dose:.4g}") for dose in strengths.doses(whole)]
     monkeypatch.setattr(strengths._carriers, "doses", lambda arms: pytest.fail("measured again"))
     fewer = [whole[0], whole[2]]
     assert strengths.doses_of_batch(fewer, [([0, 1], strengths.arms(fewer))]) == [measured[0], measured[2]]
+
+
+def test_what_was_measured_on_the_way_to_a_dose_is_not_measured_again(
+    runtime: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = VectorRecipe("pca_center", "cats")
+    rotated = Injection(replace(own, seed=0), LAYERS, Strength(1.7), like=own, match="impact")
+    by_norm = replace(rotated, match="norm")
+    batch = runtime.strengths.resolve([sham(LAYERS), injection("cats", Strength(1.7)), rotated, by_norm])
+    monkeypatch.setattr(runtime.strengths._carriers, "doses", lambda arms: pytest.fail("measured again"))
+    known = runtime.strengths.doses_of_batch(batch, [(range(4), runtime.strengths.arms(batch))])
+    monkeypatch.undo()
+    assert known == [float(f"{dose:.4g}") for dose in runtime.strengths.doses(batch)]
+    assert known[2] == pytest.approx(known[1], rel=0.05)
+
+
+def test_doses_are_kept_for_later_runs(runtime: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    injections = [sham(LAYERS), injection("cats", Strength(1.6)), injection("bread", Strength(1.6))]
+    batch = runtime.strengths.resolve(injections)
+    parts = [(range(3), runtime.strengths.arms(batch))]
+    first = runtime.strengths.doses_of_batch(batch, parts)
+    later = strengths.Strengths(runtime.engine, runtime.tokenizer, runtime.library, runtime.strengths._fingerprint)
+    monkeypatch.setattr(later, "_measured", None)
+    assert later.doses_of_batch(later.resolve(injections), parts) == first
 
 
 def test_the_asked_dose_is_reached_by_every_vector_and_kept(
