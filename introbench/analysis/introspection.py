@@ -77,7 +77,15 @@ class IntrospectionRun:
         return [*self.reference_excesses, *self._excesses_under(self.plan.ordered_documents[1:])]
 
     def _excesses_under(self, documents: Sequence[str]) -> list[Excess]:
-        return excesses(self.shifts, self.plan, documents=documents, doses=self.doses)
+        # Fewer vectors may be injected under some documents, so that their mean dose is another there.
+        return [
+            excess
+            for document in documents
+            for excess in excesses(self.shifts, self.plan, documents=[document], doses=self._doses_under(document))
+        ]
+
+    def _doses_under(self, document: str) -> dict[str, float]:
+        return mean_doses(trial for trial in self.read if trial[0].asked.document == document)
 
     @cached_property
     def excess_by_wording(self) -> dict[str, Interval]:

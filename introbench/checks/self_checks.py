@@ -142,14 +142,15 @@ class SelfChecks:
         longest = longest_for_reference(self._engine)
         if longest is not None and len(question.chat.tokens) > longest:
             return dict.fromkeys(REFERENCE_CHECKS, f"not checked: longer than a server's pass, {longest} tokens")
-        try:
-            with step("comparing the run's numbers with the reference"):
-                comparison = AgainstReference(self._engine, self._library, self._strengths, question, batch, parts)
-                return comparison.check(reading)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-        self._engine.release()  # outside the handler: the error holds the frames that hold the memory
+        for _ in range(2):  # the second time with nothing that is kept for later questions
+            try:
+                with step("comparing the run's numbers with the reference"):
+                    comparison = AgainstReference(self._engine, self._library, self._strengths, question, batch, parts)
+                    return comparison.check(reading)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._engine.release()  # outside the handler: the error holds the frames that hold the memory
         return dict.fromkeys(REFERENCE_CHECKS, "not checked: memory ran out")
 
     def _note_hooks(self, all_weights: Iterable[Weights]) -> None:

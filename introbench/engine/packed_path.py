@@ -52,6 +52,10 @@ class _CleanRun:
     at_ends: dict[int, Tensor] = field(default_factory=dict)
 
 
+_KeptPrior = tuple[Tokens, Weights, _CleanRun]
+_KeptFill = tuple[Tokens, Arms, KeysAndValues]
+
+
 class FastPath:
     """Runs jobs on one model without computing anything twice.
 
@@ -73,8 +77,9 @@ class FastPath:
         self._kernels = kernels
         self._linear_maps = LinearMaps(kernels.products, weights.parts.layers)
         self.attended = False
-        self._prior: tuple[Tokens, Weights, _CleanRun] | None = None
-        self._filled: tuple[Tokens, Arms, KeysAndValues] | None = None
+        self._prior: _KeptPrior | None = None
+        self._filled: _KeptFill | None = None
+        self._aside: tuple[_KeptPrior | None, _KeptFill | None] | None = None
 
     @torch.inference_mode()
     def run(self, job: Job) -> Iterator[EndStates]:
@@ -108,17 +113,23 @@ class FastPath:
     @contextmanager
     def keeping(self) -> Iterator[None]:
         """Afterwards go on with what is kept now, whatever is read or released in between."""
-        kept = self._prior, self._filled
+        self._aside = self._prior, self._filled
         try:
             yield
         finally:
             self.release()
-            self._prior, self._filled = kept
+            self._prior, self._filled = self._aside or (None, None)
+            self._aside = None
 
     def release(self) -> None:
         """Let go of everything that is kept for later jobs."""
         self._prior = self._filled = None
         free_memory()
+
+    def _give_up_aside(self) -> bool:
+        """Let go of what was to be gone on with, where memory runs out; whether there was anything."""
+        had, self._aside = self._aside is not None, None
+        return had
 
     def _clean_prior(self, tokens: Tokens, arms: Arms | None) -> _CleanRun:
         """The clean run of a prior turn; the latest is kept, and begun anew if arms start below where it stands."""
@@ -160,10 +171,13 @@ class FastPath:
                     return residuals[0]
                 return {block: torch.cat([part[block] for part in residuals]) for block in residuals[0]}
             except Exception as error:
-                if not is_out_of_memory(error) or size == 1:
+                if not is_out_of_memory(error) or (size == 1 and self._aside is None):
                     raise
             self._filled = None
+            gave_up = self._give_up_aside()
             free_memory()
+            if gave_up:
+                continue
             self._keys_bytes = per_row * (size // 2)
             parts = -(-arms.rows // (size // 2))
             self._pass_size.restore()
@@ -279,7 +293,7 @@ class FastPath:
             try:
                 step(piece)
             except Exception as error:
-                if not is_out_of_memory(error) or not self._pass_size.halve():
+                if not is_out_of_memory(error) or not (self._give_up_aside() or self._pass_size.halve()):
                     raise
             else:
                 done = piece.end

@@ -37,6 +37,7 @@ class PlainPath:
         self._own_logits = own_logits
         self.reductions = 0
         self._filled: tuple[Tokens, Arms | None, DynamicCache] | None = None
+        self._aside: tuple[Tokens, Arms | None, DynamicCache] | None = None
 
     @torch.inference_mode()
     def run(self, job: Job) -> Iterator[EndStates]:
@@ -52,6 +53,7 @@ class PlainPath:
         except Exception as error:
             if not is_out_of_memory(error) or arms is None or arms.rows == 1:
                 raise
+        self._aside = None
         self.release()
         self.reductions += 1
         half = arms.rows // 2
@@ -66,12 +68,12 @@ class PlainPath:
     @contextmanager
     def keeping(self) -> Iterator[None]:
         """Afterwards go on with what is kept now, whatever is read or released in between."""
-        kept = self._filled
+        self._aside = self._filled
         try:
             yield
         finally:
             self.release()
-            self._filled = kept
+            self._filled, self._aside = self._aside, None
 
     def release(self) -> None:
         """Let go of everything that is kept for later jobs."""

@@ -149,11 +149,12 @@ _prior_texts: WeakKeyDictionary[Any, dict[tuple[Any, ...], str]] = WeakKeyDictio
 def _encode_once(tokenizer: Any, text: str) -> tuple[int, ...]:
     """Token ids of a text that many conversations begin with; the latest of a tokenizer's texts are kept."""
     kept = _encoded.setdefault(tokenizer, {})
-    if text not in kept:
+    tokens = kept.get(text)
+    if tokens is None:
         if len(kept) >= _MOST_ENCODED:
             kept.clear()
-        kept[text] = encode(tokenizer, text)
-    return kept[text]
+        tokens = kept[text] = encode(tokenizer, text)
+    return tokens
 
 
 def count_tokens(tokenizer: Any, text: str) -> int:

@@ -98,7 +98,8 @@ class LoadedModel:
         with step(f"vectors and strengths of {len(batch)} arms"):
             parts = self._parts(batch, question.chat.prior)
         if batch not in self._live:
-            self._live[batch] = self._find_live(batch)
+            with step(f"which of {len(batch)} arms bring their concept to mind"):
+                self._live[batch] = live_vectors(self.engine, self.tokenizer, self.strengths, batch)
         if batch not in self._doses:
             with step(f"the doses of {len(batch)} arms"):
                 self._doses[batch] = self.strengths.doses_of_batch(self.strengths.resolve(batch), parts)
@@ -164,14 +165,6 @@ class LoadedModel:
         if name not in self._finetuned:
             self._finetuned[name] = Finetune(name, self._checkpoint).load(self.engine.model)
         return self._finetuned[name]
-
-    def _find_live(self, batch: ArmBatch) -> list[bool | None]:
-        """Which vectors of a batch are live; those of a batch that has been read, if this one is a part of it."""
-        whole = next((read for read in self._live if set(read) >= set(batch)), None)
-        if whole is not None:
-            return [self._live[whole][whole.index(injection)] for injection in batch]
-        with step(f"which of {len(batch)} arms bring their concept to mind"):
-            return live_vectors(self.engine, self.tokenizer, self.strengths, batch)
 
     def _checked(
         self, questions: Sequence[TokenizedQuestion], batch: ArmBatch, parts: Parts, work: float

@@ -17,11 +17,11 @@ from introbench.steering.arms import ArmBatch
 from introbench.steering.injection import Injection
 from introbench.steering.planned import planned_arms
 
-BESIDE_PRODUCTS = 2.2
+BESIDE_PRODUCTS = 2.0
 """How many times as long a run takes as the products of its tokens with the blocks' weights alone, at their fastest."""
 
-SECONDS_PER_TRIAL = 0.015
-"""How long Inspect takes to keep and log a trial, on a processor that the model's products would use."""
+SECONDS_PER_TRIAL = 0.01
+"""How much longer a run takes for each trial that Inspect keeps and logs, beside the model's products."""
 
 _PRODUCT_TOKENS = 512
 _PRODUCTS = 6

@@ -29,6 +29,7 @@ _DoseOf = tuple[tuple[str, str], ...]
 """What a dose depends on, by name."""
 
 _SHAM: _DoseOf = ()
+_NOT_REACHED: _DoseOf = (("norm", "nan"),)
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,7 @@ class Strengths:
         self._library = library
         self._fingerprint = fingerprint
         self._norms: dict[Injection, float] = {}
-        self._doses: dict[_DoseOf, float] = {_SHAM: 0.0}
-        self._stored: set[_DoseOf] = {_SHAM}
+        self._doses: dict[_DoseOf, float] = {_SHAM: 0.0, _NOT_REACHED: math.nan}
 
     def resolve(self, injections: Sequence[Injection]) -> tuple[ResolvedInjection, ...]:
         """Injections with the norms of what they add at each layer; those that are given as doses are found together.
@@ -119,7 +119,7 @@ class Strengths:
             if arms.filler is not None:
                 continue
             in_cache = [ResolvedInjection(_in_cache(resolved[row].injection), resolved[row].norm) for row in rows]
-            for row, dose in zip(rows, self._rounded_doses(in_cache, keep=True), strict=True):
+            for row, dose in zip(rows, self._rounded_doses(in_cache), strict=True):
                 doses[row] = dose if math.isfinite(dose) else None
         return doses
 
@@ -159,42 +159,41 @@ class Strengths:
         }
         if by_impact:
             matched = [ResolvedInjection(model, self._norms[model]) for model in by_impact.values()]
-            targets = dict(zip(by_impact, self._rounded_doses(matched, keep=True), strict=True))
+            targets = dict(zip(by_impact, self._doses_to_match(matched), strict=True))
             self._find_norms(targets, {control: abs(self._norms[model]) for control, model in by_impact.items()})
 
-    def _rounded_doses(self, resolved: Sequence[ResolvedInjection], *, keep: bool) -> list[float]:
-        """The doses of injections into the cache alone; those that are not known are measured together.
+    def _doses_to_match(self, resolved: Sequence[ResolvedInjection]) -> list[float]:
+        """The doses that others are to have; they are kept in the store, so that later runs find equal norms."""
+        kept = {each: self._library.store.load(dict(self._dose_of(each))) for each in resolved}
+        doses = {each: float(dose) for each, dose in kept.items() if dose is not None}
+        unknown = [each for each, dose in kept.items() if dose is None]
+        for each, dose in zip(unknown, self._rounded_doses(unknown), strict=True):
+            doses[each] = dose
+            if math.isfinite(dose):
+                self._library.store.save(dict(self._dose_of(each)), torch.tensor(dose, dtype=torch.float64))
+        return [doses[each] for each in resolved]
+
+    def _rounded_doses(self, resolved: Sequence[ResolvedInjection]) -> list[float]:
+        """The doses of injections into the cache alone; those that were not measured yet are measured together.
 
         They are rounded, so that neither they nor what is found by them depend on which others are measured beside.
-
-        Args:
-            resolved: The injections.
-            keep: Whether to keep doses in the store, for later runs.
+        None comes from the store: a record says what the model at hand does.
         """
-        of_each = [self._dose_of(each) for each in resolved]
-        unknown: dict[_DoseOf, ResolvedInjection] = {}
-        for each, key in zip(resolved, of_each, strict=True):
-            if key in self._doses:
-                continue
-            kept = self._library.store.load(dict(key))
-            if kept is None:
-                unknown[key] = each
-            else:
-                self._doses[key] = float(kept)
-                self._stored.add(key)
+        keys = [self._dose_of(each) for each in resolved]
+        unknown = {key: each for key, each in zip(keys, resolved, strict=True) if key not in self._doses}
         if unknown:
-            measured = self._measured([r.injection for r in unknown.values()], [r.norm for r in unknown.values()])
+            measured = self._measured(
+                [each.injection for each in unknown.values()], [each.norm for each in unknown.values()]
+            )
             self._doses |= {key: float(f"{dose:.{DIGITS}g}") for key, dose in zip(unknown, measured, strict=True)}
-        if keep:
-            for key in {key for key in of_each if math.isfinite(self._doses[key])} - self._stored:
-                self._library.store.save(dict(key), torch.tensor(self._doses[key], dtype=torch.float64))
-                self._stored.add(key)
-        return [self._doses[key] for key in of_each]
+        return [self._doses[key] for key in keys]
 
     def _dose_of(self, resolved: ResolvedInjection) -> _DoseOf:
-        """The key under which the dose of an injection into the cache alone is kept."""
+        """The key of the dose of an injection into the cache alone."""
         if resolved.injection.vector is None:
             return _SHAM
+        if math.isnan(resolved.norm):
+            return _NOT_REACHED
         return tuple(self._key(resolved.injection, "dose_of", norm=f"{resolved.norm:.9g}").items())
 
     def _find_norms(
@@ -221,7 +220,7 @@ class Strengths:
 
         def measure(norms: Mapping[int, float]) -> list[float]:
             tried = [ResolvedInjection(wanted[number], _sign(wanted[number]) * norm) for number, norm in norms.items()]
-            return self._rounded_doses(tried, keep=False)
+            return self._rounded_doses(tried)
 
         begin = BEGINNING * self._library.residual_norm(next(iter(doses)).layers)
         starts = [beginnings[i] if beginnings else begin / self._library.length(i) for i in wanted]

@@ -67,6 +67,20 @@ def test_every_document_and_every_kind_of_vector_has_its_excess() -> None:
     assert excesses["info", RANDOM].fit.bias.estimate == pytest.approx(0.25)
 
 
+def test_doses_are_those_of_the_vectors_under_the_document() -> None:
+    dose = {"none": 0.5, "info": 0.25}
+    trials: Scored = [
+        (factors, {**exact, "dose": {"sham": 0.0, "concept": dose[factors["document"]], "random 1": 0.125}})
+        for factors, exact in scored_trials()
+    ]
+    assert [(e.document, e.vectors, e.dose, e.dose_ratio) for e in IntrospectionRun(trials).excesses] == [
+        ("info", CONCEPTS, 0.25, 1.0),
+        ("info", RANDOM, 0.125, 0.5),
+        ("none", CONCEPTS, 0.5, 1.0),
+        ("none", RANDOM, 0.125, 0.25),
+    ]
+
+
 def test_evidence_and_verdict_are_those_of_the_reference_document() -> None:
     run = IntrospectionRun(scored_trials())
     assert run.evidence is not None

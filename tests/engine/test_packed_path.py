@@ -164,3 +164,28 @@ def test_what_is_kept_is_there_again_after_an_error(llama: PreTrainedModel) -> N
         engine.release()
         raise KeyError
     assert rows_and_tokens(engine, requests) == kept
+
+
+def test_where_memory_runs_out_what_was_set_aside_is_given_up_before_arms_are_cut(
+    llama: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, batch = TransformersEngine(llama), arms(4)
+    requests = requests_of(PRIOR, BRANCHING, batch)
+    first = engine.read(requests)
+    attend, failed = AttentionOfPass.attend, []
+
+    def runs_out_once(*arguments: Any) -> Tensor:
+        if not failed:
+            failed.append(True)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return attend(*arguments)
+
+    with engine.keeping():
+        monkeypatch.setattr(AttentionOfPass, "attend", runs_out_once)
+        again = engine.read(requests_of(PRIOR, BRANCHING, arms(4)))
+    assert failed
+    assert engine.reductions == 0, "nothing was cut"
+    assert all(torch.equal(one.logprobs, other.logprobs) for one, other in zip(first, again, strict=True))
+    assert all(
+        torch.equal(one.logprobs, other.logprobs) for one, other in zip(first, engine.read(requests), strict=True)
+    ), "the cache is filled again"

@@ -29,6 +29,7 @@ from introbench.steering import strength as strengths
 from introbench.steering.dose import FORWARDS, find_norms
 from introbench.steering.injection import Injection, Strength, VectorRecipe, sham
 from introbench.steering.vectors.control_file import write_control_file
+from introbench.steering.vectors.store import VectorStore
 
 LAYERS = (1, 3)
 
@@ -87,8 +88,9 @@ def test_a_batch_of_some_of_the_injections_has_doses_that_are_known(
 
 
 def test_what_was_measured_on_the_way_to_a_dose_is_not_measured_again(
-    runtime: LoadedModel, monkeypatch: pytest.MonkeyPatch
+    runtime: LoadedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(runtime.library, "store", VectorStore(tmp_path))
     own = VectorRecipe("pca_center", "cats")
     rotated = Injection(replace(own, seed=0), LAYERS, Strength(1.7), like=own, match="impact")
     by_norm = replace(rotated, match="norm")
@@ -100,14 +102,24 @@ def test_what_was_measured_on_the_way_to_a_dose_is_not_measured_again(
     assert known[2] == pytest.approx(known[1], rel=0.05)
 
 
-def test_doses_are_kept_for_later_runs(runtime: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    injections = [sham(LAYERS), injection("cats", Strength(1.6)), injection("bread", Strength(1.6))]
-    batch = runtime.strengths.resolve(injections)
-    parts = [(range(3), runtime.strengths.arms(batch))]
-    first = runtime.strengths.doses_of_batch(batch, parts)
+def test_a_later_run_matches_the_doses_that_were_kept_and_records_those_it_measures(
+    runtime: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = VectorRecipe("pca_center", "cats")
+    rotated = Injection(replace(own, seed=0), LAYERS, Strength(1.6), like=own, match="impact")
+    batch = runtime.strengths.resolve([sham(LAYERS), injection("cats", Strength(1.6)), rotated])
     later = strengths.Strengths(runtime.engine, runtime.tokenizer, runtime.library, runtime.strengths._fingerprint)
-    monkeypatch.setattr(later, "_measured", None)
-    assert later.doses_of_batch(later.resolve(injections), parts) == first
+    monkeypatch.setattr(later, "_measured", lambda injections, norms: [0.25] * len(norms))
+    assert later.resolve([each.injection for each in batch]) == batch
+    assert later.doses_of_batch(batch, [(range(3), later.arms(batch))]) == [0, 0.25, 0.25]
+
+
+def test_a_norm_that_was_not_found_has_no_dose(runtime: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = strengths.ResolvedInjection(injection("cats", Strength(3)), math.nan)
+    monkeypatch.setattr(runtime.strengths, "_measured", None)
+    (nothing,) = runtime.strengths.resolve([sham(LAYERS)])
+    arms = runtime.strengths.arms([nothing])
+    assert runtime.strengths.doses_of_batch([nothing, lost], [(range(2), arms)]) == [0, None]
 
 
 def test_the_asked_dose_is_reached_by_every_vector_and_kept(
