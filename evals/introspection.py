@@ -82,8 +82,8 @@ def introspection(
         strength: Norm of what is added at each layer, residual:SHARE of the model's median residual norm, or a dose
             kl:NATS; the model's known setting or residual:0.05 by default.
         random_vectors: Random vectors per trial, at the doses of the concepts' vectors that they are rotations of.
-        norm_vectors: How many of these are run at equal norm as well, one of them in each trial (see concepts_elsewhere); 0
-            for none.
+        norm_vectors: How many of these are run at equal norm as well, one of them in each trial (see
+            concepts_elsewhere); 0 for none.
         seed: Seed of the random vectors.
         system: Content of the system turn; "none" for no system turn.
         steering: When the injection is on: cache (while the prior turn is read, as published), active (to the end,

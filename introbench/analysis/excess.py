@@ -26,8 +26,8 @@ from introbench.stats.control_curve import (
 from introbench.stats.intervals import Interval, own_rng
 
 CONCEPTS, RANDOM, RANDOM_BY_NORM = "concepts", "random vectors", "random vectors (equal norm)"
-"""Populations of vectors: those of the concepts, random vectors of their doses, and random vectors of their norms. Control
-vectors are populations as well, by the names of their arms."""
+"""Populations of vectors: those of the concepts, random vectors of their doses, and random vectors of their norms.
+Control vectors are populations as well, by the names of their arms."""
 
 
 @dataclass(frozen=True)

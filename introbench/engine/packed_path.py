@@ -9,12 +9,12 @@ does not grow with the number of arms or questions.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from introbench.engine.attention import AttentionOfPass, EndOfPass, KeysAndValues, attending
+from introbench.engine.clean_run import CleanRun
 from introbench.engine.forks import Forks
 from introbench.engine.hooks import before_each, entering, input_of, looking_at, skipping, steering_arms
 from introbench.engine.kernels import Kernels
@@ -31,28 +31,7 @@ MOST_ARMS = 32
 """Most arms that are run side by side. More are no faster, and their keys take memory."""
 
 
-@dataclass
-class _CleanRun:
-    """A text run as one row with nothing added, as far as it has been needed.
-
-    Attributes:
-        text: The text.
-        before: Keys and values of the tokens that it attends to, its own included where later tokens see them.
-        every_block: Whether to look at questions' ends after every block, or only after the last one.
-        reached: The block that the run is about to enter; -1 if nothing has run.
-        residual: Residual stream where it enters that block, [1, tokens, hidden].
-        at_ends: Block index to the residual stream at questions' ends, [1, questions, hidden].
-    """
-
-    text: PriorTurn | QuestionTries
-    before: KeysAndValues
-    every_block: bool = False
-    reached: int = -1
-    residual: Tensor = field(default_factory=lambda: torch.empty(0))
-    at_ends: dict[int, Tensor] = field(default_factory=dict)
-
-
-_KeptPrior = tuple[Tokens, Weights, _CleanRun]
+_KeptPrior = tuple[Tokens, Weights, CleanRun]
 _KeptFill = tuple[Tokens, Arms, KeysAndValues]
 
 
@@ -85,12 +64,12 @@ class FastPath:
     def run(self, job: Job) -> Iterator[EndStates]:
         """Ask a job's questions, under one of its arms after the other."""
         tries = QuestionTries(job.questions, len(job.prior), self._weights)
-        questions: _CleanRun | None = None
+        questions: CleanRun | None = None
         for arms in job.arms:
             first = self._n_layers if arms is None else arms.first
             prior = self._clean_prior(job.prior, arms)
             if questions is None or questions.before is not prior.before:
-                questions = _CleanRun(tries, prior.before, job.every_block)
+                questions = CleanRun(tries, prior.before, job.every_block)
             self._advance(prior, first)
             self._advance(questions, first)
             if arms is None:
@@ -131,7 +110,7 @@ class FastPath:
         had, self._aside = self._aside is not None, None
         return had
 
-    def _clean_prior(self, tokens: Tokens, arms: Arms | None) -> _CleanRun:
+    def _clean_prior(self, tokens: Tokens, arms: Arms | None) -> CleanRun:
         """The clean run of a prior turn; the latest is kept, and begun anew if arms start below where it stands."""
         weights = (arms.filler if arms else None) or self._weights
         if self._prior is not None and self._prior[:2] == (tokens, weights):
@@ -141,14 +120,14 @@ class FastPath:
         self._prior = None
         if self._filled is not None and self._filled[0] != tokens:
             self._filled = None
-        clean = _new_clean_run(tokens, weights)
+        clean = CleanRun.of_prior(tokens, weights)
         self._prior = (tokens, weights, clean)
         return clean
 
     def _is_filled(self, tokens: Tokens, arms: Arms) -> bool:
         return self._filled is not None and self._filled[0] == tokens and self._filled[1] is arms
 
-    def _under(self, arms: Arms, job: Job, prior: _CleanRun, questions: _CleanRun) -> Mapping[int, Tensor]:
+    def _under(self, arms: Arms, job: Job, prior: CleanRun, questions: CleanRun) -> Mapping[int, Tensor]:
         """Fill the prior turn under some arms and ask, with as many of the arms at a time as fit.
 
         Returns:
@@ -182,14 +161,14 @@ class FastPath:
             parts = -(-arms.rows // (size // 2))
             self._pass_size.restore()
 
-    def _keys_of_one_block(self, prior: _CleanRun) -> int:
+    def _keys_of_one_block(self, prior: CleanRun) -> int:
         """Bytes that a prior turn's keys and values take in one block: measured, or at most, if no block has run."""
         if prior.reached > 0:
             return prior.before.bytes // prior.reached
         model = self._weights.model
         return 2 * prior.before.length * int(model.config.get_text_config().hidden_size) * model.dtype.itemsize
 
-    def _ask(self, arms: Arms, job: Job, prior: _CleanRun, questions: _CleanRun) -> Mapping[int, Tensor]:
+    def _ask(self, arms: Arms, job: Job, prior: CleanRun, questions: CleanRun) -> Mapping[int, Tensor]:
         """Residual stream at questions' ends under all of these arms at once, [rows, questions, hidden] by block."""
         filled = self._fill(arms, job.prior, prior)
         above: list[Mapping[int, Tensor]] = []
@@ -239,14 +218,14 @@ class FastPath:
         )
         return {**at_ends, **after_last}
 
-    def _fill(self, arms: Arms, tokens: Tokens, prior: _CleanRun) -> KeysAndValues:
+    def _fill(self, arms: Arms, tokens: Tokens, prior: CleanRun) -> KeysAndValues:
         """Keys and values of the prior turn under every arm, from the first steered block on."""
         if self._is_filled(tokens, arms):
             assert self._filled is not None
             return self._filled[2]
         self._filled = None  # free the old keys before the new ones are made
         if prior.reached != arms.first:  # memory ran out under kept keys, and the clean run has gone on since
-            prior = _new_clean_run(tokens, prior.text.weights)
+            prior = CleanRun.of_prior(tokens, prior.text.weights)
             self._advance(prior, arms.first)
         filled = KeysAndValues(len(tokens) + COMMON_TOKENS)
 
@@ -259,7 +238,7 @@ class FastPath:
         self._filled = (tokens, arms, filled)
         return filled
 
-    def _advance(self, clean: _CleanRun, to: int) -> None:
+    def _advance(self, clean: CleanRun, to: int) -> None:
         """Run a text further, as one row with nothing added, until it enters block `to`."""
         if clean.reached >= to:
             return
@@ -360,8 +339,3 @@ class FastPath:
             finally:
                 self.attended |= attention.attended
         return arrived[-1], seen
-
-
-def _new_clean_run(tokens: Tokens, weights: Weights) -> _CleanRun:
-    """A prior turn of which nothing has run yet."""
-    return _CleanRun(PriorTurn(tokens, weights), KeysAndValues(len(tokens) + COMMON_TOKENS))
