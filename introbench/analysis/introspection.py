@@ -85,7 +85,7 @@ class IntrospectionRun:
         ]
 
     def _doses_under(self, document: str) -> dict[str, float]:
-        return mean_doses(trial for trial in self.read if trial[0].asked.document == document)
+        return mean_doses(trial for trial in self.read if trial[0].question.document == document)
 
     @cached_property
     def excess_by_wording(self) -> dict[str, Interval]:

@@ -97,13 +97,17 @@ class FastPath:
             yield
         finally:
             self.release()
-            self._prior, self._filled = self._aside or (None, None)
-            self._aside = None
+            self._take_up_aside()
 
     def release(self) -> None:
         """Let go of everything that is kept for later jobs."""
         self._prior = self._filled = None
         free_memory()
+
+    def _take_up_aside(self) -> None:
+        if self._aside is not None:
+            self._prior, self._filled = self._aside
+            self._aside = None
 
     def _give_up_aside(self) -> bool:
         """Let go of what was to be gone on with, where memory runs out; whether there was anything."""
