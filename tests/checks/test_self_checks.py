@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checked_readings import BATCH, BREAD, SMALL, asked_of
+from checked_readings import BATCH, BREAD, SMALL, TURNS, asked_of
 from helpers import evaluate
 from inspect_ai.log import EvalLog
 from transformers import PreTrainedTokenizerFast
 
 from introbench.checks.record import SECONDS
 from introbench.checks.self_checks import CHECKS
+from introbench.engine.packed_path import FastPath
+from introbench.engine.pieces import QuestionTries
 from introbench.models.checkpoint import Checkpoint
 from introbench.provider import resident
 from introbench.provider.loaded_model import LoadedModel
@@ -93,6 +95,20 @@ def test_every_kind_of_arm_is_compared(architecture: str, tokenizer: PreTrainedT
         found = model.self_checks(batch).values
         assert float(found["spans"]) < 1e-4, number
         assert number == 0 or float(found["arms in order"]) > 1e-3
+
+
+def test_the_questions_after_the_checked_ones_find_the_cache_filled(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = LoadedModel(Checkpoint(str(tiny_folder), device="cpu"))
+    first, second = asked_of(tiny_folder), asked_of(tiny_folder, (*TURNS[:3], ("user", "Is it so?"), TURNS[4]))
+    model.read(first, BATCH)
+    assert model.self_checks(BATCH).values["cache is clean"] < 1e-4, "the checks were made"
+    read = []
+    take = FastPath._in_pieces
+    monkeypatch.setattr(FastPath, "_in_pieces", lambda path, text, *rest: (read.append(text), take(path, text, *rest)))
+    model.read(second, BATCH)
+    assert {type(text) for text in read} == {QuestionTries}, "the prior turn is not read again"
 
 
 def test_what_cannot_be_checked_says_so(tiny_folder: Path) -> None:

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checked_readings import BATCH, TURNS, asked_of
 from inspect_ai import eval
 
 from introbench import progress
+from introbench.models.checkpoint import Checkpoint
 from introbench.progress import Lines, Reporter
+from introbench.provider.loaded_model import LoadedModel
 
 FEW = {"concepts": ["cats", "bread"], "documents": ["info", "none"]}
 
@@ -101,6 +104,17 @@ def test_the_work_that_is_planned_is_the_work_that_is_done(
     through = [line for line in lines if line.startswith("introbench: introspection: document info is through; excess")]
     assert len(through) == (task == "introspection")
     assert counting.run.total == 0, "a run that is over is forgotten"
+
+
+def test_questions_after_the_checked_ones_are_planned_without_their_prior_turn(
+    counting: Counting, tiny_folder: Path
+) -> None:
+    model = LoadedModel(Checkpoint(str(tiny_folder), device="cpu"))
+    for question in ("Do you detect a thought?", "Is it so?"):
+        model.read(asked_of(tiny_folder, (*TURNS[:3], ("user", question), TURNS[4])), BATCH)
+    (planned, done), (planned_next, done_next) = counting.parts
+    assert (planned, planned_next) == (done, done_next)
+    assert planned_next < planned
 
 
 def test_what_a_limit_leaves_out_is_not_planned(counting: Counting, run: Callable[..., None]) -> None:
