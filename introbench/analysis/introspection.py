@@ -63,8 +63,8 @@ class IntrospectionRun:
 
     @cached_property
     def doses(self) -> dict[str, float]:
-        """The mean dose of every kind of vector, in nats."""
-        return mean_doses(self.read)
+        """The mean dose of every kind of vector under the reference document, in nats."""
+        return self._doses_under(self.plan.ordered_documents[0]) if self.plan.documents else {}
 
     @cached_property
     def reference_excesses(self) -> list[Excess]:

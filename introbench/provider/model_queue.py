@@ -21,8 +21,8 @@ def quick_switches() -> Iterator[None]:
     """Let Python's threads take turns a hundred times as often as they do by default.
 
     A thread that runs a model lets go of the interpreter at each of its many operations, and has it back only when the
-    thread that keeps the log has used up its interval: while that one is busy, a model takes fifty times as long by
-    default, and three times as long with this interval, which costs the log nothing that can be measured.
+    thread that keeps the log has used up its interval: while that one is busy, a model takes up to fifty times as long
+    by default, and twice as long with this interval, which costs the log nothing that can be measured.
     """
     before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL)

@@ -30,7 +30,8 @@ SMALLEST_SLOPE = 0.2
 """Of a dose's logarithm over that of the norm: below it a line says nothing about where the target is."""
 
 DIGITS = 4
-"""Significant digits of a strength that was found, so that rounding errors of its neighbours in a batch do not show."""
+"""Significant digits of a strength that was found, and of a dose, so that rounding errors of neighbours in a batch do
+not show."""
 
 
 class Carriers:
@@ -111,7 +112,7 @@ class _Search:
     @property
     def found(self) -> float:
         """The best norm so far, rounded."""
-        return _rounded(self._best[0])
+        return rounded(self._best[0])
 
     @property
     def is_close(self) -> bool:
@@ -135,7 +136,7 @@ class _Search:
         self._tried.append((self.norm, dose))
         if self.is_close:
             return
-        self.norm = _rounded(self._next())  # as it would be found, so that its dose is known then
+        self.norm = rounded(self._next())  # as it would be found, so that its dose is known then
 
     def _next(self) -> float:
         """The norm to try next."""
@@ -162,8 +163,9 @@ class _Search:
         return norm * (self.target / dose) ** (1 / slope) if slope > SMALLEST_SLOPE else None
 
 
-def _rounded(norm: float) -> float:
-    return float(f"{norm:.{DIGITS}g}")
+def rounded(number: float) -> float:
+    """A norm or a dose with as many digits as are kept of it."""
+    return float(f"{number:.{DIGITS}g}")
 
 
 def _system(tokenizer: Any) -> str | None:

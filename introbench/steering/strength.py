@@ -17,7 +17,7 @@ from introbench.engine.weights import Weights
 from introbench.errors import InputError
 from introbench.progress import step, tell
 from introbench.steering.deltas import side_by_side
-from introbench.steering.dose import DIGITS, Carriers, find_norms
+from introbench.steering.dose import Carriers, find_norms, rounded
 from introbench.steering.injection import Injection, sham
 from introbench.steering.vectors import VectorLibrary
 from introbench.steering.vectors.store import content_hash
@@ -185,7 +185,7 @@ class Strengths:
             measured = self._measured(
                 [each.injection for each in unknown.values()], [each.norm for each in unknown.values()]
             )
-            self._doses |= {key: float(f"{dose:.{DIGITS}g}") for key, dose in zip(unknown, measured, strict=True)}
+            self._doses |= {key: rounded(dose) for key, dose in zip(unknown, measured, strict=True)}
         return [self._doses[key] for key in keys]
 
     def _dose_of(self, resolved: ResolvedInjection) -> _DoseOf:

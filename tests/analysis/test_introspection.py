@@ -79,6 +79,7 @@ def test_doses_are_those_of_the_vectors_under_the_document() -> None:
         ("none", CONCEPTS, 0.5, 1.0),
         ("none", RANDOM, 0.125, 0.25),
     ]
+    assert IntrospectionRun(trials).doses == {CONCEPTS: 0.25, RANDOM: 0.125}
 
 
 def test_evidence_and_verdict_are_those_of_the_reference_document() -> None:
