@@ -103,8 +103,9 @@ def test_what_was_measured_on_the_way_to_a_dose_is_not_measured_again(
 
 
 def test_a_later_run_matches_the_doses_that_were_kept_and_records_those_it_measures(
-    runtime: LoadedModel, monkeypatch: pytest.MonkeyPatch
+    runtime: LoadedModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(runtime.library, "store", VectorStore(tmp_path))
     own = VectorRecipe("pca_center", "cats")
     rotated = Injection(replace(own, seed=0), LAYERS, Strength(1.6), like=own, match="impact")
     batch = runtime.strengths.resolve([sham(LAYERS), injection("cats", Strength(1.6)), rotated])
