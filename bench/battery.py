@@ -20,7 +20,7 @@ from measure import gemm_peak, load, show_peak, used_by
 from naive import one_arm
 from workload import layers_to_steer
 
-from introbench.engine.pieces import TRIE_TOKENS
+from introbench.engine.branches import TRIE_TOKENS
 from introbench.engine.trie import tries
 
 OTHERS = [name for name in CONTESTANTS if name != "engine"]

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from introbench.engine.attention import KeysAndValues
-from introbench.engine.pieces import COMMON_TOKENS, PriorTurn, QuestionTries
+from introbench.engine.branches import BEGINNING_TOKENS
+from introbench.engine.pieces import PriorTurn, QuestionTries
 from introbench.engine.requests import Tokens
 from introbench.engine.weights import Weights
 
@@ -34,4 +35,4 @@ class CleanRun:
     @classmethod
     def of_prior(cls, tokens: Tokens, weights: Weights) -> "CleanRun":
         """A prior turn of which nothing has run yet."""
-        return cls(PriorTurn(tokens, weights), KeysAndValues(len(tokens) + COMMON_TOKENS))
+        return cls(PriorTurn(tokens, weights), KeysAndValues(len(tokens) + BEGINNING_TOKENS))

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from introbench.engine.attention import AttentionOfPass, EndOfPass, KeysAndValues, attending
+from introbench.engine.branches import BEGINNING_TOKENS
 from introbench.engine.clean_run import CleanRun
 from introbench.engine.forks import Forks
 from introbench.engine.hooks import before_each, entering, input_of, looking_at, skipping, steering_arms
 from introbench.engine.kernels import Kernels
 from introbench.engine.memory import PassSize, free_memory, is_out_of_memory
-from introbench.engine.pieces import COMMON_TOKENS, Piece, PriorTurn, QuestionTries
+from introbench.engine.pieces import Piece, PriorTurn, QuestionTries
 from introbench.engine.plan import EndStates, Job
 from introbench.engine.products import LinearMaps
 from introbench.engine.requests import NO_DELTAS, Arms, Deltas, Tokens
@@ -231,7 +232,7 @@ class FastPath:
         if prior.reached != arms.first:  # memory ran out under kept keys, and the clean run has gone on since
             prior = CleanRun.of_prior(tokens, prior.text.weights)
             self._advance(prior, arms.first)
-        filled = KeysAndValues(len(tokens) + COMMON_TOKENS)
+        filled = KeysAndValues(len(tokens) + BEGINNING_TOKENS)
 
         def fill(piece: Piece) -> None:
             entry = prior.residual[:, piece.begin : piece.end]

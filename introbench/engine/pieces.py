@@ -4,18 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from introbench.engine.branches import Branch, branches
 from introbench.engine.requests import Tokens
-from introbench.engine.trie import Trie, chain, common_beginning, tries
+from introbench.engine.trie import Trie, chain
 from introbench.engine.weights import Weights
-
-TRIE_TOKENS = 64
-"""Most tokens in a trie of questions. Larger tries repeat less, and compute more attention that is masked."""
 
 CHAIN_TOKENS = 512
 """Most tokens of the prior turn in one pass: the mask grows with the square of their number."""
-
-COMMON_TOKENS = 32
-"""Most tokens of the questions' common beginning that are run ahead of the tries."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +67,8 @@ class PriorTurn:
         return Piece([chain(self._tokens[begin:end])], begin, begin, end, keep=True)
 
 
-def question_tries(questions: Sequence[Tokens]) -> tuple[Tokens, list[Tokens], list[Trie]]:
-    """The common beginning of some questions, how they go on after it in the order of the tries, and the tries."""
-    shared = common_beginning(questions, COMMON_TOKENS)
-    endings, tries_of_endings = tries([question[shared:] for question in questions], TRIE_TOKENS)
-    return questions[0][:shared], endings, tries_of_endings
-
-
 class QuestionTries:
-    """The questions on a prior turn: their common beginning, and tries that follow it.
+    """The questions on a prior turn: branches of them, each with a common beginning and tries that follow it.
 
     Args:
         questions: Token ids of the questions.
@@ -89,28 +77,38 @@ class QuestionTries:
 
     Attributes:
         questions: The questions, in the order in which they end in the tries.
-        length: Number of tokens, counting shared ones once.
+        length: Number of tokens, counting shared ones as often as they are run.
     """
 
     def __init__(self, questions: Sequence[Tokens], start: int, weights: Weights) -> None:
         self.weights = weights
-        self._common, endings, self._tries = question_tries(questions)
+        self._branches = branches(questions)
         self._start = start
-        self.questions = [self._common + ending for ending in endings]
-        self.length = len(self._common) + sum(len(trie) for trie in self._tries)
+        self.questions = [question for branch in self._branches for question in branch.questions]
+        self.length = sum(branch.length for branch in self._branches)
 
     def piece(self, begin: int, size: int) -> Piece:
-        """The piece from token `begin` on: the common beginning, or as many whole tries as fit `size`, at least one."""
-        offset = len(self._common)
-        if begin < offset:
-            return Piece([chain(self._common)], self._start, begin, offset, keep=True)
+        """The piece from token `begin` on: a branch's beginning, or as many of its tries as fit, at least one."""
+        branch, offset = self._at(begin)
+        if begin == offset and branch.beginning:
+            return Piece([chain(branch.beginning)], self._start, begin, begin + len(branch.beginning), keep=True)
+        offset += len(branch.beginning)
         taken: list[Trie] = []
         end = begin
-        for trie in self._tries:
+        for trie in branch.tries:
             if offset >= begin:
                 if taken and offset + len(trie) > begin + size:
                     break
                 taken.append(trie)
                 end = offset + len(trie)
             offset += len(trie)
-        return Piece(taken, self._start + len(self._common), begin, end, keep=False)
+        return Piece(taken, self._start + len(branch.beginning), begin, end, keep=False)
+
+    def _at(self, token: int) -> tuple[Branch, int]:
+        """The branch that holds a token, and the index of the branch's first token."""
+        offset = 0
+        for branch in self._branches:
+            if token < offset + branch.length:
+                return branch, offset
+            offset += branch.length
+        raise IndexError(token)

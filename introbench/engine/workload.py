@@ -9,9 +9,9 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from introbench.engine.branches import branches
 from introbench.engine.forks import Forks
 from introbench.engine.packed_path import MOST_ARMS
-from introbench.engine.pieces import question_tries
 from introbench.engine.requests import Tokens
 
 Additions = Mapping[int, Sequence[Hashable]]
@@ -94,8 +94,7 @@ class Workload:
             questions: The token sequences that follow it; repeated ones count once.
             arms: Each is run by itself, with the same questions; compared by identity.
         """
-        common, endings, tries = question_tries(sorted(set(questions)))
-        length, ends = len(common) + sum(map(len, tries)), len(endings)
+        length, ends = sum(branch.length for branch in branches(questions)), len(set(questions))
         work = 0
         asked_up_to: tuple[tuple[Tokens, Hashable, int], int] | None = None
         for side_by_side in sorted(arms, key=lambda one: one.first):

@@ -25,37 +25,37 @@ def test_a_prior_turn_is_cut_into_as_few_equal_pieces_as_fit(llama: PreTrainedMo
     assert len(sizes) == -(-length // most)
 
 
-@given(
-    questions=st.lists(
-        st.lists(st.integers(0, 3), min_size=1, max_size=60).map(tuple), min_size=1, max_size=8, unique=True
-    ),
-    size=st.integers(1, 100),
-)
+FORMATS = st.lists(st.lists(st.integers(0, 1), max_size=20).map(tuple), min_size=1, max_size=3)
+QUESTIONS = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=30).map(tuple), min_size=1, max_size=8)
+
+
+@given(formats=FORMATS, questions=QUESTIONS, size=st.integers(1, 100))
 def test_questions_are_cut_between_tries_and_end_in_their_order(
-    llama: PreTrainedModel, questions: list[Tokens], size: int
+    llama: PreTrainedModel, formats: list[Tokens], questions: list[Tokens], size: int
 ) -> None:
-    text = pieces.QuestionTries(questions, 10, Weights(llama))
+    asked = [form + question for form in formats for question in questions]
+    text = pieces.QuestionTries(asked, 10, Weights(llama))
     cut: list[pieces.Piece] = []
     while not cut or cut[-1].end < text.length:
         cut.append(text.piece(cut[-1].end if cut else 0, size))
     assert [piece.begin for piece in cut] == [0, *(piece.end for piece in cut[:-1])]
     assert sum(len(piece.tokens) for piece in cut) == text.length
-    common = [piece for piece in cut if piece.keep]
-    assert cut[: len(common)] == common
-    shared = tuple(token for piece in common for token in piece.tokens)
-    assert len(common) <= 1
-    assert all(piece.start == 10 + len(shared) for piece in cut[len(common) :])
-    assert all(len(piece.tokens) <= size or len(piece.tries) == 1 for piece in cut[len(common) :])
-    ended = [
-        (*shared, *_path(trie.parents, trie.tokens, end))
-        for piece in cut[len(common) :]
-        for trie in piece.tries
-        for end in trie.ends
-    ]
+    ended: list[Tokens] = []
+    beginning: Tokens = ()
+    for piece in cut:
+        if piece.keep:
+            beginning = tuple(piece.tokens)
+            assert piece.start == 10
+            continue
+        if piece.start == 10:
+            beginning = ()
+        assert piece.start == 10 + len(beginning)
+        assert len(piece.tokens) <= size or len(piece.tries) == 1
+        of_piece = [(*beginning, *_path(trie.parents, trie.tokens, end)) for trie in piece.tries for end in trie.ends]
+        assert [piece.tokens[end] for end in piece.ends] == [question[-1] for question in of_piece]
+        ended += of_piece
     assert ended == text.questions
-    assert sorted(ended) == sorted(questions)
-    last_tokens = [piece.tokens[end] for piece in cut[len(common) :] for end in piece.ends]
-    assert last_tokens == [question[-1] for question in text.questions]
+    assert sorted(ended) == sorted(set(asked))
 
 
 def _path(parents: Tokens, tokens: Tokens, token: int) -> Tokens:
