@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from introbench.prompts.schema import reference_document
+from introbench.prompts.schema import SALIENCE, reference_document
 from introbench.records import old_logs
 from introbench.records.arm import Arm, rows_of
 
@@ -137,14 +137,15 @@ class Plan:
         documents: Names of documents.
         families: Names of question families.
         margin: Smallest effect that matters to the user, in nats; None if the task draws no verdict.
-        by_document: The families that are asked under each document.
+        reference_only: The families that are asked under the reference document alone; logs of release 0.1.0 leave it
+            out.
         more: What else an experiment's results need: a sweep's axes, the parts of the location task.
     """
 
     documents: Sequence[str] = ()
     families: Sequence[str] = ()
     margin: float | None = None
-    by_document: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    reference_only: Sequence[str] = (SALIENCE,)
     more: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -154,26 +155,24 @@ class Plan:
 
     def families_under(self, document: str) -> list[str]:
         """The families that are asked under a document, as planned."""
-        if document in self.by_document:
-            return list(self.by_document[document])
-        return old_logs.families_under(document, self.documents, self.families)
+        left_out = () if document == reference_document(self.documents) else self.reference_only
+        return [family for family in self.families if family not in left_out]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         plan: dict[str, Any] = {"documents": list(self.documents), "families": list(self.families)} | dict(self.more)
         plan |= {"margin": self.margin} if self.margin is not None else {}
-        by_document = {document: list(families) for document, families in self.by_document.items()}
-        return plan | ({"families_by_document": by_document} if by_document else {})
+        return plan | ({"reference_only": list(self.reference_only)} if self.families else {})
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Plan":
         """Rebuild a plan from `to_json`'s values, or from an older log's."""
-        known = ("documents", "families", "margin", "families_by_document")
+        known = ("documents", "families", "margin", "reference_only")
         return cls(
             documents=values.get("documents", ()),
             families=values.get("families", ()),
             margin=values.get("margin"),
-            by_document=values.get("families_by_document", {}),
+            reference_only=values.get("reference_only", cls.reference_only),
             more={name: value for name, value in values.items() if name not in known},
         )
 

@@ -1,14 +1,12 @@
 """What logs of release 0.1.0 and before leave out, and how it follows from what they say.
 
-Those logs hold an arm's name and its row, and no identity; an answer format's name, and not its kind; and the families
-of the whole run, and not those of each document. Names were taken apart to tell arms; this is the one place that
-still does, for those logs alone.
+Those logs hold an arm's name and its row, and no identity; and an answer format's name, and not its kind. Names were
+taken apart to tell arms; this is the one place that still does, for those logs alone.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from introbench.prompts.schema import SALIENCE, reference_document
 from introbench.records.arm import (
     ACTIVE,
     CACHE,
@@ -53,12 +51,6 @@ def _steering(suffix: str | None) -> str:
 def answer_kind(answer_format: str) -> str:
     """The kind of an answer format: that of the release's own formats, and of others their name."""
     return ANSWER_KINDS.get(answer_format, answer_format)
-
-
-def families_under(document: str, documents: Sequence[str], families: Sequence[str]) -> list[str]:
-    """The families that were asked under a document: questions on salience under the reference document alone."""
-    elsewhere = document != reference_document(documents)
-    return [family for family in families if not (family == SALIENCE and elsewhere)]
 
 
 def arm(name: str, row: int) -> Arm:

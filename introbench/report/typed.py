@@ -48,7 +48,7 @@ _PLAN = record(
         "documents": TEXTS,
         "families": TEXTS,
         "margin": NUMBER,
-        "families_by_document": by_name(TEXTS),
+        "reference_only": TEXTS,
         "concepts": TEXTS,
         "parts": by_name(INTEGER),
         "axes": by_name(TEXTS),

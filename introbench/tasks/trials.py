@@ -11,7 +11,6 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSyste
 from introbench.models.checkpoint import Checkpoint, software_versions
 from introbench.prompts import data
 from introbench.prompts.conversation import Conversation
-from introbench.prompts.schema import reference_document
 from introbench.records.arm import Arm
 from introbench.records.factors import PlaceFactors, Plan, QuestionFactors, TrialFactors, id_of_concept
 from introbench.steering.arms import ArmPlan
@@ -139,9 +138,7 @@ def plan_of(conversations: Iterable[Conversation], *, margin: float | None = Non
     documents = list(dict.fromkeys(question.document for question in questions))
     families = list(dict.fromkeys(question.family for question in questions))
     reference_only = {question.family for question in data.questions() if question.reference_only}
-    elsewhere = [family for family in families if family not in reference_only]
-    by_document = {name: families if name == reference_document(documents) else elsewhere for name in documents}
-    return Plan(documents, families, margin, by_document, more)
+    return Plan(documents, families, margin, [family for family in families if family in reference_only], more)
 
 
 def run_facts(checkpoint: Checkpoint, arms: ArmPlan) -> dict[str, Any]:

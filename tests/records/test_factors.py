@@ -34,14 +34,15 @@ questions = st.builds(
 places = st.builds(
     PlaceFactors, words, words, words, words, st.integers(0, 9), st.dictionaries(words, words, max_size=3), words
 )
+more = st.dictionaries(st.sampled_from(["axes", "parts", "seed"]), st.integers(0, 9), max_size=2)
 plans = st.builds(
     Plan,
     st.lists(words, max_size=3),
-    st.lists(words, max_size=3),
+    st.lists(words, min_size=1, max_size=3),
     st.none() | st.floats(0.1, 2),
-    st.dictionaries(words, st.lists(words, max_size=2), max_size=2),
-    st.dictionaries(st.sampled_from(["axes", "parts", "seed"]), st.integers(0, 9), max_size=2),
-)
+    st.lists(words, max_size=2),
+    more,
+) | st.builds(Plan, st.lists(words, max_size=3), st.just([]), more=more)
 
 
 @given(
@@ -79,8 +80,16 @@ def test_the_side_of_a_reversed_question_is_no() -> None:
 
 
 def test_a_plan_knows_which_families_are_asked_under_which_document() -> None:
-    plan = Plan(["none", "info"], ["introspection", "salience"], None, {"none": ["introspection"]})
+    families = ["introspection", "confusing", "salience"]
+    plan = Plan(["none", "info"], families, reference_only=["confusing"])
     assert plan.ordered_documents == ["info", "none"]
+    assert plan.families_under("none") == ["introspection", "salience"]
+    assert plan.families_under("info") == families
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
+def test_the_plan_of_an_old_log_asks_of_salience_under_the_reference_document_alone() -> None:
+    plan = Plan.from_json({"documents": ["none", "info"], "families": ["introspection", "salience"]})
     assert plan.families_under("none") == ["introspection"]
     assert plan.families_under("info") == ["introspection", "salience"]
 

@@ -179,9 +179,3 @@ def test_the_kinds_of_old_answer_formats_are_those_of_the_data() -> None:
 )
 def test_names_of_old_arms_are_taken_apart_here_alone(name: str, arm: Arm) -> None:
     assert old_logs.arm(name, 3) == arm
-
-
-def test_salience_was_asked_under_the_reference_document_alone() -> None:
-    families = ["introspection", "salience"]
-    assert old_logs.families_under("info", ["none", "info"], families) == families
-    assert old_logs.families_under("none", ["none", "info"], families) == ["introspection"]
