@@ -1,7 +1,6 @@
 """What a reading says of each arm, as records: for a model output, or for whoever asks without Inspect."""
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 from introbench.engine import Reading
 from introbench.provider.loaded_model import LoadedModel
@@ -29,6 +28,10 @@ def records_of(
         shown: The arms whose likely tokens the records have.
     """
     norms, live, doses = model.norms(batch), model.live(batch), model.doses(batch)
+    logprobs = (
+        reading.logprobs.tolist()
+    )  # all at once: each look into a tensor takes longer than all numbers of a trial
+    tops = list(zip(reading.top_ids.tolist(), reading.top_logprobs.tolist(), strict=True))
     records = []
     for arm, row in rows.items():
         injection = batch[row]
@@ -41,17 +44,14 @@ def records_of(
                 dose=doses[row],
                 live=live[row],
                 finite=reading.finite[row],
-                logprobs=question.by_form(reading.logprobs[row]) if reading.finite[row] else {},
+                logprobs=question.by_form(logprobs[row]) if reading.finite[row] else {},
                 lens=question.by_answer(reading.lens[:, row].T) if question.tokenized.want.lens else {},
-                top=top_tokens(model.tokenizer, reading, row) if arm in shown else (),
+                top=_with_texts(model, *tops[row]) if arm in shown and reading.finite[row] else (),
             )
         )
     return records
 
 
-def top_tokens(tokenizer: Any, readings: Reading, row: int) -> list[tuple[str, float]]:
-    """The most likely tokens under one arm, with their log-probabilities; none if these are not finite."""
-    if not readings.finite[row]:
-        return []
-    ids, logprobs = readings.top_ids[row].tolist(), readings.top_logprobs[row].tolist()
-    return [(tokenizer.decode([token]), logprob) for token, logprob in zip(ids, logprobs, strict=True)]
+def _with_texts(model: LoadedModel, tokens: Sequence[int], logprobs: Sequence[float]) -> list[tuple[str, float]]:
+    """Tokens as text, with their log-probabilities."""
+    return list(zip(map(model.text_of, tokens), logprobs, strict=True))

@@ -55,6 +55,7 @@ class LoadedModel:
         tell(f"{checkpoint.name} is ready: {'; '.join(filter(None, how))}")
         self.work = WorkOfCalls(checkpoint.n_layers)
         self._finetuned: dict[str, TunedWeights] = {}
+        self._texts: dict[int, str] = {}
         self._live: dict[ArmBatch, list[bool | None]] = {}
         self._doses: dict[ArmBatch, list[float | None]] = {}
         self._arms: dict[tuple[ArmBatch, int], Parts] = {}
@@ -124,6 +125,12 @@ class LoadedModel:
     def norms(self, batch: ArmBatch) -> list[float]:
         """For each row of a batch: the norm of what is added at each layer; NaN if no norm has the dose asked for."""
         return [resolved.norm for resolved in self.strengths.resolve(batch)]
+
+    def text_of(self, token: int) -> str:
+        """A token as text; the likely ones of a run are few, and each is looked up once."""
+        if token not in self._texts:
+            self._texts[token] = self.tokenizer.decode([token])
+        return self._texts[token]
 
     def self_checks(self, batch: ArmBatch) -> Record:
         """What the checks found that were made of a batch's readings."""

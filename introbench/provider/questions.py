@@ -1,7 +1,8 @@
 """A model's questions as it reads them: tokens, and the forms of the answers; each is looked up once."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from torch import Tensor
@@ -35,17 +36,15 @@ class ReadableQuestion:
         """For each answer, its forms as text."""
         return {name: [text for text, _ in forms] for name, forms in self.forms.items()}
 
-    def by_form(self, logprobs: Tensor) -> dict[str, list[float]]:
+    def by_form(self, logprobs: Sequence[float]) -> dict[str, list[float]]:
         """Log-probabilities of all forms, [forms], as those of each answer's forms."""
-        return {name: part.tolist() for name, part in self._split(logprobs)}
+        rest = iter(logprobs)
+        return {name: list(islice(rest, len(forms))) for name, forms in self.forms.items()}
 
     def by_answer(self, logprobs: Tensor) -> dict[str, list[float]]:
         """Log-probabilities of all forms after every block, [forms, layers], as those of each answer as a whole."""
-        return {name: part.logsumexp(dim=0).tolist() for name, part in self._split(logprobs)}
-
-    def _split(self, logprobs: Tensor) -> Iterator[tuple[str, Tensor]]:
         parts = logprobs.split([len(forms) for forms in self.forms.values()])
-        yield from zip(self.forms, parts, strict=True)
+        return {name: part.logsumexp(dim=0).tolist() for name, part in zip(self.forms, parts, strict=True)}
 
 
 class Questions:
