@@ -1,7 +1,7 @@
 """What a run costs on a model of a size that is not at hand, from its FLOPs: `python bench/costs.py`.
 
 A run says at its start how many trials it has, and how many tokens go through the model ("1,728 trials under 22 arms,
-84,000 tokens through the model"); both depend on the task and its arguments, and hardly on the model. A token costs
+69,000 tokens through the model"); both depend on the task and its arguments, and hardly on the model. A token costs
 two FLOPs for each parameter. Not counted: attention, loading, and the vectors and doses at the start.
 """
 
@@ -72,7 +72,7 @@ def main() -> None:
     """Print the table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=1728, help="of the run")
-    parser.add_argument("--tokens", type=float, default=84e3, help="that go through the model in the run")
+    parser.add_argument("--tokens", type=float, default=69e3, help="that go through the model in the run")
     parser.add_argument("--peak", type=float, default=989e12, help="dense bfloat16 FLOP/s of the GPU")
     parser.add_argument("--share", type=float, default=0.47, help="of that peak which the engine reaches")
     parser.add_argument("--memory", type=float, default=80e9, help="bytes of the GPU")

@@ -121,6 +121,19 @@ def test_equal_requests_are_computed_once_and_shared_parts_too(llama: PreTrained
     ]
 
 
+@pytest.mark.parametrize("name", sorted(_MODELS))
+def test_formats_are_run_once_each_and_questions_follow_their_own(name: str) -> None:
+    formats = [tuple(range(3, 18)), tuple(range(20, 38))]
+    questions = [(question, *range(60, 80)) for question in range(3, 13)]
+    engine, model = TransformersEngine(_MODELS[name]), _MODELS[name]
+    requests = requests_of(PRIOR, [form + question for form in formats for question in questions], arms(2, (1, 2)))
+    tokens = len(PRIOR) + 15 + 18 + 2 * 10 * 21
+    assert rows_and_tokens(engine, requests)[:3] == [tokens, tokens, 2 * tokens]
+    readings = engine.read(requests)
+    for index in (0, 7, 12, 19):
+        assert_true(model, [requests[index]], [readings[index]])
+
+
 def test_arms_are_one_row_for_as_long_as_the_same_is_added_to_them(llama: PreTrainedModel) -> None:
     vectors, nothing = torch.randn(2, 32), torch.zeros(32)
     cells = [(vector, end) for vector in vectors for end in (1, 2, 4)]
