@@ -18,9 +18,9 @@ TRIE_TOKENS = 64
 BEGINNING_TOKENS = 32
 """Most tokens of a branch's beginning: there is room for as many keys after those of the prior turn."""
 
-_TOKENS_OF_A_PASS = 8
-"""How many tokens could be run in the time that one more forward pass takes, whatever it holds: about three with 22
-arms on two CPU cores, and more with fewer arms."""
+_TOKENS_OF_A_PASS = 16
+"""How many tokens of every arm a branch has to save for each of its forward passes, which take time whatever they hold:
+as long as three tokens with 22 arms on two CPU cores, and longer with fewer arms and on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ def _branches(ordered: Sequence[Tokens]) -> list[Branch]:
     together = Branch.of(ordered)
     if len(together.tries) == 1:
         return [together]
-    shared = common_beginning(ordered, len(ordered[0]))
+    shared = common_beginning(ordered, BEGINNING_TOKENS)
+    if shared == BEGINNING_TOKENS:  # no beginning is longer, so parts would share no more than this
+        return [together]
     parts = [list(part) for _, part in groupby(ordered, itemgetter(shared))]
     if len(parts) == 1:  # one question ends where the others go on
         return [together]

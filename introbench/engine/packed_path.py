@@ -2,9 +2,9 @@
 
 The prior turn is run once with nothing added, up to the first steered block. From there it is resumed with the arms
 side by side, which become rows of their own only where they begin to differ (`forks`); their keys and values are kept.
-The questions are token tries that follow the prior turn: they too are run once up to the first steered block, and
-resumed from there over every arm's keys. A pass takes as many tokens and arms as are fast and fit the budget, so memory
-does not grow with the number of arms or questions.
+The questions are branches of token tries that follow the prior turn: they too are run once up to the first steered
+block, and resumed from there over every arm's keys. A pass takes as many tokens and arms as are fast and fit the
+budget, so memory does not grow with the number of arms or questions.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

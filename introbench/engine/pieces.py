@@ -1,10 +1,11 @@
 """Cuts a prior turn, or the questions that follow it, into pieces that one forward pass of the fast path takes."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from introbench.engine.branches import Branch, branches
+from introbench.engine.branches import branches
 from introbench.engine.requests import Tokens
 from introbench.engine.trie import Trie, chain
 from introbench.engine.weights import Weights
@@ -84,12 +85,14 @@ class QuestionTries:
         self.weights = weights
         self._branches = branches(questions)
         self._start = start
+        self._begins = list(accumulate((branch.length for branch in self._branches), initial=0))
         self.questions = [question for branch in self._branches for question in branch.questions]
-        self.length = sum(branch.length for branch in self._branches)
+        self.length = self._begins[-1]
 
     def piece(self, begin: int, size: int) -> Piece:
         """The piece from token `begin` on: a branch's beginning, or as many of its tries as fit, at least one."""
-        branch, offset = self._at(begin)
+        number = bisect_right(self._begins, begin) - 1
+        branch, offset = self._branches[number], self._begins[number]
         if begin == offset and branch.beginning:
             return Piece([chain(branch.beginning)], self._start, begin, begin + len(branch.beginning), keep=True)
         offset += len(branch.beginning)
@@ -103,12 +106,3 @@ class QuestionTries:
                 end = offset + len(trie)
             offset += len(trie)
         return Piece(taken, self._start + len(branch.beginning), begin, end, keep=False)
-
-    def _at(self, token: int) -> tuple[Branch, int]:
-        """The branch that holds a token, and the index of the branch's first token."""
-        offset = 0
-        for branch in self._branches:
-            if token < offset + branch.length:
-                return branch, offset
-            offset += branch.length
-        raise IndexError(token)

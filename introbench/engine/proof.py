@@ -1,7 +1,7 @@
 """Compares the readout and every path with uncached forward passes when a model loads, and gives up what disagrees.
 
 The comparison is made on a handful of short conversations whose shapes cover what a path can get wrong: arms,
-positions, a common beginning, branches, a question that other questions begin with.
+positions, a common beginning, a trie that forks, a question that other questions begin with.
 """
 
 from collections.abc import Callable, Sequence

@@ -51,3 +51,15 @@ def test_a_question_that_all_others_begin_with_stays_with_them() -> None:
     (branch,) = branches(asked)
     assert branch.beginning == short[:-1]
     assert list(branch.questions) == sorted(asked)
+
+
+def test_questions_that_grow_out_of_each_other_are_laid_out_at_few_levels() -> None:
+    texts = [tuple(range(length)) for length in range(100, 2100, 5)]
+    laid_out = branches([(*text, 5000) for text in texts])
+    assert sum(len(branch.questions) for branch in laid_out) == len(texts)
+
+
+def test_what_saves_less_than_its_passes_take_is_no_branch() -> None:
+    asked = [(header, *range(100, 120), question, *range(30)) for header in range(40) for question in (8, 9)]
+    (branch,) = branches(asked)
+    assert branch.beginning == ()
