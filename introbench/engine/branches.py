@@ -69,7 +69,7 @@ def _branches(ordered: Sequence[Tokens]) -> list[Branch]:
     together = Branch.of(ordered)
     if len(together.tries) == 1:
         return [together]
-    shared = common_beginning(ordered, BEGINNING_TOKENS)
+    shared = len(together.beginning)
     if shared == BEGINNING_TOKENS:  # no beginning is longer, so parts would share no more than this
         return [together]
     parts = [list(part) for _, part in groupby(ordered, itemgetter(shared))]

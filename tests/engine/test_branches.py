@@ -2,19 +2,13 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from trie_paths import path
 
 from introbench.engine.branches import BEGINNING_TOKENS, TRIE_TOKENS, Branch, branches
 from introbench.engine.requests import Tokens
-from introbench.engine.trie import ROOT, Trie
 
 FORMATS = st.lists(st.lists(st.integers(0, 2), max_size=40).map(tuple), min_size=1, max_size=4)
 QUESTIONS = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=30).map(tuple), min_size=1, max_size=12)
-
-
-def path(trie: Trie, token: int) -> Tokens:
-    """The tokens from the root to a token."""
-    parent = trie.parents[token]
-    return (() if parent == ROOT else path(trie, parent)) + (trie.tokens[token],)
 
 
 @given(formats=FORMATS, questions=QUESTIONS)

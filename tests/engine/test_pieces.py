@@ -5,10 +5,10 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedModel
+from trie_paths import path
 
 from introbench.engine import pieces
 from introbench.engine.requests import Tokens
-from introbench.engine.trie import ROOT
 from introbench.engine.weights import Weights
 
 
@@ -51,13 +51,8 @@ def test_questions_are_cut_between_tries_and_end_in_their_order(
             beginning = ()
         assert piece.start == 10 + len(beginning)
         assert len(piece.tokens) <= size or len(piece.tries) == 1
-        of_piece = [(*beginning, *_path(trie.parents, trie.tokens, end)) for trie in piece.tries for end in trie.ends]
+        of_piece = [beginning + path(trie, end) for trie in piece.tries for end in trie.ends]
         assert [piece.tokens[end] for end in piece.ends] == [question[-1] for question in of_piece]
         ended += of_piece
     assert ended == text.questions
     assert sorted(ended) == sorted(set(asked))
-
-
-def _path(parents: Tokens, tokens: Tokens, token: int) -> Tokens:
-    before = () if parents[token] == ROOT else _path(parents, tokens, parents[token])
-    return (*before, tokens[token])

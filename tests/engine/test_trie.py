@@ -4,17 +4,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from trie_paths import path
 
 from introbench.engine.requests import Tokens
-from introbench.engine.trie import ROOT, Trie, chain, common_beginning, tries
+from introbench.engine.trie import ROOT, chain, common_beginning, tries
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=8).map(tuple), min_size=1, max_size=12)
-
-
-def path(trie: Trie, token: int) -> Tokens:
-    """The tokens from the root to a token."""
-    parent = trie.parents[token]
-    return (() if parent == ROOT else path(trie, parent)) + (trie.tokens[token],)
 
 
 def test_a_beginning_that_is_shared_is_there_once() -> None:
