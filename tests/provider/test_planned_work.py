@@ -17,7 +17,8 @@ from introbench.provider.loaded_model import LoadedModel
 FEW = {"concepts": ["cats", "bread"], "documents": ["info", "none"]}
 
 TASKS: dict[str, dict[str, Any]] = {
-    "introspection": FEW | {"formats": ["yes-no"], "families": ["introspection", "always_no"], "controls": "all"},
+    "introspection": FEW
+    | {"formats": ["yes-no", "one-zero"], "families": ["introspection", "always_no"], "controls": "all"},
     "identification": FEW | {"parts": "list"},
     "logit_lens": FEW | {"formats": ["yes-no"], "families": ["ambiguous"]},
     "location": {"concepts": ["cats"], "parts": ["halves", "layers"], "passages": ["valley"]},
